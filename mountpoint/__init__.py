@@ -1,0 +1,38 @@
+"""mountpoint: several WSGI apps in one process, each rightly under its prefix.
+
+The names of the dispatcher are here at once; those that need a configuration file or a server come when they are asked
+for, so that ``from mountpoint import Dispatcher`` imports neither tomllib nor waitress.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from .dispatch import Dispatcher as Dispatcher
+from .errors import ConfigError as ConfigError
+from .errors import LoadError as LoadError
+from .errors import MountpointError as MountpointError
+from .errors import ServeError as ServeError
+from .proxies import TrustedProxies as TrustedProxies
+from .table import Match as Match
+from .table import Mount as Mount
+from .table import MountTable as MountTable
+
+if TYPE_CHECKING:
+    from .assembly import load as load
+    from .config import Config as Config
+    from .config import load_config as load_config
+    from .server import serve as serve
+
+_LATER = {"Config": "config", "load": "assembly", "load_config": "config", "serve": "server"}
+
+
+def __getattr__(name: str) -> object:
+    if name in _LATER:
+        return getattr(import_module(f".{_LATER[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})

@@ -1,0 +1,107 @@
+"""From a `Config` to the WSGI stack: load every app, make the table, put the layers around it.
+
+    server  ->  TrustedProxies  ->  Dispatcher  ->  app
+
+One app that fails to load takes none of the others down: its mount answers 503, and the log says why.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .config import DEFAULT_FILE, Config, MountConfig, load_config
+from .dispatch import Dispatcher, unavailable
+from .errors import LoadError
+from .loading import load_app, put_on_path, shared_names
+from .proxies import TrustedProxies
+from .table import Mount, MountTable
+
+if TYPE_CHECKING:
+    from wsgiref.types import WSGIApplication
+
+RETRY_AFTER = 60  # seconds: how soon a client is to ask again for an app that could not be loaded
+
+logger = logging.getLogger("mountpoint")
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedMount:
+    """A mount of the file with what became of it: its app, or the error that took the app's place."""
+
+    config: MountConfig
+    app: WSGIApplication | None = None
+    error: LoadError | None = None
+
+    @property
+    def state(self) -> str:
+        """``ready``, or ``broken: `` and the reason in one line."""
+        return f"broken: {self.error}" if self.error else "ready"
+
+
+def load_mounts(config: Config) -> Sequence[LoadedMount]:
+    """Load every app of *config*, in the table's order. What fails is in the result, and is not raised."""
+    put_on_path(mount.root for mount in config.mounts)
+    return [_load(mount, config.mounts[:place]) for place, mount in enumerate(config.mounts)]
+
+
+def _load(mount: MountConfig, earlier: Sequence[MountConfig]) -> LoadedMount:
+    try:
+        clashes = shared_names(mount.root, [other.root for other in earlier])
+        if clashes:
+            files = "; ".join(f"{own} and {other}" for own, other in clashes)
+            raise LoadError(
+                f"one process can import only one module of a name, and an earlier mount has the same: {files}; rename one",
+                files=[str(own) for own, _ in clashes],
+            )
+        return LoadedMount(mount, app=load_app(mount.app, mount.root))
+    except LoadError as error:
+        return LoadedMount(mount, error=error)
+
+
+def build_table(mounts: Sequence[LoadedMount]) -> MountTable:
+    """Return the mount table of *mounts*, with a 503 in the place of each app that failed."""
+    return MountTable(
+        Mount(
+            mount.config.key,
+            mount.app or unavailable(RETRY_AFTER),
+            slash=mount.config.slash,
+            dot_segments=mount.config.dot_segments,
+        )
+        for mount in mounts
+    )
+
+
+def build_stack(config: Config, table: MountTable) -> WSGIApplication:
+    """Return the WSGI application that serves *table* as *config* says."""
+    return TrustedProxies(Dispatcher(table), strips=config.strips)
+
+
+def report_broken(mounts: Sequence[LoadedMount], *, strict: bool) -> None:
+    """Log every mount of *mounts* that failed, with its traceback; raise `LoadError` if there is one and *strict*."""
+    broken = [mount for mount in mounts if mount.error]
+    for mount in broken:
+        assert mount.error is not None
+        details = f"\n{mount.error.details.rstrip()}" if mount.error.details else ""
+        logger.error("%s is broken: %s%s", mount.config.key, mount.error, details)
+    if broken and strict:
+        names = ", ".join(mount.config.key for mount in broken)
+        raise LoadError(f"strict: not started, {len(broken)} of {len(mounts)} mounts failed to load: {names}")
+
+
+def load(file: str | Path = DEFAULT_FILE, *, strict: bool = False) -> WSGIApplication:
+    """Return the WSGI application of a ``mounts.toml``, for any WSGI server.
+
+    It has the file's ``[mounts]`` and ``[proxy]``; ``[server]`` and ``[logging]`` are the server's own affair here. A
+    mount whose app fails to load answers 503 and is logged on ``mountpoint``; with *strict* nothing is returned and
+    `LoadError` is raised. Raises `ConfigError` with all that is wrong in the file.
+
+    ``gunicorn 'mountpoint:load("mounts.toml")'``
+    """
+    config = load_config(file)
+    mounts = load_mounts(config)
+    report_broken(mounts, strict=strict)
+    return build_stack(config, build_table(mounts))

@@ -1,0 +1,170 @@
+"""``mountpoint check``: what is wrong with a table and its apps, and what is not wrong yet and will hurt."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from .assembly import LoadedMount, load_mounts
+from .config import load_config
+from .errors import ConfigError, UnreadableError
+from .logs import configure_logging
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something to know about one key of the file; ``details`` is a traceback, or empty."""
+
+    key: str
+    message: str
+    details: str = ""
+
+    def __str__(self) -> str:
+        text = f"{self.key}: {self.message}" if self.key else self.message
+        return f"{text}\n{_indented(self.details)}" if self.details else text
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was found: the mounts with their state, problems, which are errors, and warnings, which are not."""
+
+    file: str
+    mounts: Sequence[dict[str, str]] = ()
+    problems: Sequence[Finding] = ()
+    warnings: Sequence[Finding] = ()
+    readable: bool = True
+
+    @property
+    def exit_code(self) -> int:
+        """2 for a file that cannot be read, 1 for problems, else 0."""
+        return 2 if not self.readable else 1 if self.problems else 0
+
+    def as_json(self) -> str:
+        """Return ``{"mounts": [], "problems": [], "warnings": []}``."""
+        lists = {
+            "mounts": list(self.mounts),
+            "problems": [dataclasses.asdict(finding) for finding in self.problems],
+            "warnings": [dataclasses.asdict(finding) for finding in self.warnings],
+        }
+        return json.dumps(lists, indent=2, ensure_ascii=False)
+
+    def as_text(self) -> str:
+        """Return the table, then the problems and warnings, then the sum."""
+        lines = []
+        if self.mounts:
+            widths = [max(len(mount[column]) for mount in self.mounts) for column in ("mount", "app")]
+            lines = [f"{m['mount']:<{widths[0]}}  {m['app']:<{widths[1]}}  {m['state']}" for m in self.mounts]
+        lines += [f"{self.file}: {finding}" for finding in self.problems]
+        lines += [f"{self.file}: warning: {finding}" for finding in self.warnings]
+        counts = [_count(len(self.problems), "problem"), _count(len(self.warnings), "warning")]
+        return "\n".join([*lines, f"{_count(len(self.mounts), 'mount')}, {', '.join(counts)}"])
+
+
+def check(file: str | Path) -> Report:
+    """Validate *file*, import every app, and return what was found. Nothing is served, and nothing is raised."""
+    try:
+        config = load_config(file)
+        configure_logging(config.server.log_level, dictionary=config.logging)
+    except ConfigError as error:
+        problems = [Finding(problem.key, problem.message) for problem in error.problems]
+        return Report(error.file or str(file), problems=problems, readable=not isinstance(error, UnreadableError))
+    with contextlib.redirect_stdout(sys.stderr):  # an app that prints must not speak into our answer
+        mounts = load_mounts(config)
+    rows = [
+        {
+            "mount": mount.config.key,
+            "app": mount.config.app.text,
+            "root": str(mount.config.root),
+            "state": "broken" if mount.error else "ready",
+        }
+        for mount in mounts
+    ]
+    problems = [Finding(_key(mount), str(mount.error), mount.error.details) for mount in mounts if mount.error]
+    return Report(str(config.file), rows, problems, [*warnings(mounts)])
+
+
+def warnings(mounts: Sequence[LoadedMount]) -> Iterator[Finding]:
+    """Yield what will hurt, though every app of *mounts* works by itself."""
+    ready = [mount for mount in mounts if mount.app]
+    for mount in ready:
+        if _is_a(mount.app, "bottle.Bottle") and not mount.config.key.isascii():
+            yield Finding(_key(mount), "Bottle garbles links under a prefix that is not ASCII; write an ASCII prefix")
+        if _has_proxy_fix(mount.app):
+            yield Finding(
+                _key(mount),
+                "the app is wrapped in ProxyFix, which believes headers that are removed here and would overwrite its "
+                "mount; remove it, and say under [proxy] what the proxy does",
+            )
+    for one, other in combinations(ready, 2):
+        if _hosts_overlap(one.config.key, other.config.key):
+            cookie = _session_cookie(one.app)
+            if cookie and cookie == _session_cookie(other.app):
+                yield Finding(
+                    _key(other),
+                    f'its session cookie "{cookie[0]}" at path {cookie[1]} is also that of {one.config.key}: each login '
+                    "logs the other out; give each app its own SESSION_COOKIE_NAME",
+                )
+        if _is_a(one.app, "django.WSGIHandler") and _is_a(other.app, "django.WSGIHandler"):
+            same = one.app is other.app
+            yield Finding(
+                _key(other),
+                f"{'the same Django project is' if same else 'another Django project is'} mounted at {one.config.key} too, "
+                + (
+                    "and it caches the prefix of its first request"
+                    if same
+                    else "and one process has room for one's settings"
+                )
+                + "; mount one of them in a process of its own",
+            )
+
+
+def _key(mount: LoadedMount) -> str:
+    return f'mounts."{mount.config.key}"'
+
+
+def _is_a(app: Any, name: str) -> bool:
+    """Whether *app* is of the class ``package.Class``, which is not imported for it."""
+    return any(f"{base.__module__.partition('.')[0]}.{base.__name__}" == name for base in type(app).__mro__)
+
+
+def _has_proxy_fix(app: Any) -> bool:
+    """Whether *app* is, or wraps under the usual names, werkzeug's ProxyFix."""
+    for _ in range(10):  # middleware in middleware, and no endless ring
+        if app is None or _is_a(app, "werkzeug.ProxyFix"):
+            return app is not None
+        inner = vars(app).get("wsgi_app") or vars(app).get("app") if hasattr(app, "__dict__") else None
+        app = inner
+    return False
+
+
+def _session_cookie(app: Any) -> tuple[str, str, str | None] | None:
+    """Return name, path and domain of a Flask app's session cookie; None if it has none, as without a secret key."""
+    config = getattr(app, "config", None)
+    if not _is_a(app, "flask.Flask") or not config or not config.get("SECRET_KEY"):
+        return None
+    path = config.get("SESSION_COOKIE_PATH") or config.get("APPLICATION_ROOT") or "/"
+    return str(config.get("SESSION_COOKIE_NAME")), str(path), config.get("SESSION_COOKIE_DOMAIN")
+
+
+def _hosts_overlap(one: str, other: str) -> bool:
+    """Whether a browser could meet both keys at one host."""
+    first, second = one.partition("/")[0], other.partition("/")[0]
+    if not first or not second or first == second:
+        return True
+    wildcard, name = (first, second) if first.startswith("*.") else (second, first)
+    return wildcard.startswith("*.") and name.endswith(wildcard[1:])
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"    {line}" for line in text.rstrip().splitlines())

@@ -1,0 +1,89 @@
+"""The exceptions of mountpoint, and the form of every complaint about a user's input.
+
+A complaint names the key, says what was expected, what was found, and what to write instead. All complaints about
+one table or file are collected and raised together, so that a user mends them in one go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong, at one *key*.
+
+    ``key`` is the mount's key, or the path of a key in a file (``mounts."/tv_ws".slash``); empty when the whole is meant.
+    """
+
+    key: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.message}" if self.key else self.message
+
+
+class MountpointError(Exception):
+    """The base of every exception that mountpoint raises for a fault of its user."""
+
+
+class ConfigError(MountpointError, ValueError):
+    """A mount table, a file or a setting is wrong.
+
+    ``problems`` holds all that is wrong, ``file`` the name of the file where there is one. As a string: one problem a line.
+    """
+
+    def __init__(self, problems: Iterable[Problem], *, file: str | None = None) -> None:
+        self.problems: Sequence[Problem] = tuple(problems)
+        self.file = file
+        super().__init__("\n".join(f"{file}: {problem}" if file else str(problem) for problem in self.problems))
+
+
+class UnreadableError(ConfigError):
+    """The file of the table cannot be read at all: it is missing, a folder, or not permitted."""
+
+
+class LoadError(MountpointError):
+    """An app could not be loaded.
+
+    ``details`` is the traceback of the app's own code where there is one, else empty; ``files`` are the source files
+    whose change could mend it.
+    """
+
+    def __init__(self, message: str, *, details: str = "", files: Iterable[str] = ()) -> None:
+        super().__init__(message)
+        self.details = details
+        self.files = tuple(files)
+
+
+class NoSuchModule(LoadError):
+    """The module that the app's spec names is not in the mount's root, nor installed."""
+
+
+class NoSuchAttribute(LoadError):
+    """The module is there, the attribute that the app's spec names is not."""
+
+
+class AppRaised(LoadError):
+    """The app's own code raised while it was imported, or while its factory was called."""
+
+
+class NotAnApp(LoadError):
+    """What the app's spec names is there and is no WSGI application."""
+
+
+class ServeError(MountpointError):
+    """The server cannot start: an address is taken, forbidden or unusable."""
+
+
+def did_you_mean(found: str, known: Iterable[str]) -> str:
+    """Return ``; did you mean "x"?`` for the name in *known* that is nearest to *found*, or an empty string.
+
+    >>> did_you_mean("thread", ["listen", "threads"])
+    '; did you mean "threads"?'
+    """
+    import difflib  # only where something is wrong
+
+    nearest = difflib.get_close_matches(found, list(known), n=1)
+    return f'; did you mean "{nearest[0]}"?' if nearest else ""

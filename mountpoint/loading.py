@@ -1,0 +1,245 @@
+"""From an app's name to its WSGI callable; and when that fails, from the failure to what its owner can do.
+
+Three failures look alike to a caller of `importlib` and are told apart here: there is no such module, the module has
+no such attribute, and the module is there and its own code raised. In the last case the traceback begins at the first
+frame of the user's own code.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+import traceback
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import ModuleType, TracebackType
+from typing import TYPE_CHECKING, Any
+
+from .errors import AppRaised, NoSuchAttribute, NoSuchModule, NotAnApp, did_you_mean
+from .spec import AppSpec
+
+if TYPE_CHECKING:
+    from wsgiref.types import WSGIApplication
+
+# Every project has them, and no app imports them by these names.
+_HARMLESS = frozenset({"__init__", "__main__", "conftest", "manage", "setup", "tests"})
+
+
+def put_on_path(roots: Iterable[Path]) -> None:
+    """Put *roots* in front of ``sys.path``, in their order, each once."""
+    names = list(dict.fromkeys(str(root.resolve()) for root in roots))
+    sys.path[:] = names + [name for name in sys.path if name not in names]
+    importlib.invalidate_caches()
+
+
+def shared_names(root: Path, others: Iterable[Path]) -> list[tuple[Path, Path]]:
+    """Return the files of *root* that would be mistaken for those of *others*, with what they would be mistaken for.
+
+    Two modules or packages of one name cannot both be imported into one process: the second import is answered with
+    the first module, silently.
+    """
+    own = _top_level(root)
+    clashes: dict[str, tuple[Path, Path]] = {}
+    for other in others:
+        if other.resolve() != root.resolve():
+            theirs = _top_level(other)
+            for name in own.keys() & theirs.keys():
+                clashes.setdefault(name, (own[name], theirs[name]))
+    return [clashes[name] for name in sorted(clashes)]
+
+
+def _top_level(root: Path) -> dict[str, Path]:
+    """Return the modules and packages that *root* would add to the import path, by name."""
+    found = {}
+    for entry in root.iterdir():
+        if entry.suffix == ".py":
+            found[entry.stem] = entry
+        elif (entry / "__init__.py").is_file():
+            found[entry.name] = entry / "__init__.py"
+    return {name: file for name, file in found.items() if name not in _HARMLESS and name.isidentifier()}
+
+
+def load_app(spec: AppSpec, root: Path) -> WSGIApplication:
+    """Import what *spec* names, call it if it is a factory, and return the WSGI application.
+
+    *root* must be on the import path. Raises a `LoadError` that says which of the failures it was.
+    """
+    module = _import(spec, root)
+    found = _attribute(spec, module)
+    if spec.args is not None:
+        found = _call(spec, found)
+    _require_app(spec, found)
+    return found  # type: ignore[no-any-return]
+
+
+def _import(spec: AppSpec, root: Path) -> ModuleType:
+    expected = _file_of(spec, root)
+    try:
+        module = importlib.import_module(spec.module)
+    except ModuleNotFoundError as error:
+        # The name alone does not tell: the module may be there, and import itself something that is not.
+        if error.name and _is_self_or_parent(error.name, spec.module) and _own_frames(error.__traceback__) is None:
+            hint = did_you_mean(error.name, _top_level(root))
+            raise NoSuchModule(
+                f'no module "{error.name}" in the folder "{root}", nor installed{hint}', files=[str(expected)]
+            ) from None
+        raise _raised(spec, error, "could not be imported", expected) from error
+    except (Exception, SystemExit) as error:
+        raise _raised(spec, error, "could not be imported", expected) from error
+    origin = getattr(module, "__file__", None)
+    if expected.exists() and origin is not None and not expected.samefile(origin):
+        raise NoSuchModule(
+            f'the name "{spec.module}" means {expected} here, but {origin} is imported already under it; rename one of them',
+            files=[str(expected)],
+        )
+    return module
+
+
+def _file_of(spec: AppSpec, root: Path) -> Path:
+    """Return the file of the spec's module, were it in *root*: a package's if there is one, as the import system has it."""
+    path = root.joinpath(*spec.module.split("."))
+    package = path / "__init__.py"
+    return package if package.is_file() else path.with_name(path.name + ".py")
+
+
+def _is_self_or_parent(name: str, module: str) -> bool:
+    return module == name or module.startswith(f"{name}.")
+
+
+def _attribute(spec: AppSpec, module: ModuleType) -> Any:
+    if not spec.attribute:
+        for name in ("application", "app"):
+            if hasattr(module, name):
+                return getattr(module, name)
+        raise NoSuchAttribute(
+            f'module "{spec.module}" has neither "application" nor "app"; {_offer(spec.module, module)}',
+            files=_file(module),
+        )
+    found: Any = module
+    path = spec.module
+    separator = ":"
+    for name in spec.attribute.split("."):
+        try:
+            found = getattr(found, name)
+        except AttributeError:
+            hint = did_you_mean(name, _public(found)) or f"; {_offer(path, found)}"
+            raise NoSuchAttribute(f'"{path}" has no attribute "{name}"{hint}', files=_file(module)) from None
+        path += separator + name
+        separator = "."
+    return found
+
+
+def _public(owner: object) -> list[str]:
+    return [name for name in vars(owner) if not name.startswith("_")] if hasattr(owner, "__dict__") else []
+
+
+def _offer(path: str, owner: object) -> str:
+    """Say what there is instead: first what could be an app, which is defined here and can be called."""
+    names = _public(owner)
+    callables = [
+        name for name in names if callable(getattr(owner, name)) and not _is_imported(owner, getattr(owner, name))
+    ]
+    if shown := callables or names:
+        return f"it has {', '.join(shown[:12])}{', ...' if len(shown) > 12 else ''}"
+    return "it is empty"
+
+
+def _is_imported(module: object, value: object) -> bool:
+    """Whether a class or function stands in *module* only because it was imported there."""
+    return (inspect.isclass(value) or inspect.isfunction(value)) and value.__module__ != getattr(
+        module, "__name__", None
+    )
+
+
+def _call(spec: AppSpec, factory: Any) -> Any:
+    if not callable(factory):
+        raise NotAnApp(f'"{spec.module}:{spec.attribute}" is {_kind(factory)}, which cannot be called; remove the "()"')
+    try:
+        made = factory(*(spec.args or ()), **spec.kwargs)
+    except (Exception, SystemExit) as error:
+        raise _raised(spec, error, "raised when it was called", Path(inspect.getsourcefile(factory) or "")) from error
+    if made is None:
+        raise NotAnApp(f'the factory "{spec.text}" returned None; it ends without "return app"')
+    return made
+
+
+# ------------------------------------------------------------------------------------------------- is it a WSGI app?
+
+
+def _require_app(spec: AppSpec, found: Any) -> None:
+    """Raise `NotAnApp`, with what to do, if *found* cannot be called as ``app(environ, start_response)``."""
+    name = f'"{spec.text}"'
+    bases = {f"{base.__module__.partition('.')[0]}.{base.__name__}" for base in type(found).__mro__}
+    if "flask.Blueprint" in bases:
+        raise NotAnApp(f"{name} is a Flask Blueprint, a part of an app; register it on a Flask() and name that")
+    if isinstance(found, ModuleType):
+        raise NotAnApp(f'{name} is a module; write "{found.__name__}:app", with the name that the app has in it')
+    if inspect.iscoroutinefunction(found) or inspect.iscoroutinefunction(getattr(type(found), "__call__", None)):
+        raise NotAnApp(
+            f"{name} is an ASGI app ({_kind(found)}), and mountpoint serves WSGI apps; serve it with an ASGI server, "
+            "or wrap it in a2wsgi's ASGIMiddleware and name that"
+        )
+    if not callable(found):
+        inner = [
+            part
+            for part in ("wsgi_app", "wsgi", "server", "application", "app")
+            if callable(getattr(found, part, None))
+        ]
+        hint = f'; its attribute is: write "{spec.text}.{inner[0]}"' if inner and not spec.is_factory else ""
+        raise NotAnApp(f"{name} is {_kind(found)}, which is not a WSGI application{hint}")
+    if inspect.isclass(found) and "__call__" in dir(found) and _defines_call(found):
+        raise NotAnApp(f'{name} is a class; write "{spec.text}()" for an instance of it')
+    try:
+        inspect.signature(found).bind({}, print)
+    except TypeError:
+        hint = "" if spec.is_factory else f'; if it makes the app, write "{spec.text}()"'
+        raise NotAnApp(
+            f"{name} takes ({_parameters(found)}), and a WSGI application takes (environ, start_response){hint}"
+        ) from None
+    except ValueError:
+        pass  # no signature to be had, as of a builtin: the first request will tell
+
+
+def _defines_call(cls: type) -> bool:
+    """Whether instances of *cls* can be called. (PEP 3333 lets a class be the app, whose instances are then iterated.)"""
+    return any("__call__" in vars(base) for base in cls.__mro__[:-1])
+
+
+def _kind(value: object) -> str:
+    kind = type(value)
+    return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__.partition('.')[0]}.{kind.__name__}"
+
+
+def _parameters(found: Any) -> str:
+    return ", ".join(map(str, inspect.signature(found).parameters.values()))
+
+
+# ------------------------------------------------------------------------------------------------- the app's own fault
+
+
+def _raised(spec: AppSpec, error: BaseException, what: str, file: Path) -> AppRaised:
+    """Return the failure of the app's own code, with the traceback from its own first frame."""
+    own = _own_frames(error.__traceback__)
+    details = "".join(traceback.format_exception(type(error), error, own))
+    files = {frame.filename for frame in traceback.extract_tb(own)} if own else set()
+    if isinstance(error, SyntaxError) and error.filename:
+        files.add(error.filename)
+    summary = traceback.format_exception_only(type(error), error)[-1].strip()
+    return AppRaised(f'"{spec.text}" {what}: {summary}', details=details, files=sorted(files | {str(file)}))
+
+
+def _own_frames(tb: TracebackType | None) -> TracebackType | None:
+    """Return *tb* from the first frame that is neither ours nor the import system's; None if there is none."""
+    while tb is not None and _is_machinery(tb.tb_frame.f_code.co_filename):
+        tb = tb.tb_next
+    return tb
+
+
+def _is_machinery(filename: str) -> bool:
+    return filename == __file__ or filename.startswith("<frozen importlib") or filename == importlib.__file__
+
+
+def _file(module: ModuleType) -> Sequence[str]:
+    origin = getattr(module, "__file__", None)
+    return [origin] if origin else []

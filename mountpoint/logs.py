@@ -1,0 +1,53 @@
+"""Where the logs go: to stderr, unless ``[logging]`` in the file says otherwise.
+
+Only our own loggers and waitress's are set up. The root logger is left to the apps, whose ``basicConfig`` would do
+nothing had we been there before.
+"""
+
+from __future__ import annotations
+
+import logging
+import logging.config
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from .errors import ConfigError, Problem
+
+
+def configure_logging(level: str, *, access_log: bool = True, dictionary: Mapping[str, Any] | None = None) -> None:
+    """Set up ``mountpoint``, ``mountpoint.access`` and ``waitress`` at *level*, one of ``debug`` to ``critical``.
+
+    *dictionary* replaces that: a `logging.config` dictionary; ``version`` may be left out, and existing loggers stay
+    enabled unless it says otherwise. Raises `ConfigError` if `logging` refuses it.
+    """
+    access = logging.getLogger("mountpoint.access")
+    if dictionary:
+        try:
+            logging.config.dictConfig({"version": 1, "disable_existing_loggers": False, **dictionary})
+        except (ValueError, TypeError, AttributeError, ImportError, OSError) as error:
+            cause = f" ({error.__cause__})" if error.__cause__ else ""
+            message = f"expected a dictionary for logging.config, and it was refused: {error}{cause}"
+            raise ConfigError([Problem("logging", message)]) from error
+    else:
+        plain = _handler("%(message)s")
+        _set_up("mountpoint", level, _handler("%(asctime)s %(levelname)s %(message)s"))
+        _set_up("waitress", level, _handler("%(asctime)s %(levelname)s waitress: %(message)s"))
+        _set_up("mountpoint.access", "info", plain)
+        logging.getLogger("waitress.queue").setLevel("ERROR")  # it warns once for each request that has to wait
+    if not access_log:
+        access.disabled = True
+
+
+def _handler(form: str) -> logging.Handler:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter(form))
+    return handler
+
+
+def _set_up(name: str, level: str, handler: logging.Handler) -> None:
+    logger = logging.getLogger(name)
+    logger.setLevel(level.upper())
+    logger.handlers[:] = [handler]
+    logger.propagate = False
+    logger.disabled = False

@@ -1,0 +1,64 @@
+"""What is written down of a request: the access log, in the Combined format, plus the mount and the milliseconds.
+
+    192.0.2.7 - - [22/Nov/2026:09:05:07 +0100] "GET /tv_ws/?stn=Lund HTTP/1.1" 200 512 "-" "curl/8.5" /tv_ws 3.2
+
+It goes to the logger ``mountpoint.access``, level INFO. Whatever a client sends is escaped as Apache escapes it, so that
+no line can be forged.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from typing import Final
+
+access_logger: Final = logging.getLogger("mountpoint.access")
+
+_MONTHS = (
+    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+)  # strftime's follow the locale, which an app may set
+_UNSAFE = re.compile(r'[^\x20-\x7e]|["\\]')
+_ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v", "\b": "\\b"}
+
+
+def access_line(
+    *,
+    remote_addr: str | None,
+    request_line: str,
+    status: str,
+    size: int,
+    referer: str | None,
+    user_agent: str | None,
+    mount: str | None,
+    started: float,
+    finished: float,
+) -> str:
+    """Return one line of the access log.
+
+    Strings of the client are WSGI strings, as sent; *size* is the bytes of the body that were handed to the server;
+    *started* and *finished* are Unix times, in seconds. What is None, and a size of 0, is written ``-``.
+    """
+    return (
+        f"{remote_addr or '-'} - - [{_clf_time(started)}] "
+        f'"{_escaped(request_line)}" {status} {size or "-"} '
+        f'"{_escaped(referer or "-")}" "{_escaped(user_agent or "-")}" '
+        f"{mount or '-'} {(finished - started) * 1000:.1f}"
+    )
+
+
+def _escaped(text: str) -> str:
+    """Escape *text* as Apache's mod_log_config does: what is not printable ASCII as ``\\xhh``, and the quote."""
+    if _UNSAFE.search(text) is None:
+        return text
+    return _UNSAFE.sub(lambda match: _ESCAPES.get(match[0]) or f"\\x{ord(match[0]):02x}", text)
+
+
+def _clf_time(seconds: float) -> str:
+    """Return a Unix time as the Common Log Format has it, in local time."""
+    when = time.localtime(seconds)
+    sign, offset = ("-", -when.tm_gmtoff) if when.tm_gmtoff < 0 else ("+", when.tm_gmtoff)
+    return (
+        f"{when.tm_mday:02}/{_MONTHS[when.tm_mon - 1]}/{when.tm_year}:{when.tm_hour:02}:{when.tm_min:02}:{when.tm_sec:02} "
+        f"{sign}{offset // 3600:02}{offset % 3600 // 60:02}"
+    )

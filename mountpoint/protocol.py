@@ -1,0 +1,191 @@
+"""HTTP as we have it of waitress: its parser, its tasks and its channel, each with what it lacks.
+
+- Parser: the path as it was sent, and 400 for a request that names its host twice, not at all, or in contradiction.
+- Tasks: the access log, written where a response is finished, so that waitress's own 400, 413 and 431 are in it; and
+  ``Connection: close`` while the server drains.
+
+What is used of waitress beyond its documentation: the class attributes ``channel_class``, ``task_class``,
+``error_task_class`` and ``parser_class``; `Task` and its ``write``, ``build_response_header``, ``wrote_header``,
+``content_length``, ``has_body`` and ``start_time``; `HTTPRequestParser.parse_header` and ``first_line``;
+`HTTPChannel.requests`. The tests run them against each release that ``pyproject.toml`` admits.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from waitress.channel import ClientDisconnected, HTTPChannel
+from waitress.parser import HTTPRequestParser, ParsingError
+from waitress.server import TcpWSGIServer
+from waitress.task import ErrorTask, Task, WSGITask
+from waitress.utilities import RequestHeaderFieldsTooLarge
+
+from .monitor import access_line, access_logger
+from .record import KEY, RequestRecord
+from .table import host_name
+from .target import split_target
+
+if TYPE_CHECKING:
+    from wsgiref.types import WSGIEnvironment
+
+
+class Parser(HTTPRequestParser):
+    """A request as it was sent. Its ``record`` is the `RequestRecord`, once there is an environ."""
+
+    headers: dict[str, str]
+    command: str  # type: ignore[assignment]  # typeshed has bytes
+    request_uri: str
+    record: RequestRecord | None = None
+    head = b""  # the first bytes that were received
+
+    def received(self, data: bytes) -> int:
+        self.head = self.head or data
+        return super().received(data)
+
+    def parse_header(self, header_plus: bytes) -> None:
+        try:
+            super().parse_header(header_plus)
+            target = split_target(self.request_uri)
+        except ValueError as error:  # ``http://[::1/x``, a Content-Length of 5,000 digits, a control character
+            raise ParsingError(str(error)) from None
+        self.path, self.query = target.path_info, target.query
+        self._check_host(target.authority)
+
+    def _check_host(self, authority: str | None) -> None:
+        """Raise ParsingError unless the request names one host (RFC 9112 sections 3.2 and 3.2.2)."""
+        host = self.headers.get("HOST")
+        if host is None:
+            if self.version == "1.1":
+                raise ParsingError("Host is missing")
+            if authority is None:
+                return
+            host = self.headers["HOST"] = authority
+        if host_name(host) is None:
+            raise ParsingError("Host is invalid")
+        if authority is not None and authority.lower() != host.lower():
+            raise ParsingError("Host differs from the authority of the request target")
+
+    @property
+    def request_line(self) -> str:
+        """The request line as it was sent, as far as it was read; empty if there was none."""
+        if isinstance(self.error, RequestHeaderFieldsTooLarge):  # waitress has put a line of its own in the place
+            return self.head.lstrip().partition(b"\r\n")[0].decode("latin-1")
+        return getattr(self, "first_line", b"").decode("latin-1")
+
+
+class _Finishing(Task):
+    """What our tasks do beyond waitress's, when they begin and when they finish a response."""
+
+    channel: Channel
+    request: Parser  # type: ignore[assignment]  # of the parser_class of our channel
+    body_bytes = 0
+
+    def __init__(self, channel: Channel, request: Parser) -> None:
+        super().__init__(channel, request)  # type: ignore[arg-type]
+        # For an exception of the app waitress makes up a request of its own: the one that failed is still the first.
+        self.sent: Parser = channel.requests[0] if channel.requests else request
+
+    def build_response_header(self) -> bytes:
+        if self.channel.server.draining and len(self.channel.requests) <= 1:  # none is waiting behind this one
+            self.set_close_on_finish()
+        return super().build_response_header()
+
+    def write(self, data: bytes) -> None:
+        super().write(data)
+        self.body_bytes += len(data)
+
+    def log(self) -> None:
+        """Write the line of the access log."""
+        if not access_logger.isEnabledFor(logging.INFO):
+            return
+        headers, record = self.sent.headers, self.sent.record
+        access_logger.info(
+            "%s",
+            access_line(
+                remote_addr=record.remote_addr if record else self.channel.addr[0],
+                request_line=self.sent.request_line,
+                status=self.status[:3] if self.wrote_header else "-",
+                size=self._size(),
+                referer=headers.get("REFERER"),
+                user_agent=headers.get("USER_AGENT"),
+                mount=record.mount if record else None,
+                started=self.start_time,
+                finished=time.time(),
+            ),
+        )
+
+    def _size(self) -> int:
+        if not self.has_body or self.request.command == "HEAD":
+            return 0
+        if self.content_length is None:
+            return self.body_bytes
+        # A file handed over by wsgi.file_wrapper goes past write(), at its full length.
+        return min(self.body_bytes, self.content_length) or self.content_length
+
+
+class AppTask(_Finishing, WSGITask):
+    """A request on its way through the app."""
+
+    def service(self) -> None:
+        try:
+            super().service()
+        except ClientDisconnected:
+            self.log()
+            raise
+        except BaseException:
+            if self.wrote_header:  # else an OurErrorTask answers, and logs, in the place of this one
+                self.log()
+            raise
+        self.log()
+
+    def get_environment(self) -> WSGIEnvironment:
+        environ: WSGIEnvironment = super().get_environment()
+        if KEY not in environ:  # waitress keeps it, and gives the same one again
+            environ["PATH_INFO"] = self.request.path  # waitress has collapsed slashes at its beginning
+            environ[KEY] = self.request.record = RequestRecord(environ["REMOTE_ADDR"])
+        return environ
+
+
+class OurErrorTask(_Finishing, ErrorTask):
+    """A request that waitress answers itself: one that it could not read, or whose app raised."""
+
+    def service(self) -> None:
+        try:
+            super().service()
+        finally:
+            self.log()
+
+
+class Channel(HTTPChannel):
+    """A connection."""
+
+    server: TcpListener
+    requests: list[Parser]
+    request: Parser | None
+    task_class = AppTask
+    error_task_class = OurErrorTask
+    parser_class = Parser
+
+    def is_idle(self) -> bool:
+        """Whether nothing is read of a request, being answered, or waiting to be sent."""
+        return self.request is None and not self.requests and not self.total_outbufs_len
+
+
+class TcpListener(TcpWSGIServer):
+    """A listening socket."""
+
+    channel_class = Channel
+    draining = False
+
+
+if sys.platform != "win32":
+    from waitress.server import UnixWSGIServer
+
+    class UnixListener(UnixWSGIServer):
+        """A listening unix socket."""
+
+        channel_class = Channel
+        draining = False

@@ -1,0 +1,43 @@
+"""``mountpoint serve --reload``: for development. hupper watches; a child serves, on its own main thread.
+
+The child is drained, and started again, when a module that it imported changes, or the table does, or a file whose
+change could mend a broken mount.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+
+from .config import load_config
+from .errors import MountpointError, ServeError
+
+PATIENCE = 5  # seconds that a child has for its drain, before it is killed
+
+
+def serve_reloading(file: str, overrides: Mapping[str, object]) -> int:
+    """Serve *file* in a child, again and again, until a signal. Raises `ServeError` if hupper is not installed."""
+    try:
+        import hupper  # type: ignore[import-untyped]
+    except ImportError:
+        raise ServeError("--reload needs hupper; install it: pip install 'mountpoint[reload]'") from None
+    hupper.start_reloader(
+        "mountpoint.reload.serve_child", worker_args=[file, dict(overrides)], shutdown_interval=PATIENCE
+    )
+    return 0  # pragma: no cover - hupper ends the process itself
+
+
+def serve_child(file: str, overrides: Mapping[str, object]) -> None:
+    """Serve *file* once, in the child that hupper has started."""
+    import hupper
+
+    from .server import serve
+
+    watch = hupper.get_reloader().watch_files
+    watch([file])  # first, so that a table with a mistake in it is read again once that is mended
+    try:
+        code = serve(load_config(file, overrides), watch=watch)
+    except MountpointError as error:
+        print(error, file=sys.stderr)
+        code = 1
+    sys.exit(code)

@@ -1,0 +1,114 @@
+"""``mountpoint resolve``: which mount gets a URL, found out by asking the real stack, with no app imported.
+
+Each mount gets an app that only notes that it was called. What answers is therefore what will answer when the table is
+served, and cannot drift from it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from .config import Config
+from .dispatch import Dispatcher
+from .errors import ConfigError, Problem
+from .proxies import TrustedProxies
+from .record import KEY, RequestRecord
+from .table import Mount, host_name
+from .target import split_target
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIEnvironment
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """Where a request goes: to an app, with ``script_name`` and ``path_info``, or to ``status``, for a ``reason``.
+
+    Paths are text, for people. What does not apply is None.
+    """
+
+    mount: str | None = None
+    app: str | None = None
+    script_name: str | None = None
+    path_info: str | None = None
+    status: int | None = None
+    location: str | None = None
+    reason: str | None = None
+
+    def as_json(self) -> str:
+        """Return one JSON object, with null for what does not apply."""
+        return json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False)
+
+    def as_text(self) -> str:
+        """Return a line for each thing that applies, its name in front."""
+        values = {name.upper() if "_" in name else name: value for name, value in dataclasses.asdict(self).items()}
+        # PATH_INFO is empty where an app is asked for its exact prefix: that is worth seeing.
+        return "\n".join(f"{name:<12} {value}".rstrip() for name, value in values.items() if value is not None)
+
+
+def resolve(config: Config, url: str, *, host: str | None = None, method: str = "GET") -> Resolution:
+    """Return where a *method* request for *url*, a public path or URL, would go.
+
+    *host* is the value of ``Host``, by default that of *url*. The prefix that the proxy strips is removed first. Raises
+    `ConfigError` if *url* is neither a path nor a URL.
+    """
+    if not (url.startswith("/") or "://" in url):
+        raise ConfigError([Problem("URL", f'expected a path or a URL, found "{url}"; write "/{url}"')])
+    try:
+        # As a browser would send it: encoded, and without its fragment.
+        target = split_target(quote(url.partition("#")[0], safe="%/?:@!$&'()*+,;=[]~"))
+    except ValueError as error:
+        return Resolution(status=400, reason=str(error))
+    path = target.path_info
+    host = host if host is not None else target.authority
+    if host is not None and host_name(host) is None:
+        return Resolution(status=400, reason=f"the Host header is not a host: {host!r}")
+    if config.strips:
+        strips = config.strips.encode().decode("latin-1")
+        if path != strips and not path.startswith(f"{strips}/"):
+            return Resolution(
+                reason=f"[proxy] strips {config.strips}, and the path is not below it: it never gets here"
+            )
+        path = path.removeprefix(strips) or "/"
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": method.upper(),
+        "SCRIPT_NAME": "",
+        "PATH_INFO": path,
+        "QUERY_STRING": target.query,
+        KEY: RequestRecord(),
+    }
+    if host is not None:
+        environ["HTTP_HOST"] = host
+    return _ask(config, environ)
+
+
+def _ask(config: Config, environ: WSGIEnvironment) -> Resolution:
+    called: list[WSGIEnvironment] = []
+    answered: list[tuple[str, list[tuple[str, str]]]] = []
+
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        called.append(environ)
+        return []
+
+    def start_response(status: str, headers: list[tuple[str, str]], exc_info: object = None) -> Any:
+        answered.append((status, headers))
+
+    mounts = [Mount(mount.key, app, slash=mount.slash, dot_segments=mount.dot_segments) for mount in config.mounts]
+    TrustedProxies(Dispatcher(mounts), strips=config.strips)(environ, start_response)
+    record: RequestRecord = environ[KEY]
+    specs = {mount.key: mount.app.text for mount in config.mounts}
+    found = Resolution(mount=record.mount, app=specs.get(record.mount or ""), reason=record.reason)
+    if called:
+        script_name, path_info = (_readable(called[0][name]) for name in ("SCRIPT_NAME", "PATH_INFO"))
+        return dataclasses.replace(found, script_name=script_name, path_info=path_info)
+    status, headers = answered[0]
+    return dataclasses.replace(found, status=int(status[:3]), location=dict(headers).get("Location"))
+
+
+def _readable(wsgi: str) -> str:
+    return wsgi.encode("latin-1").decode(errors="backslashreplace")

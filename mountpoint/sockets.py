@@ -1,0 +1,138 @@
+"""Sockets to listen on: bound here, so that each way in which it can fail gets a sentence of its own."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .config import Address
+from .errors import ServeError
+
+
+@dataclass(slots=True)
+class Bound:
+    """A socket that is bound and does not listen yet; its *file*, if it is a unix socket that we made, as (path, inode)."""
+
+    socket: socket.socket
+    address: Address
+    file: tuple[Path, int] | None = None
+
+    def close(self) -> None:
+        """Close the socket, and remove its file."""
+        self.unlink()
+        self.socket.close()
+
+    def unlink(self) -> None:
+        """Remove the file of a unix socket, if it is still the one that we made."""
+        if self.file:
+            path, inode = self.file
+            self.file = None
+            try:
+                if path.stat().st_ino == inode:
+                    path.unlink()
+            except OSError:
+                pass  # it is gone already, or its folder is
+
+
+def bind(
+    addresses: Sequence[Address], *, ipv4: bool = True, ipv6: bool = True, permissions: int = 0o660
+) -> list[Bound]:
+    """Bind a socket to each of *addresses*: one for each address that a host name stands for.
+
+    *permissions* are those of the file of a unix socket. Raises `ServeError`, with nothing left bound.
+    """
+    bound: list[Bound] = []
+    try:
+        for address in addresses:
+            if address.unix:
+                bound.append(_bind_unix(address, address.unix, permissions))
+            else:
+                bound.extend(_bind_tcp(address, ipv4=ipv4, ipv6=ipv6))
+    except BaseException:
+        for one in bound:
+            one.close()
+        raise
+    return bound
+
+
+def cannot_listen(address: Address, error: OSError) -> ServeError:
+    """Return what is to be said of *error*, which came of listening on *address*."""
+    match error.errno:
+        case errno.EADDRINUSE:
+            why = "another program listens there already; stop it, or choose another address (listen, --listen)"
+        case errno.EACCES | errno.EPERM if address.unix:
+            why = f"no permission to make a socket in {address.unix.parent}; choose another folder, or mend its permissions"
+        case errno.EACCES | errno.EPERM:
+            why = "no permission: ports below 1024 are for root; choose one above, and let the proxy listen on this one"
+        case errno.EADDRNOTAVAIL:
+            why = "this machine has no such address; choose one that it has, 127.0.0.1 say"
+        case _:
+            why = error.strerror or str(error)
+    return ServeError(f"cannot listen on {address}: {why}")
+
+
+def _bind_tcp(address: Address, *, ipv4: bool, ipv6: bool) -> list[Bound]:
+    family = socket.AF_UNSPEC if ipv4 and ipv6 else socket.AF_INET if ipv4 else socket.AF_INET6
+    try:
+        found = socket.getaddrinfo(address.host or None, address.port, family, socket.SOCK_STREAM, 0, socket.AI_PASSIVE)
+    except (socket.gaierror, UnicodeError):
+        raise ServeError(f"cannot listen on {address}: no such host is known here; write an address") from None
+    bound: list[Bound] = []
+    try:
+        for family, kind, protocol, _, name in dict.fromkeys(found):
+            sock = socket.socket(family, kind, protocol)
+            bound.append(Bound(sock, address))
+            if os.name == "posix":  # elsewhere it would let two servers share the port
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sock.bind(name)
+    except OSError as error:
+        for one in bound:
+            one.close()
+        raise cannot_listen(address, error) from None
+    return bound
+
+
+def _bind_unix(address: Address, path: Path, permissions: int) -> Bound:
+    if not path.parent.is_dir():
+        raise ServeError(f"cannot listen on {address}: the folder {path.parent} is missing; make it")
+    _remove_stale(address, path)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.bind(str(path))
+        # Nobody can connect before it listens, so that there is no moment with other permissions.
+        path.chmod(permissions)
+        return Bound(sock, address, (path, path.stat().st_ino))
+    except OSError as error:
+        sock.close()
+        raise cannot_listen(address, error) from None
+
+
+def _remove_stale(address: Address, path: Path) -> None:
+    """Remove the socket that a server left behind; raise `ServeError` if one still listens there, or it is no socket."""
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise cannot_listen(address, error) from None
+    if not stat.S_ISSOCK(mode):
+        raise ServeError(f"cannot listen on {address}: there is a file of that name which is no socket; move it away")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)  # one whose queue is full lives too
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink(missing_ok=True)
+            return
+        except FileNotFoundError:
+            return
+        except OSError:
+            pass
+    raise cannot_listen(address, OSError(errno.EADDRINUSE, ""))

@@ -1,0 +1,296 @@
+"""Which mount owns a path: the pure heart of mountpoint.
+
+A mount table is a set of *keys*, ``[host]/path``, each with an app. Given the path and the host of a request it answers
+with the one mount that owns them, and with nothing else: no I/O, no WSGI, no dependency.
+
+A mount owns a path at a segment boundary, ``/shop`` owns ``/shop`` and ``/shop/cart`` and not ``/shopping``, and of all
+that own a path the longest wins. So the only candidates are the path's own beginnings at its slashes, shortest first::
+
+    /shop/admin/users       ""   /shop   /shop/admin   /shop/admin/users
+
+and the walk along them ends as soon as no mount lies deeper. It costs as many look-ups as the table is deep, whatever
+the number of its mounts and whatever the length of the path.
+
+Paths are *WSGI strings* (PEP 3333): bytes decoded as latin-1. Keys are written for people, in plain Unicode, and are
+matched as their UTF-8 bytes.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
+
+from .errors import ConfigError, Problem
+
+if TYPE_CHECKING:
+    from wsgiref.types import WSGIApplication
+
+Slash = Literal["redirect", "pass"]
+DotSegments = Literal["refuse", "pass"]
+
+# RFC 3986 would allow more in a reg-name (a comma, say, which is how servers join two Host headers); names in use do not.
+_LABELS = r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*"
+_HOST = re.compile(rf"(?:(?P<name>{_LABELS})\.?|(?P<ipv6>\[[0-9a-f:.]+\]))(?::[0-9]{{0,5}})?", re.ASCII | re.IGNORECASE)
+_HOST_OF_KEY = re.compile(rf"(?:\*\.)?{_LABELS}|\[[0-9a-f:.]+\]", re.ASCII)
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_FORBIDDEN = re.compile(r"""[\x00-\x1f\x7f-\x9f\s\\?#%*"'`<>\ud800-\udfff]""")
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """An app and the place where it is mounted.
+
+    ``key`` is ``[host]/path``: ``/shop`` for every host, ``admin.example.com/shop`` for one, ``*.example.com/`` for its
+    subdomains. One trailing slash is dropped, and ``/`` and the empty string are the root.
+
+    ``slash`` says what happens to GET and HEAD of the exact prefix: ``"redirect"`` sends them to the slash form,
+    ``"pass"`` hands them to the app with an empty ``PATH_INFO``. ``dot_segments`` says what happens to a path with a
+    ``.`` or ``..`` segment: ``"refuse"`` answers 400, ``"pass"`` hands it on.
+
+    A mount with a mistake in it can be made; the table that it is put into refuses it, so that the table can name every
+    mistake at once.
+
+    >>> mount = Mount("Example.com/caf\u00e9/", app)
+    >>> mount.key, mount.host, mount.prefix.encode("latin-1").decode()
+    ('example.com/caf\u00e9', 'example.com', '/caf\u00e9')
+    """
+
+    key: str
+    app: WSGIApplication
+    slash: Slash = "redirect"
+    dot_segments: DotSegments = "refuse"
+    #: The host's name in lower case, ``*.`` in front for its subdomains; empty for every host.
+    host: str = field(init=False, repr=False, compare=False)
+    #: The path as it stands in ``PATH_INFO``: a WSGI string, empty for the root.
+    prefix: str = field(init=False, repr=False, compare=False)
+    #: What is wrong with this mount; empty when nothing is.
+    problems: tuple[Problem, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        problems = []
+        host = path = ""
+        try:
+            host, path = split_key(self.key)
+        except ValueError as error:
+            problems.append(Problem(str(self.key), str(error)))
+        else:
+            object.__setattr__(self, "key", host + (path or "/"))
+        for name, choices in (("slash", get_args(Slash)), ("dot_segments", get_args(DotSegments))):
+            if (value := getattr(self, name)) not in choices:
+                problems.append(
+                    Problem(str(self.key), f"{name}: expected {' or '.join(map(repr, choices))}, found {value!r}")
+                )
+        if not callable(self.app):
+            problems.append(Problem(str(self.key), f"expected a WSGI application (a callable), found {self.app!r}"))
+        object.__setattr__(self, "host", host)
+        object.__setattr__(self, "prefix", wsgi_string(path))
+        object.__setattr__(self, "problems", tuple(problems))
+
+
+class Match(NamedTuple):
+    """A mount and the two halves of the path that it owns; ``script_name + path_info`` is the path that was asked for."""
+
+    mount: Mount
+    script_name: str
+    path_info: str
+
+
+class MountTable:
+    """The mounts of one dispatcher; it does not change once it is made.
+
+    Raises `ConfigError`, which names every bad mount, if a key is not ``[host]/path``, if two keys are the same place,
+    or if there is no mount at all.
+
+    >>> table = MountTable([Mount("/shop", app), Mount("/shop/admin", app)])
+    >>> match = table.resolve("/shop/admin/users")
+    >>> match.script_name, match.path_info
+    ('/shop/admin', '/users')
+    >>> table.resolve("/shopping") is None
+    True
+    """
+
+    def __init__(self, mounts: Iterable[Mount]) -> None:
+        self._mounts = tuple(mounts)
+        problems = [problem for mount in self._mounts for problem in mount.problems]
+        places: dict[str, _Place] = {"": _Place()}
+        for mount in self._mounts:
+            if not mount.problems and not places.setdefault(mount.host, _Place()).add(mount):
+                problems.append(Problem(mount.key, "is mounted twice; expected each place once, remove one of the two"))
+        if not self._mounts:
+            problems.append(Problem("", 'expected at least one mount, found none; write one, such as "/" for the root'))
+        if problems:
+            raise ConfigError(problems)
+        everywhere = self._everywhere = places.pop("")
+        self._hosts = places
+        self._most_labels = max((host.count(".") for host in places if host.startswith("*.")), default=0)
+        #: Whether any key names a host; a table that names none never looks at the host of a request.
+        self.names_hosts = bool(places)
+        #: Return the mount that owns a ``PATH_INFO`` at a host, a name as `host_name` gives it, or None.
+        self.owner: Callable[[str, str], Mount | None] = self._owner_at_host if places else everywhere.owner
+
+    def __iter__(self) -> Iterator[Mount]:
+        """Iterate over the mounts, in the order in which they were given."""
+        return iter(self._mounts)
+
+    def __len__(self) -> int:
+        return len(self._mounts)
+
+    def resolve(self, path_info: str, host: str = "") -> Match | None:
+        """Return the most specific mount that owns *path_info*, a WSGI string, or None.
+
+        *host* is the value of ``Host``, port and all; one outside the grammar is no host's. Nothing is normalised in
+        the path: repeated slashes, case and dot segments belong to the app, which sees them unchanged.
+        """
+        mount = self.owner(path_info, (host_name(host) or "") if self.names_hosts else "")
+        if mount is None:
+            return None
+        return Match(mount, mount.prefix, path_info[len(mount.prefix) :])
+
+    def _owner_at_host(self, path_info: str, host: str) -> Mount | None:
+        for place in self._places_of(host):
+            mount = place.owner(path_info)
+            if mount is not None:
+                return mount
+        return self._everywhere.owner(path_info)
+
+    def _places_of(self, host: str) -> Iterator[_Place]:
+        """Yield what is mounted at exactly *host*, then at the wildcards over it, the longest first."""
+        if host in self._hosts and not host.startswith("*."):
+            yield self._hosts[host]
+        if self._most_labels:
+            labels = host.split(".")
+            # A wildcard stands for one label or more, so that of n labels at most n - 1 are its own.
+            for count in range(min(len(labels) - 1, self._most_labels), 0, -1):
+                place = self._hosts.get("*." + ".".join(labels[-count:]))
+                if place is not None:
+                    yield place
+
+
+class _Place:
+    """The mounts of one host: which of them owns a path."""
+
+    __slots__ = ("_deeper", "_longest", "_mounts", "_root")
+
+    def __init__(self) -> None:
+        self._root: Mount | None = None
+        self._mounts: dict[str, Mount] = {}
+        self._deeper: set[str] = set()  # beginnings of a path below which a mount lies
+        self._longest = 0  # characters in the longest prefix
+
+    def add(self, mount: Mount) -> bool:
+        """Take *mount* in; return False if its place is taken."""
+        prefix = mount.prefix
+        if not prefix:
+            taken = self._root is not None
+            self._root = self._root or mount
+            return not taken
+        end = prefix.find("/", 1)
+        while end > 0:
+            self._deeper.add(prefix[:end])
+            end = prefix.find("/", end + 1)
+        self._longest = max(self._longest, len(prefix))
+        return self._mounts.setdefault(prefix, mount) is mount
+
+    def owner(self, path: str, host: str = "") -> Mount | None:
+        """Return the mount with the longest prefix that ends where a segment of *path* ends; *host* has been seen to."""
+        found = self._root
+        # No slash beyond the longest prefix can end one: the walk is bounded by the table, not by the path.
+        reach = self._longest + 1
+        end = path.find("/", 1, reach)
+        while end > 0:
+            beginning = path[:end]
+            found = self._mounts.get(beginning, found)
+            if beginning not in self._deeper:
+                return found
+            end = path.find("/", end + 1, reach)
+        return self._mounts.get(path, found) if len(path) < reach else found
+
+
+def path_of_key(key: object) -> str:
+    """Return the path of a *key* that must not name a host. Raises ValueError, as `split_key` does."""
+    host, path = split_key(key)
+    if host:
+        raise ValueError(f'expected a path such as "/apps", found a host in "{key}"')
+    return path
+
+
+def wsgi_string(text: str) -> str:
+    """Return *text*, written for people, as PEP 3333 has it in environ: its UTF-8 bytes decoded as latin-1."""
+    return text.encode().decode("latin-1")
+
+
+def host_name(value: str) -> str | None:
+    """Return the bare name in *value*, the value of ``Host``: lower case, without port and trailing dot, or None.
+
+    None means that *value* is outside the grammar: two values joined by a comma, userinfo, a slash. An IPv6 literal is
+    kept whole, in its brackets. (RFC 9110 section 7.2, RFC 3986 section 3.2.2.)
+
+    >>> host_name("Example.com.:8080"), host_name("[::1]:80"), host_name("a, b")
+    ('example.com', '[::1]', None)
+    """
+    match = _HOST.fullmatch(value)
+    if match is None:
+        return None
+    name = (match["name"] or match["ipv6"]).lower()
+    return name if name[0] != "[" or _is_ipv6(name) else None
+
+
+def _is_ipv6(literal: str) -> bool:
+    import ipaddress  # costs some milliseconds, and few tables need it
+
+    try:
+        ipaddress.IPv6Address(literal[1:-1])
+    except ValueError:
+        return False
+    return True
+
+
+def split_key(key: object) -> tuple[str, str]:
+    """Split a mount's *key* into its host, empty for every host, and its path, empty for the root.
+
+    Raises ValueError with what is wrong and what to write instead.
+
+    >>> split_key("*.Example.com/shop/")
+    ('*.example.com', '/shop')
+    """
+    if not isinstance(key, str):
+        raise ValueError(f'expected a string such as "/shop", found {type(key).__name__}')
+    if scheme := _SCHEME.match(key):
+        raise ValueError(f'expected [host]/path, found a scheme; write "{key[scheme.end() :]}"')
+    host, slash, rest = key.partition("/")
+    host = _checked_host(host, key) if host else ""
+    path = (slash + rest).removesuffix("/")
+    if found := _FORBIDDEN.search(path):
+        hint = "; write the character itself, not its percent-encoding" if found[0] == "%" else ""
+        raise ValueError(f"expected a path of plain segments, found {found[0]!r}{hint}")
+    segments = path.split("/")[1:]
+    if "" in segments:
+        right = host + "/" + "/".join(filter(None, segments))
+        raise ValueError(f'expected one slash between segments, found an empty segment; write "{right}"')
+    if "." in segments or ".." in segments:
+        right = host + posixpath.normpath(path)
+        raise ValueError(f'expected a path without dot segments, found "{path}"; write "{right}"')
+    return host, path
+
+
+def _checked_host(host: str, key: str) -> str:
+    """Return the *host* of a *key*, normalised; raise ValueError if it is none."""
+    if "." not in host and host.lower() != "localhost" and not host.startswith("["):
+        raise ValueError(f'expected a path that starts with a slash, found "{key}"; write "/{key}"')
+    name = host.lower().removesuffix(".")
+    if _HOST_OF_KEY.fullmatch(name) and (name[0] != "[" or _is_ipv6(name)):
+        return name
+    if with_port := _HOST.fullmatch(host):
+        bare = host_name(host) or with_port[0]
+        raise ValueError(f'expected a host without a port, found "{host}"; write "{key.replace(host, bare, 1)}"')
+    try:
+        ascii_form = name.encode("idna").decode("ascii")
+    except UnicodeError:
+        ascii_form = ""
+    if ascii_form and ascii_form != name and _HOST_OF_KEY.fullmatch(ascii_form):
+        right = key.replace(host, ascii_form, 1)
+        raise ValueError(f'expected a host as browsers send it, found "{host}"; write "{right}"')
+    raise ValueError(f'expected a host such as "example.com", "*.example.com" or "[::1]", found "{host}"')
