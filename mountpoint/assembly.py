@@ -54,7 +54,7 @@ def _load(mount: MountConfig, earlier: Sequence[MountConfig]) -> LoadedMount:
         if clashes:
             files = "; ".join(f"{own} and {other}" for own, other in clashes)
             raise LoadError(
-                f"one process can import only one module of a name, and an earlier mount has the same: {files}; rename one",
+                f"one process can import only one module of a name, and an earlier mount has it: {files}; rename one",
                 files=[str(own) for own, _ in clashes],
             )
         return LoadedMount(mount, app=load_app(mount.app, mount.root))

@@ -103,26 +103,19 @@ def warnings(mounts: Sequence[LoadedMount]) -> Iterator[Finding]:
                 "mount; remove it, and say under [proxy] what the proxy does",
             )
     for one, other in combinations(ready, 2):
-        if _hosts_overlap(one.config.key, other.config.key):
-            cookie = _session_cookie(one.app)
-            if cookie and cookie == _session_cookie(other.app):
-                yield Finding(
-                    _key(other),
-                    f'its session cookie "{cookie[0]}" at path {cookie[1]} is also that of {one.config.key}: each login '
-                    "logs the other out; give each app its own SESSION_COOKIE_NAME",
-                )
-        if _is_a(one.app, "django.WSGIHandler") and _is_a(other.app, "django.WSGIHandler"):
-            same = one.app is other.app
+        cookie = _session_cookie(one.app)
+        if cookie and cookie == _session_cookie(other.app) and _browser_meets_both(one, other):
             yield Finding(
                 _key(other),
-                f"{'the same Django project is' if same else 'another Django project is'} mounted at {one.config.key} too, "
-                + (
-                    "and it caches the prefix of its first request"
-                    if same
-                    else "and one process has room for one's settings"
-                )
-                + "; mount one of them in a process of its own",
+                f'its session cookie "{cookie[0]}" at path {cookie[1]} is that of {one.config.key} too, and each login '
+                "logs the other out; give each app its own SESSION_COOKIE_NAME",
             )
+        if _is_a(one.app, "django.WSGIHandler") and _is_a(other.app, "django.WSGIHandler"):
+            if one.app is other.app:
+                why = f"this Django project is at {one.config.key} too, and caches the prefix of its first request"
+            else:
+                why = f"another Django project is at {one.config.key}, and one process has room for one's settings"
+            yield Finding(_key(other), f"{why}; serve one of the two by a process of its own")
 
 
 def _key(mount: LoadedMount) -> str:
@@ -145,17 +138,24 @@ def _has_proxy_fix(app: Any) -> bool:
 
 
 def _session_cookie(app: Any) -> tuple[str, str, str | None] | None:
-    """Return name, path and domain of a Flask app's session cookie; None if it has none, as without a secret key."""
-    config = getattr(app, "config", None)
-    if not _is_a(app, "flask.Flask") or not config or not config.get("SECRET_KEY"):
+    """Return name, path and domain of the session cookie of a Flask app, or None.
+
+    Flask's own sessions need a secret key, and without one there is no cookie.
+    """
+    if not _is_a(app, "flask.Flask"):
         return None
-    path = config.get("SESSION_COOKIE_PATH") or config.get("APPLICATION_ROOT") or "/"
-    return str(config.get("SESSION_COOKIE_NAME")), str(path), config.get("SESSION_COOKIE_DOMAIN")
+    config = app.config
+    if not config["SECRET_KEY"] and _is_a(app.session_interface, "flask.SecureCookieSessionInterface"):
+        return None
+    path = config["SESSION_COOKIE_PATH"] or config["APPLICATION_ROOT"]
+    return config["SESSION_COOKIE_NAME"], path, config["SESSION_COOKIE_DOMAIN"]
 
 
-def _hosts_overlap(one: str, other: str) -> bool:
-    """Whether a browser could meet both keys at one host."""
-    first, second = one.partition("/")[0], other.partition("/")[0]
+def _browser_meets_both(one: LoadedMount, other: LoadedMount) -> bool:
+    """Whether two mounts are two apps and could be met at one host."""
+    if one.app is other.app:
+        return False
+    first, second = one.config.key.partition("/")[0], other.config.key.partition("/")[0]
     if not first or not second or first == second:
         return True
     wildcard, name = (first, second) if first.startswith("*.") else (second, first)

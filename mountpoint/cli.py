@@ -11,8 +11,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from .config import DEFAULT_FILE, LOG_LEVELS, load_config
+from .config import DEFAULT_FILE, load_config
 from .errors import MountpointError, UnreadableError
+from .values import LOG_LEVELS
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -76,7 +76,7 @@ class Dispatcher:
             host = name or ""
         mount = table.owner(path, host)
         # A proxy evaluates its rules on the resolved path and forwards the raw one: what holds a dot segment has not
-        # been through the rules of the mount that it names. (The plain test first: one scan, and often all there is to do.)
+        # been through the rules of the mount that it names. (The plain test first: one scan, often enough.)
         if "." in path and _has_dot_segment(path) and (mount is None or mount.dot_segments != "pass"):
             return answer(environ, start_response, "400 Bad Request", "the path holds a dot segment")
         if mount is None:

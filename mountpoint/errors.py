@@ -14,7 +14,7 @@ from dataclasses import dataclass
 class Problem:
     """One thing that is wrong, at one *key*.
 
-    ``key`` is the mount's key, or the path of a key in a file (``mounts."/tv_ws".slash``); empty when the whole is meant.
+    ``key`` is the mount's key, or the path of a key in a file (``mounts."/tv_ws".slash``); empty for the whole.
     """
 
     key: str
@@ -31,7 +31,7 @@ class MountpointError(Exception):
 class ConfigError(MountpointError, ValueError):
     """A mount table, a file or a setting is wrong.
 
-    ``problems`` holds all that is wrong, ``file`` the name of the file where there is one. As a string: one problem a line.
+    ``problems`` holds all that is wrong, ``file`` the name of the file where there is one. As text: a line each.
     """
 
     def __init__(self, problems: Iterable[Problem], *, file: str | None = None) -> None:

@@ -90,14 +90,14 @@ def _import(spec: AppSpec, root: Path) -> ModuleType:
     origin = getattr(module, "__file__", None)
     if expected.exists() and origin is not None and not expected.samefile(origin):
         raise NoSuchModule(
-            f'the name "{spec.module}" means {expected} here, but {origin} is imported already under it; rename one of them',
+            f'"{spec.module}" means {expected} here, but {origin} is imported already under that name; rename one',
             files=[str(expected)],
         )
     return module
 
 
 def _file_of(spec: AppSpec, root: Path) -> Path:
-    """Return the file of the spec's module, were it in *root*: a package's if there is one, as the import system has it."""
+    """Return the file of the spec's module, were it in *root*; a package goes before a module, as in an import."""
     path = root.joinpath(*spec.module.split("."))
     package = path / "__init__.py"
     return package if package.is_file() else path.with_name(path.name + ".py")
@@ -175,7 +175,7 @@ def _require_app(spec: AppSpec, found: Any) -> None:
         raise NotAnApp(f"{name} is a Flask Blueprint, a part of an app; register it on a Flask() and name that")
     if isinstance(found, ModuleType):
         raise NotAnApp(f'{name} is a module; write "{found.__name__}:app", with the name that the app has in it')
-    if inspect.iscoroutinefunction(found) or inspect.iscoroutinefunction(getattr(type(found), "__call__", None)):
+    if inspect.iscoroutinefunction(found) or inspect.iscoroutinefunction(_method_call(found)):
         raise NotAnApp(
             f"{name} is an ASGI app ({_kind(found)}), and mountpoint serves WSGI apps; serve it with an ASGI server, "
             "or wrap it in a2wsgi's ASGIMiddleware and name that"
@@ -188,7 +188,7 @@ def _require_app(spec: AppSpec, found: Any) -> None:
         ]
         hint = f'; its attribute is: write "{spec.text}.{inner[0]}"' if inner and not spec.is_factory else ""
         raise NotAnApp(f"{name} is {_kind(found)}, which is not a WSGI application{hint}")
-    if inspect.isclass(found) and "__call__" in dir(found) and _defines_call(found):
+    if inspect.isclass(found) and _makes_callables(found):
         raise NotAnApp(f'{name} is a class; write "{spec.text}()" for an instance of it')
     try:
         inspect.signature(found).bind({}, print)
@@ -201,9 +201,14 @@ def _require_app(spec: AppSpec, found: Any) -> None:
         pass  # no signature to be had, as of a builtin: the first request will tell
 
 
-def _defines_call(cls: type) -> bool:
-    """Whether instances of *cls* can be called. (PEP 3333 lets a class be the app, whose instances are then iterated.)"""
-    return any("__call__" in vars(base) for base in cls.__mro__[:-1])
+def _method_call(found: object) -> object:
+    """Return the ``__call__`` that *found* has of its class, or None; a class's own would be its constructor."""
+    return next((vars(base)["__call__"] for base in type(found).__mro__ if "__call__" in vars(base)), None)
+
+
+def _makes_callables(cls: type) -> bool:
+    """Whether instances of *cls* can be called. (PEP 3333 lets a class be the app, whose instances are iterated.)"""
+    return any("__call__" in vars(base) for base in cls.__mro__)
 
 
 def _kind(value: object) -> str:

@@ -2,8 +2,8 @@
 
     192.0.2.7 - - [22/Nov/2026:09:05:07 +0100] "GET /tv_ws/?stn=Lund HTTP/1.1" 200 512 "-" "curl/8.5" /tv_ws 3.2
 
-It goes to the logger ``mountpoint.access``, level INFO. Whatever a client sends is escaped as Apache escapes it, so that
-no line can be forged.
+It goes to the logger ``mountpoint.access``, level INFO. Whatever a client sends is escaped as Apache escapes it, so
+that no line can be forged.
 """
 
 from __future__ import annotations
@@ -15,14 +15,25 @@ from typing import Final
 
 access_logger: Final = logging.getLogger("mountpoint.access")
 
-_MONTHS = (
-    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
-)  # strftime's follow the locale, which an app may set
+_MONTHS = [
+    "Jan",
+    "Feb",
+    "Mar",
+    "Apr",
+    "May",
+    "Jun",
+    "Jul",
+    "Aug",
+    "Sep",
+    "Oct",
+    "Nov",
+    "Dec",
+]  # strftime's follow the locale, which an app may set
 _UNSAFE = re.compile(r'[^\x20-\x7e]|["\\]')
 _ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v", "\b": "\\b"}
 
 
-def access_line(
+def access_line(  # noqa: PLR0913 - the fields of a line
     *,
     remote_addr: str | None,
     request_line: str,
@@ -48,7 +59,7 @@ def access_line(
 
 
 def _escaped(text: str) -> str:
-    """Escape *text* as Apache's mod_log_config does: what is not printable ASCII as ``\\xhh``, and the quote."""
+    """Escape *text* as Apache's mod_log_config does: the quote, and as hexadecimals what is not printable ASCII."""
     if _UNSAFE.search(text) is None:
         return text
     return _UNSAFE.sub(lambda match: _ESCAPES.get(match[0]) or f"\\x{ord(match[0]):02x}", text)
@@ -57,8 +68,9 @@ def _escaped(text: str) -> str:
 def _clf_time(seconds: float) -> str:
     """Return a Unix time as the Common Log Format has it, in local time."""
     when = time.localtime(seconds)
+    month = _MONTHS[when.tm_mon - 1]
     sign, offset = ("-", -when.tm_gmtoff) if when.tm_gmtoff < 0 else ("+", when.tm_gmtoff)
     return (
-        f"{when.tm_mday:02}/{_MONTHS[when.tm_mon - 1]}/{when.tm_year}:{when.tm_hour:02}:{when.tm_min:02}:{when.tm_sec:02} "
+        f"{when.tm_mday:02}/{month}/{when.tm_year}:{when.tm_hour:02}:{when.tm_min:02}:{when.tm_sec:02} "
         f"{sign}{offset // 3600:02}{offset % 3600 // 60:02}"
     )

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from waitress import wasyncore
@@ -72,10 +72,8 @@ def raise_file_limit() -> None:
     import resource
 
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    try:
+    with suppress(ValueError, OSError):  # macOS has no limit, and does not allow that; the soft one stays
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    except (ValueError, OSError):
-        pass  # macOS has no limit, and does not allow that; the soft one stays
 
 
 def announcement(config: Config, mounts: Sequence[LoadedMount], urls: Sequence[str]) -> str:

@@ -9,14 +9,15 @@ import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from .config import Address
 from .errors import ServeError
+from .values import Address
 
 
 @dataclass(slots=True)
 class Bound:
-    """A socket that is bound and does not listen yet; its *file*, if it is a unix socket that we made, as (path, inode)."""
+    """A socket that is bound and does not listen yet, with the *file* of a unix socket that we made: path and inode."""
 
     socket: socket.socket
     address: Address
@@ -66,7 +67,7 @@ def cannot_listen(address: Address, error: OSError) -> ServeError:
         case errno.EADDRINUSE:
             why = "another program listens there already; stop it, or choose another address (listen, --listen)"
         case errno.EACCES | errno.EPERM if address.unix:
-            why = f"no permission to make a socket in {address.unix.parent}; choose another folder, or mend its permissions"
+            why = f"no permission to make a socket in {address.unix.parent}; mend it, or choose another folder"
         case errno.EACCES | errno.EPERM:
             why = "no permission: ports below 1024 are for root; choose one above, and let the proxy listen on this one"
         case errno.EADDRNOTAVAIL:
@@ -83,20 +84,36 @@ def _bind_tcp(address: Address, *, ipv4: bool, ipv6: bool) -> list[Bound]:
     except (socket.gaierror, UnicodeError):
         raise ServeError(f"cannot listen on {address}: no such host is known here; write an address") from None
     bound: list[Bound] = []
+    failure: OSError | None = None
+    for family, _, _, _, name in dict.fromkeys(found):
+        try:
+            bound.append(Bound(_bind_one(family, name), address))
+        except OSError as error:
+            failure = error
+            # A name or "*" stands for IPv4 and IPv6, and one of the two may be missing here.
+            if error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+                break
+    else:
+        if bound:
+            return bound
+    for one in bound:
+        one.close()
+    assert failure is not None
+    raise cannot_listen(address, failure)
+
+
+def _bind_one(family: int, name: Any) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
     try:
-        for family, kind, protocol, _, name in dict.fromkeys(found):
-            sock = socket.socket(family, kind, protocol)
-            bound.append(Bound(sock, address))
-            if os.name == "posix":  # elsewhere it would let two servers share the port
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            sock.bind(name)
-    except OSError as error:
-        for one in bound:
-            one.close()
-        raise cannot_listen(address, error) from None
-    return bound
+        if os.name == "posix":  # elsewhere it would let two servers share the port
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(name)
+    except OSError:
+        sock.close()
+        raise
+    return sock
 
 
 def _bind_unix(address: Address, path: Path, permissions: int) -> Bound:
@@ -115,7 +132,7 @@ def _bind_unix(address: Address, path: Path, permissions: int) -> Bound:
 
 
 def _remove_stale(address: Address, path: Path) -> None:
-    """Remove the socket that a server left behind; raise `ServeError` if one still listens there, or it is no socket."""
+    """Remove the socket that a server left behind; raise `ServeError` if one listens there, or if it is no socket."""
     try:
         mode = path.lstat().st_mode
     except FileNotFoundError:

@@ -54,9 +54,8 @@ def parse_spec(text: str) -> AppSpec:
     else:
         module, colon, expression = text.partition(":")
         if "/" in module or "\\" in module:
-            raise ValueError(
-                f'{_FORMS}, found "{text}"; a path ends in ".py", a module has dots: "{_dotted(module)}{colon}{expression}"'
-            )
+            right = f"{_dotted(module)}{colon}{expression}"
+            raise ValueError(f'{_FORMS}, found "{text}"; a path ends in ".py", a module has dots: "{right}"')
         if not all(part.isidentifier() for part in module.split(".")):
             raise ValueError(f'{_FORMS}, found "{text}"')
         expression = expression if colon else None

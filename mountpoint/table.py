@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 Slash = Literal["redirect", "pass"]
 DotSegments = Literal["refuse", "pass"]
 
-# RFC 3986 would allow more in a reg-name (a comma, say, which is how servers join two Host headers); names in use do not.
+# RFC 3986 would allow more in a reg-name (a comma, say, which is how servers join two Host headers); no host has it.
 _LABELS = r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*"
 _HOST = re.compile(rf"(?:(?P<name>{_LABELS})\.?|(?P<ipv6>\[[0-9a-f:.]+\]))(?::[0-9]{{0,5}})?", re.ASCII | re.IGNORECASE)
 _HOST_OF_KEY = re.compile(rf"(?:\*\.)?{_LABELS}|\[[0-9a-f:.]+\]", re.ASCII)
@@ -91,7 +91,7 @@ class Mount:
 
 
 class Match(NamedTuple):
-    """A mount and the two halves of the path that it owns; ``script_name + path_info`` is the path that was asked for."""
+    """A mount and the two halves of the path that it owns: ``script_name + path_info`` is what was asked for."""
 
     mount: Mount
     script_name: str
@@ -195,7 +195,7 @@ class _Place:
         return self._mounts.setdefault(prefix, mount) is mount
 
     def owner(self, path: str, host: str = "") -> Mount | None:
-        """Return the mount with the longest prefix that ends where a segment of *path* ends; *host* has been seen to."""
+        """Return the mount with the longest prefix that ends where a segment of *path* ends, whatever the *host*."""
         found = self._root
         # No slash beyond the longest prefix can end one: the walk is bounded by the table, not by the path.
         reach = self._longest + 1

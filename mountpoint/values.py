@@ -1,0 +1,209 @@
+"""What one value of ``mounts.toml`` may be.
+
+A rule takes what the file says and returns what we keep; it raises ValueError, "expected ..., found ...". A key is
+known by standing in one of the tables of rules at the end, and by nothing else.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast, get_args
+
+from .errors import did_you_mean
+from .spec import AppSpec, parse_spec
+from .table import DotSegments, Slash
+
+LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
+
+Rule = Callable[[Any], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen: a *host* (empty for every interface) and a *port* (0 for any that is free), or a unix socket."""
+
+    host: str = ""
+    port: int = 0
+    unix: Path | None = None
+
+    def __str__(self) -> str:
+        if self.unix:
+            return f"unix:{self.unix}"
+        return f"{f'[{self.host}]' if ':' in self.host else self.host or '*'}:{self.port}"
+
+
+def connection_ceiling() -> int:
+    """Return how many connections one process can serve: each takes up to three descriptors, and 64 are for the rest.
+
+    Past its descriptors waitress spins; Windows has no poll(), and its select() ends at 512.
+    """
+    if sys.platform == "win32":
+        return 400
+    import resource
+
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if hard == resource.RLIM_INFINITY else max((hard - 64) // 3, 1)
+
+
+def in_toml(value: object) -> str:
+    """Return *value* as it stands in the file, or its kind if that is long."""
+    match value:
+        case bool():
+            return str(value).lower()
+        case str():
+            return f'"{value}"'
+        case dict():
+            return "a table"
+        case list():
+            return "an array"
+        case _:
+            return str(value)
+
+
+def _boolean(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"expected true or false, found {in_toml(value)}")
+    return value
+
+
+def _integer(low: int, high: int | None = None) -> Rule:
+    expected = f"an integer from {low} to {high}" if high is not None else f"an integer of at least {low}"
+
+    def rule(value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or value < low or (high is not None and value > high):
+            raise ValueError(f"expected {expected}, found {in_toml(value)}")
+        return value
+
+    return rule
+
+
+def _seconds(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+        raise ValueError(f"expected seconds, a number of at least 0, found {in_toml(value)}")
+    return float(value)
+
+
+def string(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"expected a string, found {in_toml(value)}")
+    return value
+
+
+def _choice(*choices: str) -> Rule:
+    def rule(value: Any) -> str:
+        if value not in choices:
+            hint = did_you_mean(value, choices) if isinstance(value, str) else ""
+            raise ValueError(f"expected {' or '.join(map(in_toml, choices))}, found {in_toml(value)}{hint}")
+        return cast("str", value)
+
+    return rule
+
+
+def any_table(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"expected a table, found {in_toml(value)}")
+    return value
+
+
+def _permissions(value: Any) -> int:
+    if not isinstance(value, str) or not re.fullmatch(r"0?o?[0-7]{3}", value):
+        raise ValueError(f'expected an octal string such as "660", found {in_toml(value)}')
+    return int(value.lstrip("0o") or "0", 8)
+
+
+def _app(value: Any) -> AppSpec:
+    return parse_spec(string(value))
+
+
+def _connection_limit(value: Any) -> int:
+    ceiling = connection_ceiling()
+    limit: int = _integer(1)(value)
+    if limit > ceiling:
+        raise ValueError(
+            f"expected at most {ceiling}, which is what this machine's limit of open files allows, found {limit}; "
+            "raise the limit (ulimit -n, LimitNOFILE=) or write less"
+        )
+    return limit
+
+
+def listen_address(value: Any) -> Address:
+    forms = 'expected "host:port", "[ipv6]:port", "*:port" or "unix:/path"'
+    text = string(value)
+    if text.startswith("unix:"):
+        if sys.platform == "win32":
+            raise ValueError(f'expected "host:port", found "{text}"; Windows has no unix sockets for servers')
+        if not (path := text.removeprefix("unix:")):
+            raise ValueError(f'{forms}, found "{text}" without a path')
+        return Address(unix=Path(path))
+    match = re.fullmatch(r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+(?:%\w+)?)\]|(?P<host>[^\s:/\[\]]+)):(?P<port>[0-9]+)", text)
+    if match is None:
+        hint = ""
+        if re.fullmatch(r"[0-9]+", text):
+            hint = f'; write "127.0.0.1:{text}"'
+        elif text.startswith("/"):
+            hint = f'; write "unix:{text}"'
+        elif re.fullmatch(r"[^\s:/]+", text):
+            hint = f'; write "{text}:8080"'
+        elif scheme := re.match(r"https?://([^/]+)", text):
+            hint = f'; write "{scheme[1]}"'
+        raise ValueError(f'{forms}, found "{text}"{hint}')
+    if int(match["port"]) > 65535:
+        raise ValueError(f'expected a port from 0 to 65535, found "{text}"')
+    host = match["ipv6"] or match["host"]
+    return Address("" if host == "*" else host, int(match["port"]))
+
+
+MOUNT_RULES: Mapping[str, Rule] = {
+    "app": _app,
+    "root": string,
+    "slash": _choice(*get_args(Slash)),
+    "dot_segments": _choice(*get_args(DotSegments)),
+}
+
+SERVER_RULES: Mapping[str, Rule] = {
+    "threads": _integer(1, 10_000),
+    "drain_timeout": _seconds,
+    "strict": _boolean,
+    "access_log": _boolean,
+    "log_level": _choice(*LOG_LEVELS),
+    "unix_socket_perms": _permissions,
+    "connection_limit": _connection_limit,
+}
+
+# https://docs.pylonsproject.org/projects/waitress/en/stable/arguments.html; the ranges are ours, waitress has none.
+WAITRESS_RULES: Mapping[str, Rule] = {
+    "ipv4": _boolean,
+    "ipv6": _boolean,
+    "url_scheme": _choice("http", "https"),
+    "backlog": _integer(1, 65_535),
+    "recv_bytes": _integer(1),
+    "outbuf_overflow": _integer(1),
+    "outbuf_high_watermark": _integer(1),
+    "inbuf_overflow": _integer(1),
+    "cleanup_interval": _integer(1),
+    "channel_timeout": _integer(1),
+    "log_socket_errors": _boolean,
+    "max_request_header_size": _integer(256),
+    "max_request_body_size": _integer(1),
+    "expose_tracebacks": _boolean,
+    "ident": string,
+    "asyncore_loop_timeout": _integer(1),
+    "channel_request_lookahead": _integer(0),
+    "server_name": string,
+}
+
+REPLACED = {
+    **dict.fromkeys(("host", "port", "unix_socket", "sockets"), 'write listen = "host:port" or "unix:/path"'),
+    "url_prefix": 'write strips = "/prefix" under [proxy]',
+    **dict.fromkeys(
+        ("trusted_proxy", "trusted_proxy_count", "trusted_proxy_headers", "log_untrusted_proxy_headers"),
+        "whom to trust belongs under [proxy]; forwarding headers that nobody is trusted for are removed",
+    ),
+    "clear_untrusted_proxy_headers": "forwarding headers that nobody is trusted for are always removed",
+    "asyncore_use_poll": "poll() is used wherever there is one",
+    "send_bytes": "waitress is about to remove it",
+}
