@@ -60,6 +60,8 @@ def _load(mount: MountConfig, earlier: Sequence[MountConfig]) -> LoadedMount:
         return LoadedMount(mount, app=load_app(mount.app, mount.root))
     except LoadError as error:
         return LoadedMount(mount, error=error)
+    except OSError as error:  # of the root: what the app itself raises is a LoadError by now
+        return LoadedMount(mount, error=LoadError(f"{error.filename} cannot be read: {error.strerror}"))
 
 
 def build_table(mounts: Sequence[LoadedMount]) -> MountTable:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from .config import DEFAULT_FILE, load_config
 from .errors import MountpointError, UnreadableError
-from .values import LOG_LEVELS
+from .values import LOG_LEVELS, SERVER_RULES, Rule, listen_address
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,9 +41,18 @@ def _parser() -> argparse.ArgumentParser:
 
     serve = _command(commands, "serve", _serve, "serve the apps of a mount table")
     serve.add_argument(
-        "--listen", action="append", metavar="ADDRESS", help='"host:port" or "unix:/path"; may be repeated'
+        "--listen",
+        action="append",
+        type=_as_in_the_file(listen_address),
+        metavar="ADDRESS",
+        help='"host:port" or "unix:/path"; may be repeated',
     )
-    serve.add_argument("--threads", type=int, metavar="N", help="how many requests run at once")
+    serve.add_argument(
+        "--threads",
+        type=_as_in_the_file(SERVER_RULES["threads"], int),
+        metavar="N",
+        help="how many requests run at once",
+    )
     serve.add_argument("--strict", action="store_true", default=None, help="do not start if an app fails to load")
     serve.add_argument("--no-access-log", dest="access_log", action="store_false", default=None, help="log no requests")
     serve.add_argument("--log-level", choices=LOG_LEVELS, metavar="LEVEL", help=", ".join(LOG_LEVELS))
@@ -67,6 +76,23 @@ def _command(commands: Any, name: str, function: Any, text: str) -> argparse.Arg
     )
     parser.set_defaults(command=function)
     return parser
+
+
+def _as_in_the_file(rule: Rule, convert: Callable[[str], object] = str) -> Callable[[str], object]:
+    """Return a type for argparse that takes what *rule* takes, and of the rest says what *rule* says."""
+
+    def checked(text: str) -> object:
+        try:
+            value = convert(text)
+        except ValueError:
+            value = text
+        try:
+            rule(value)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+        return value
+
+    return checked
 
 
 class _Version(argparse.Action):

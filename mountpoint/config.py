@@ -123,7 +123,7 @@ class _Reader:
 
     def __init__(self, file: Path, overrides: Mapping[str, object]) -> None:
         self.file = file
-        self.folder = file.parent
+        self.folder = file.absolute().parent  # absolute, since an app may change the working folder
         self.overrides = overrides
         self.problems: list[Problem] = []
 
@@ -209,9 +209,12 @@ class _Reader:
         return root
 
     def is_folder(self, key: str, folder: Path) -> bool:
-        if folder.is_dir():
-            return True
-        found = "a file" if folder.exists() else "nothing"
+        try:
+            if folder.is_dir():
+                return True
+            found = "a file" if folder.exists() else "nothing"
+        except (OSError, ValueError) as error:  # no permission on the way to it; a null character
+            found = f"{getattr(error, 'strerror', None) or error},"
         problem = Problem(key, f'expected a folder, found {found} at "{folder}"')
         if problem not in self.problems:  # one root of [defaults] is looked at for every mount
             self.problems.append(problem)
@@ -235,7 +238,7 @@ class _Reader:
         for name, value in table.items():
             key = f"--{name.replace('_', '-')}" if name in self.overrides else f"server.{_quoted(name)}"
             if name == "listen":
-                listen = self.listen(key, value, Path() if name in self.overrides else self.folder)
+                listen = self.listen(key, value, Path.cwd() if name in self.overrides else self.folder)
             elif name in REPLACED:
                 self.wrong(key, f"is not taken from here; {REPLACED[name]}")
             elif rule := SERVER_RULES.get(name):

@@ -12,6 +12,7 @@ import inspect
 import sys
 import traceback
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any
@@ -28,7 +29,7 @@ _HARMLESS = frozenset({"__init__", "__main__", "conftest", "manage", "setup", "t
 
 def put_on_path(roots: Iterable[Path]) -> None:
     """Put *roots* in front of ``sys.path``, in their order, each once."""
-    names = list(dict.fromkeys(str(root.resolve()) for root in roots))
+    names = list(dict.fromkeys(str(root) for root in roots))
     sys.path[:] = names + [name for name in sys.path if name not in names]
     importlib.invalidate_caches()
 
@@ -55,8 +56,10 @@ def _top_level(root: Path) -> dict[str, Path]:
     for entry in root.iterdir():
         if entry.suffix == ".py":
             found[entry.stem] = entry
-        elif (entry / "__init__.py").is_file():
-            found[entry.name] = entry / "__init__.py"
+        else:
+            with suppress(PermissionError):  # what cannot be read cannot be imported either
+                if (entry / "__init__.py").is_file():
+                    found[entry.name] = entry / "__init__.py"
     return {name: file for name, file in found.items() if name not in _HARMLESS and name.isidentifier()}
 
 

@@ -197,6 +197,7 @@ class Server:
             )
             logger.warning("stopped, %d requests cut off%s", len(unfinished), running)
             return 1
+        wasyncore.close_all(self._map)
         logger.info("stopped, nothing was cut off")
         return 0
 

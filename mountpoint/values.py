@@ -141,15 +141,16 @@ def listen_address(value: Any) -> Address:
         return Address(unix=Path(path))
     match = re.fullmatch(r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+(?:%\w+)?)\]|(?P<host>[^\s:/\[\]]+)):(?P<port>[0-9]+)", text)
     if match is None:
-        hint = ""
-        if re.fullmatch(r"[0-9]+", text):
-            hint = f'; write "127.0.0.1:{text}"'
+        right = None
+        if re.fullmatch(r":?[0-9]+", text):
+            right = f"127.0.0.1:{text.lstrip(':')}"
         elif text.startswith("/"):
-            hint = f'; write "unix:{text}"'
+            right = f"unix:{text}"
         elif re.fullmatch(r"[^\s:/]+", text):
-            hint = f'; write "{text}:8080"'
+            right = f"{text}:8080"
         elif scheme := re.match(r"https?://([^/]+)", text):
-            hint = f'; write "{scheme[1]}"'
+            right = scheme[1]
+        hint = f'; write "{right}"' if right else ""
         raise ValueError(f'{forms}, found "{text}"{hint}')
     if int(match["port"]) > 65535:
         raise ValueError(f'expected a port from 0 to 65535, found "{text}"')
