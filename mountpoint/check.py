@@ -14,20 +14,18 @@ from typing import Any
 
 from .assembly import LoadedMount, load_mounts
 from .config import load_config
-from .errors import ConfigError, UnreadableError
+from .errors import ConfigError, Problem, UnreadableError
 from .logs import configure_logging
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Problem):
     """Something to know about one key of the file; ``details`` is a traceback, or empty."""
 
-    key: str
-    message: str
     details: str = ""
 
     def __str__(self) -> str:
-        text = f"{self.key}: {self.message}" if self.key else self.message
+        text = Problem.__str__(self)  # super() does not get along with slots
         return f"{text}\n{_indented(self.details)}" if self.details else text
 
 

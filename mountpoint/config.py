@@ -6,6 +6,7 @@ nearest right name. What one value may be is said in `mountpoint.values`.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -129,15 +130,16 @@ class _Reader:
 
     def config(self, document: dict[str, Any]) -> Config:
         sections = ("server", "defaults", "mounts", "proxy", "logging")
-        if not document and not self.overrides:
-            self.wrong("", 'expected a mount table, found an empty file; write [mounts] and "/path" = "module:app"')
+        if not document.get("mounts", {}):
+            found = "found none" if document else "found an empty file"
+            self.wrong("mounts", f'expected at least one mount, {found}; write [mounts], and "/path" = "module:app"')
         for name in document:
             if name not in sections:
                 self.unknown(name, name, sections)
         tables = {name: self.keep(name, any_table, document.get(name, {})) or {} for name in sections}
         return Config(
             file=self.file,
-            mounts=self.mounts(tables["mounts"], tables["defaults"], given=bool(document)),
+            mounts=self.mounts(tables["mounts"], tables["defaults"]),
             server=self.server(tables["server"]),
             strips=self.strips(tables["proxy"]),
             logging=tables["logging"] or None,
@@ -162,7 +164,7 @@ class _Reader:
 
     # ---------------------------------------------------------------------------------------------------- sections
 
-    def mounts(self, table: dict[str, Any], defaults: dict[str, Any], *, given: bool) -> tuple[MountConfig, ...]:
+    def mounts(self, table: dict[str, Any], defaults: dict[str, Any]) -> tuple[MountConfig, ...]:
         shared = self.mount_keys("defaults", defaults)
         mounts: list[MountConfig] = []
         for key, value in table.items():
@@ -185,8 +187,6 @@ class _Reader:
                     dot_segments=ours.get("dot_segments", "refuse"),
                 )
             )
-        if not table and given:
-            self.wrong("mounts", 'expected at least one mount, found none; write "/path" = "module:app" under [mounts]')
         return self.normalised(mounts)
 
     def mount_keys(self, where: str, table: dict[str, Any]) -> dict[str, Any]:
@@ -285,4 +285,4 @@ def _not_loaded_yet(environ: Any, start_response: Any) -> Any:
 
 def _quoted(name: str) -> str:
     """Return *name* as a key of TOML is written."""
-    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else f'"{name}"'
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name, ensure_ascii=False)

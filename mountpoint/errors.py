@@ -6,8 +6,11 @@ one table or file are collected and raised together, so that a user mends them i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +24,9 @@ class Problem:
     message: str
 
     def __str__(self) -> str:
-        return f"{self.key}: {self.message}" if self.key else self.message
+        text = f"{self.key}: {self.message}" if self.key else self.message
+        # One problem is one line, whatever characters the user's key has.
+        return _CONTROL.sub(lambda match: repr(match[0])[1:-1], text)
 
 
 class MountpointError(Exception):
