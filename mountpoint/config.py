@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from .errors import ConfigError, Problem, UnreadableError, did_you_mean
+from .keys import path_of_key
 from .spec import AppSpec
-from .table import DotSegments, Mount, MountTable, Slash, path_of_key
+from .table import DotSegments, Mount, MountTable, Slash
 from .values import (
     MOUNT_RULES,
     REPLACED,

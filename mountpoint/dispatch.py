@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from .errors import ConfigError, Problem
+from .keys import host_name
 from .record import KEY, RequestRecord
-from .table import Mount, MountTable, host_name
+from .table import Mount, MountTable
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment

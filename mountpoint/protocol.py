@@ -23,9 +23,9 @@ from waitress.server import TcpWSGIServer
 from waitress.task import ErrorTask, Task, WSGITask
 from waitress.utilities import RequestHeaderFieldsTooLarge
 
+from .keys import host_name
 from .monitor import access_line, access_logger
 from .record import KEY, RequestRecord
-from .table import host_name
 from .target import split_target
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from .errors import ConfigError, Problem
-from .table import path_of_key, wsgi_string
+from .keys import path_of_key, wsgi_string
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment

@@ -16,9 +16,10 @@ from urllib.parse import quote
 from .config import Config
 from .dispatch import Dispatcher
 from .errors import ConfigError, Problem
+from .keys import host_name, wsgi_string
 from .proxies import TrustedProxies
 from .record import KEY, RequestRecord
-from .table import Mount, host_name
+from .table import Mount
 from .target import split_target
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def resolve(config: Config, url: str, *, host: str | None = None, method: str = 
     if host is not None and host_name(host) is None:
         return Resolution(status=400, reason=f"the Host header is not a host: {host!r}")
     if config.strips:
-        strips = config.strips.encode().decode("latin-1")
+        strips = wsgi_string(config.strips)
         if path != strips and not path.startswith(f"{strips}/"):
             return Resolution(
                 reason=f"[proxy] strips {config.strips}, and the path is not below it: it never gets here"

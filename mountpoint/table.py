@@ -17,26 +17,18 @@ matched as their UTF-8 bytes.
 
 from __future__ import annotations
 
-import posixpath
-import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 from .errors import ConfigError, Problem
+from .keys import host_name, split_key, wsgi_string
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
 
 Slash = Literal["redirect", "pass"]
 DotSegments = Literal["refuse", "pass"]
-
-# RFC 3986 would allow more in a reg-name (a comma, say, which is how servers join two Host headers); no host has it.
-_LABELS = r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*"
-_HOST = re.compile(rf"(?:(?P<name>{_LABELS})\.?|(?P<ipv6>\[[0-9a-f:.]+\]))(?::[0-9]{{0,5}})?", re.ASCII | re.IGNORECASE)
-_HOST_OF_KEY = re.compile(rf"(?:\*\.)?{_LABELS}|\[[0-9a-f:.]+\]", re.ASCII)
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-_FORBIDDEN = re.compile(r"""[\x00-\x1f\x7f-\x9f\s\\?#%*"'`<>\ud800-\udfff]""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,90 +199,3 @@ class _Place:
                 return found
             end = path.find("/", end + 1, reach)
         return self._mounts.get(path, found) if len(path) < reach else found
-
-
-def path_of_key(key: object) -> str:
-    """Return the path of a *key* that must not name a host. Raises ValueError, as `split_key` does."""
-    host, path = split_key(key)
-    if host:
-        raise ValueError(f'expected a path such as "/apps", found a host in "{key}"')
-    return path
-
-
-def wsgi_string(text: str) -> str:
-    """Return *text*, written for people, as PEP 3333 has it in environ: its UTF-8 bytes decoded as latin-1."""
-    return text.encode().decode("latin-1")
-
-
-def host_name(value: str) -> str | None:
-    """Return the bare name in *value*, the value of ``Host``: lower case, without port and trailing dot, or None.
-
-    None means that *value* is outside the grammar: two values joined by a comma, userinfo, a slash. An IPv6 literal is
-    kept whole, in its brackets. (RFC 9110 section 7.2, RFC 3986 section 3.2.2.)
-
-    >>> host_name("Example.com.:8080"), host_name("[::1]:80"), host_name("a, b")
-    ('example.com', '[::1]', None)
-    """
-    match = _HOST.fullmatch(value)
-    if match is None:
-        return None
-    name = (match["name"] or match["ipv6"]).lower()
-    return name if name[0] != "[" or _is_ipv6(name) else None
-
-
-def _is_ipv6(literal: str) -> bool:
-    import ipaddress  # costs some milliseconds, and few tables need it
-
-    try:
-        ipaddress.IPv6Address(literal[1:-1])
-    except ValueError:
-        return False
-    return True
-
-
-def split_key(key: object) -> tuple[str, str]:
-    """Split a mount's *key* into its host, empty for every host, and its path, empty for the root.
-
-    Raises ValueError with what is wrong and what to write instead.
-
-    >>> split_key("*.Example.com/shop/")
-    ('*.example.com', '/shop')
-    """
-    if not isinstance(key, str):
-        raise ValueError(f'expected a string such as "/shop", found {type(key).__name__}')
-    if scheme := _SCHEME.match(key):
-        raise ValueError(f'expected [host]/path, found a scheme; write "{key[scheme.end() :]}"')
-    host, slash, rest = key.partition("/")
-    host = _checked_host(host, key) if host else ""
-    path = (slash + rest).removesuffix("/")
-    if found := _FORBIDDEN.search(path):
-        hint = "; write the character itself, not its percent-encoding" if found[0] == "%" else ""
-        raise ValueError(f"expected a path of plain segments, found {found[0]!r}{hint}")
-    segments = path.split("/")[1:]
-    if "" in segments:
-        right = host + "/" + "/".join(filter(None, segments))
-        raise ValueError(f'expected one slash between segments, found an empty segment; write "{right}"')
-    if "." in segments or ".." in segments:
-        right = host + posixpath.normpath(path)
-        raise ValueError(f'expected a path without dot segments, found "{path}"; write "{right}"')
-    return host, path
-
-
-def _checked_host(host: str, key: str) -> str:
-    """Return the *host* of a *key*, normalised; raise ValueError if it is none."""
-    if "." not in host and host.lower() != "localhost" and not host.startswith("["):
-        raise ValueError(f'expected a path that starts with a slash, found "{key}"; write "/{key}"')
-    name = host.lower().removesuffix(".")
-    if _HOST_OF_KEY.fullmatch(name) and (name[0] != "[" or _is_ipv6(name)):
-        return name
-    if with_port := _HOST.fullmatch(host):
-        bare = host_name(host) or with_port[0]
-        raise ValueError(f'expected a host without a port, found "{host}"; write "{key.replace(host, bare, 1)}"')
-    try:
-        ascii_form = name.encode("idna").decode("ascii")
-    except UnicodeError:
-        ascii_form = ""
-    if ascii_form and ascii_form != name and _HOST_OF_KEY.fullmatch(ascii_form):
-        right = key.replace(host, ascii_form, 1)
-        raise ValueError(f'expected a host as browsers send it, found "{host}"; write "{right}"')
-    raise ValueError(f'expected a host such as "example.com", "*.example.com" or "[::1]", found "{host}"')
