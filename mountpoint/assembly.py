@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .answers import unavailable
 from .config import DEFAULT_FILE, Config, MountConfig, load_config
-from .dispatch import Dispatcher, unavailable
+from .dispatch import Dispatcher
 from .errors import LoadError
 from .loading import load_app, put_on_path, shared_names
 from .proxies import TrustedProxies

@@ -1,4 +1,4 @@
-"""The dispatcher: match, shift, call. And the answers that are its own.
+"""The dispatcher: match, shift, call.
 
 The matched prefix moves from ``PATH_INFO`` to ``SCRIPT_NAME`` (PEP 3333), so that the app knows where it lives and
 every link that it builds stays under its mount. The app gets a copy of environ; the caller's is never touched, because
@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from .answers import answer
 from .errors import ConfigError, Problem
 from .keys import host_name
 from .record import KEY, RequestRecord
@@ -104,38 +105,6 @@ class Dispatcher:
         if record.mount is None:  # else a dispatcher around this one has named its own
             record.mount = mount.key
         return mount.app(inner, start_response)
-
-
-def answer(
-    environ: WSGIEnvironment,
-    start_response: StartResponse,
-    status: str,
-    reason: str,
-    headers: Iterable[tuple[str, str]] = (),
-) -> Iterable[bytes]:
-    """Answer a request ourselves: *status*, a line of plain text, and nothing of the path or of the table.
-
-    *reason* goes into the request's record, for logs, and never to the client.
-    """
-    record: RequestRecord | None = environ.get(KEY)
-    if record is not None:
-        record.reason = reason
-    if status.startswith("204"):  # has no body, and so neither type nor length (RFC 9110 section 8.6)
-        start_response(status, list(headers))
-        return []
-    body = f"{status}\n".encode("latin-1")
-    start_response(status, [("Content-Type", "text/plain"), ("Content-Length", str(len(body))), *headers])
-    return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
-
-
-def unavailable(retry_after: int) -> WSGIApplication:
-    """Return the app that stands where one could not be loaded: 503, to be asked again in *retry_after* seconds."""
-
-    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        headers = [("Retry-After", str(retry_after))]
-        return answer(environ, start_response, "503 Service Unavailable", "the app could not be loaded", headers)
-
-    return app
 
 
 def _has_dot_segment(path: str) -> bool:

@@ -1,0 +1,43 @@
+"""The answers that are our own: short, plain, and with nothing in them of the path or of the table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from .record import KEY, RequestRecord
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+
+def answer(
+    environ: WSGIEnvironment,
+    start_response: StartResponse,
+    status: str,
+    reason: str,
+    headers: Iterable[tuple[str, str]] = (),
+) -> Iterable[bytes]:
+    """Answer a request with *status* and a line of plain text.
+
+    *reason* goes into the request's record, for logs and for ``mountpoint resolve``, and never to the client.
+    """
+    record: RequestRecord | None = environ.get(KEY)
+    if record is not None:
+        record.reason = reason
+    if status.startswith("204"):  # has no body, and so neither type nor length (RFC 9110 section 8.6)
+        start_response(status, list(headers))
+        return []
+    body = f"{status}\n".encode("latin-1")
+    start_response(status, [("Content-Type", "text/plain"), ("Content-Length", str(len(body))), *headers])
+    return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+
+
+def unavailable(retry_after: int) -> WSGIApplication:
+    """Return the app that stands where one could not be loaded: 503, to be asked again in *retry_after* seconds."""
+
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        headers = [("Retry-After", str(retry_after))]
+        return answer(environ, start_response, "503 Service Unavailable", "the app could not be loaded", headers)
+
+    return app
