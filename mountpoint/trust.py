@@ -1,0 +1,119 @@
+"""Whom to believe about a client, and what of it: the settings, checked before the first request.
+
+Each setting fails one way only if it is wrong, and the way matters:
+
+- ``trusted`` too wide (a network in which clients live): clients choose their address, scheme, host and prefix. Too
+  narrow: nothing is believed, and apps see the proxy's address and scheme.
+- a count too high: the value is taken from what a client wrote, so that clients choose it. Too low: it is the value of
+  a proxy nearer to us, so that every client has that proxy's address.
+- a header counted that the proxy does not set: the client's own passes through it, so that clients choose it.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, fields
+
+from .errors import Problem
+from .keys import path_of_key, wsgi_string
+
+#: The header, as a key of environ, that each count is about.
+COUNTED = {
+    "x_for": "HTTP_X_FORWARDED_FOR",
+    "x_proto": "HTTP_X_FORWARDED_PROTO",
+    "x_host": "HTTP_X_FORWARDED_HOST",
+    "x_port": "HTTP_X_FORWARDED_PORT",
+    "x_prefix": "HTTP_X_FORWARDED_PREFIX",
+    "forwarded": "HTTP_FORWARDED",
+}
+
+#: Every header by which a proxy tells of the client, as keys of environ.
+FORWARDING = frozenset(COUNTED.values()) | {
+    "HTTP_X_FORWARDED_BY",
+    "HTTP_X_FORWARDED_SERVER",
+    "HTTP_X_REAL_IP",
+    "HTTP_X_SCRIPT_NAME",
+}
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """The settings of `TrustedProxies`, and of ``[proxy]``; `problems` says what is wrong with them."""
+
+    trusted: Sequence[str] = ()
+    x_for: int = 0
+    x_proto: int = 0
+    x_host: int = 0
+    x_port: int = 0
+    x_prefix: int = 0
+    forwarded: int = 0
+    strips: str = ""
+    restore_prefix: bool = False
+
+    def counts(self) -> dict[str, int]:
+        """Return the counts that are set, by name."""
+        return {name: count for name in COUNTED if (count := getattr(self, name))}
+
+    def networks(self) -> list[Network]:
+        """Return ``trusted`` without ``unix``. Raises ValueError if there is one that is no network."""
+        return [_network(item) for item in self.trusted if item != "unix"]
+
+    def strips_prefix(self) -> str:
+        """Return ``strips`` as it stands in ``SCRIPT_NAME``. Raises ValueError if it is no path."""
+        return wsgi_string(path_of_key(self.strips))
+
+    def problems(self) -> list[Problem]:
+        """Return all that is wrong, each with the name of its setting for a key."""
+        found = []
+        for item in self.trusted:
+            try:
+                if item != "unix":
+                    _network(item)
+            except ValueError as error:
+                found.append(Problem("trusted", str(error)))
+        for name in COUNTED:
+            count = getattr(self, name)
+            if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+                found.append(Problem(name, f"expected a number of proxies, 0 or more, found {count!r}"))
+        try:
+            self.strips_prefix()
+        except ValueError as error:
+            found.append(Problem("strips", str(error)))
+        return found or self._contradictions()
+
+    def _contradictions(self) -> list[Problem]:
+        found = []
+        counts = self.counts()
+        if counts and not self.trusted:
+            message = 'is set, and nobody is trusted; write the addresses of your proxies, trusted = ["127.0.0.1"] say'
+            found += [Problem(name, message) for name in counts]
+        if self.forwarded and len(counts) > 1:
+            others = ", ".join(name for name in counts if name != "forwarded")
+            found.append(
+                Problem("forwarded", f"excludes {others}; a proxy sets one kind, keep the one that yours sets")
+            )
+        if self.strips and self.x_prefix:
+            found.append(Problem("strips", "excludes x_prefix: the prefix is fixed, or a header tells it; keep one"))
+        if self.strips and self.restore_prefix:
+            found.append(Problem("strips", "excludes restore_prefix; keep the one that your proxy needs"))
+        if self.restore_prefix and not self.x_prefix:
+            found.append(Problem("restore_prefix", "needs the prefix from a header; write x_prefix = 1 too"))
+        return found
+
+
+TRUST_SETTINGS = tuple(field.name for field in fields(Trust))
+
+
+def _network(text: object) -> Network:
+    hint = ""
+    if isinstance(text, str):  # ip_network would take a number, too
+        try:
+            return ipaddress.ip_network(text)
+        except ValueError:
+            with suppress(ValueError):  # an address inside a network, instead of its first
+                hint = f'; write "{ipaddress.ip_network(text, strict=False)}"'
+    raise ValueError(f'expected an address, a network such as "10.0.0.0/8", or "unix", found {text!r}{hint}')
