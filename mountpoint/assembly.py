@@ -7,6 +7,7 @@ One app that fails to load takes none of the others down: its mount answers 503,
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from .answers import unavailable
 from .config import DEFAULT_FILE, Config, MountConfig, load_config
+from .cookies import ScopedCookies
 from .dispatch import Dispatcher
 from .errors import LoadError
 from .loading import load_app, put_on_path, shared_names
@@ -68,19 +70,20 @@ def _load(mount: MountConfig, earlier: Sequence[MountConfig]) -> LoadedMount:
 def build_table(mounts: Sequence[LoadedMount]) -> MountTable:
     """Return the mount table of *mounts*, with a 503 in the place of each app that failed."""
     return MountTable(
-        Mount(
-            mount.config.key,
-            mount.app or unavailable(RETRY_AFTER),
-            slash=mount.config.slash,
-            dot_segments=mount.config.dot_segments,
-        )
+        Mount(mount.config.key, _app(mount), slash=mount.config.slash, dot_segments=mount.config.dot_segments)
         for mount in mounts
     )
 
 
+def _app(mount: LoadedMount) -> WSGIApplication:
+    """Return what is called for *mount*: its app, or a 503 in its place, in the layers that it asks for."""
+    app = mount.app or unavailable(RETRY_AFTER)
+    return ScopedCookies(app) if mount.config.cookies == "scoped" else app
+
+
 def build_stack(config: Config, table: MountTable) -> WSGIApplication:
     """Return the WSGI application that serves *table* as *config* says."""
-    return TrustedProxies(Dispatcher(table), strips=config.strips)
+    return TrustedProxies(Dispatcher(table), **dataclasses.asdict(config.proxy))
 
 
 def report_broken(mounts: Sequence[LoadedMount], *, strict: bool) -> None:

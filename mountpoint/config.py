@@ -11,14 +11,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from .errors import ConfigError, Problem, UnreadableError, did_you_mean
-from .keys import path_of_key
 from .spec import AppSpec
 from .table import DotSegments, Mount, MountTable, Slash
+from .trust import Trust
 from .values import (
     MOUNT_RULES,
+    PROXY_RULES,
     REPLACED,
     SERVER_RULES,
     WAITRESS_RULES,
@@ -43,6 +44,7 @@ class MountConfig:
     root: Path
     slash: Slash = "redirect"
     dot_segments: DotSegments = "refuse"
+    cookies: Literal["pass", "scoped"] = "pass"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ class Config:
     file: Path
     mounts: tuple[MountConfig, ...]
     server: ServerConfig
-    strips: str = ""
+    proxy: Trust = field(default_factory=Trust)
     logging: Mapping[str, Any] | None = None
 
 
@@ -142,7 +144,7 @@ class _Reader:
             file=self.file,
             mounts=self.mounts(tables["mounts"], tables["defaults"]),
             server=self.server(tables["server"]),
-            strips=self.strips(tables["proxy"]),
+            proxy=self.proxy(tables["proxy"]),
             logging=tables["logging"] or None,
         )
 
@@ -186,6 +188,7 @@ class _Reader:
                     ),
                     slash=ours.get("slash", "redirect"),
                     dot_segments=ours.get("dot_segments", "refuse"),
+                    cookies=ours.get("cookies", "pass"),
                 )
             )
         return self.normalised(mounts)
@@ -264,14 +267,18 @@ class _Reader:
             self.wrong(key, "expected each address once, found one twice")
         return tuple(Address(unix=folder / address.unix) if address.unix else address for address in addresses)
 
-    def strips(self, table: dict[str, Any]) -> str:
-        strips = ""
+    def proxy(self, table: dict[str, Any]) -> Trust:
+        ours = {}
         for name, value in table.items():
-            if name == "strips":
-                strips = self.keep("proxy.strips", path_of_key, value) or ""
+            key = f"proxy.{_quoted(name)}"
+            if rule := PROXY_RULES.get(name):
+                if (right := self.keep(key, rule, value)) is not None:
+                    ours[name] = right
             else:
-                self.unknown(f"proxy.{_quoted(name)}", name, ("strips",))
-        return strips
+                self.unknown(key, name, PROXY_RULES)
+        trust = Trust(**ours)
+        self.problems += [Problem(f"proxy.{problem.key}", problem.message) for problem in trust.problems()]
+        return trust
 
 
 def _mount_value(value: Any) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from urllib.parse import quote
 from .config import Config
 from .dispatch import Dispatcher
 from .errors import ConfigError, Problem
-from .keys import host_name, wsgi_string
+from .keys import host_name
 from .proxies import TrustedProxies
 from .record import KEY, RequestRecord
 from .table import Mount
@@ -69,11 +69,10 @@ def resolve(config: Config, url: str, *, host: str | None = None, method: str = 
     host = host if host is not None else target.authority
     if host is not None and host_name(host) is None:
         return Resolution(status=400, reason=f"the Host header is not a host: {host!r}")
-    if config.strips:
-        strips = wsgi_string(config.strips)
+    if strips := config.proxy.strips_prefix():
         if path != strips and not path.startswith(f"{strips}/"):
             return Resolution(
-                reason=f"[proxy] strips {config.strips}, and the path is not below it: it never gets here"
+                reason=f"[proxy] strips {config.proxy.strips}, and the path is not below it: it never gets here"
             )
         path = path.removeprefix(strips) or "/"
     environ: dict[str, Any] = {
@@ -100,7 +99,7 @@ def _ask(config: Config, environ: WSGIEnvironment) -> Resolution:
         answered.append((status, headers))
 
     mounts = [Mount(mount.key, app, slash=mount.slash, dot_segments=mount.dot_segments) for mount in config.mounts]
-    TrustedProxies(Dispatcher(mounts), strips=config.strips)(environ, start_response)
+    TrustedProxies(Dispatcher(mounts), **dataclasses.asdict(config.proxy))(environ, start_response)
     record: RequestRecord = environ[KEY]
     specs = {mount.key: mount.app.text for mount in config.mounts}
     found = Resolution(mount=record.mount, app=specs.get(record.mount or ""), reason=record.reason)

@@ -16,6 +16,7 @@ from typing import Any, cast, get_args
 from .errors import did_you_mean
 from .spec import AppSpec, parse_spec
 from .table import DotSegments, Slash
+from .trust import COUNTED
 
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 
@@ -158,11 +159,26 @@ def listen_address(value: Any) -> Address:
     return Address("" if host == "*" else host, int(match["port"]))
 
 
+def _strings(value: Any) -> list[str]:
+    values = value if isinstance(value, list) else [value]
+    if not all(isinstance(item, str) for item in values):
+        raise ValueError(f"expected a string, or an array of strings, found {in_toml(value)}")
+    return values
+
+
 MOUNT_RULES: Mapping[str, Rule] = {
     "app": _app,
     "root": string,
     "slash": _choice(*get_args(Slash)),
     "dot_segments": _choice(*get_args(DotSegments)),
+    "cookies": _choice("pass", "scoped"),
+}
+
+PROXY_RULES: Mapping[str, Rule] = {
+    "strips": string,
+    "trusted": _strings,
+    **dict.fromkeys(COUNTED, _integer(0)),
+    "restore_prefix": _boolean,
 }
 
 SERVER_RULES: Mapping[str, Rule] = {
