@@ -48,7 +48,7 @@ class Report:
         """Return ``{"mounts": [], "problems": [], "warnings": []}``."""
         lists = {
             "mounts": list(self.mounts),
-            "problems": [dataclasses.asdict(finding) for finding in self.problems],
+            "problems": [{"file": self.file, **dataclasses.asdict(finding)} for finding in self.problems],
             "warnings": [dataclasses.asdict(finding) for finding in self.warnings],
         }
         return json.dumps(lists, indent=2, ensure_ascii=False)
@@ -69,7 +69,8 @@ def check(file: str | Path) -> Report:
     """Validate *file*, import every app, and return what was found. Nothing is served, and nothing is raised."""
     try:
         config = load_config(file)
-        configure_logging(config.server.log_level, dictionary=config.logging)
+        with contextlib.redirect_stdout(sys.stderr):  # where a handler for ext://sys.stdout is to write
+            configure_logging(config.server.log_level, dictionary=config.logging)
     except ConfigError as error:
         problems = [Finding(problem.key, problem.message) for problem in error.problems]
         return Report(error.file or str(file), problems=problems, readable=not isinstance(error, UnreadableError))
@@ -156,7 +157,7 @@ def _browser_meets_both(one: LoadedMount, other: LoadedMount) -> bool:
     first, second = one.config.key.partition("/")[0], other.config.key.partition("/")[0]
     if not first or not second or first == second:
         return True
-    wildcard, name = (first, second) if first.startswith("*.") else (second, first)
+    wildcard, name = sorted((first, second), key=lambda host: (not host.startswith("*."), len(host)))
     return wildcard.startswith("*.") and name.endswith(wildcard[1:])
 
 

@@ -7,28 +7,36 @@ an app, an address that is taken, requests cut off); 2 wrong usage, or a file th
 from __future__ import annotations
 
 import argparse
+import io
+import os
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NoReturn, TextIO
 
 from .config import DEFAULT_FILE, load_config
-from .errors import MountpointError, UnreadableError
+from .errors import MountpointError, UnreadableError, UsageError
 from .values import LOG_LEVELS, SERVER_RULES, Rule, listen_address
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command that *argv* (by default that of the process) asks for, and return its exit code."""
-    options = _parser().parse_args(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that cannot show a path is no reason to fail
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        code: int = options.command(options)
-        return code
+        try:
+            options = _parser().parse_args(argv)
+            code: int = options.command(options)
+            return code
+        finally:
+            sys.stdout.flush()  # here, where a closed pipe can still be told
     except MountpointError as error:
         print(error, file=sys.stderr)
-        return 2 if isinstance(error, UnreadableError) else 1
+        return 2 if isinstance(error, UnreadableError | UsageError) else 1
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # whoever read the answer has seen enough
-        sys.stderr.close()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is flushed at the end
         return 1
 
 
@@ -37,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="mountpoint", description="Serve several WSGI apps in one process, each rightly under its prefix."
     )
     parser.add_argument("--version", action=_Version, help="print the version and exit")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=_Command)
 
     serve = _command(commands, "serve", _serve, "serve the apps of a mount table")
     serve.add_argument(
@@ -95,6 +103,21 @@ def _as_in_the_file(rule: Rule, convert: Callable[[str], object] = str) -> Calla
     return checked
 
 
+class _Command(argparse.ArgumentParser):
+    """The parser of one command: its options may stand between FILE and URL too."""
+
+    _intermixed = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        if self._intermixed:  # which calls this again
+            return super().parse_known_args(args, namespace)
+        self._intermixed = True
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._intermixed = False
+
+
 class _Version(argparse.Action):
     """Prints the version; it is looked up only then, since that costs as much as starting does."""
 
@@ -108,24 +131,38 @@ class _Version(argparse.Action):
         parser.exit()
 
 
-def _serve(options: argparse.Namespace) -> int:
+def _serve(options: argparse.Namespace) -> NoReturn:
     given = ("listen", "threads", "strict", "access_log", "log_level")
     overrides = {name: value for name in given if (value := getattr(options, name)) is not None}
     if options.reload:
         from .reload import serve_reloading
 
-        return serve_reloading(options.file, overrides)
+        serve_reloading(options.file, overrides)
     config = load_config(options.file, overrides)
-    from .server import serve
+    from .server import end_process, serve
 
-    return serve(config)
+    end_process(serve(config), config.server.drain_timeout)
+
+
+@contextmanager
+def _answer() -> Iterator[TextIO]:
+    """Yield what an answer is printed to. What apps and their children write to stdout meanwhile goes to stderr."""
+    stdout: TextIO = sys.stdout
+    if stdout is not sys.__stdout__:  # somebody has redirected it already
+        yield stdout
+        return
+    stdout.flush()
+    with open(os.dup(1), "w", encoding=stdout.encoding, errors="backslashreplace") as answer:  # noqa: PTH123
+        os.dup2(2, 1)
+        yield answer
 
 
 def _check(options: argparse.Namespace) -> int:
     from .check import check
 
-    report = check(options.file)
-    print(report.as_json() if options.json else report.as_text())
+    with _answer() as answer:
+        report = check(options.file)
+        print(report.as_json() if options.json else report.as_text(), file=answer)
     return report.exit_code
 
 

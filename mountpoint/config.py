@@ -107,6 +107,7 @@ def _read(file: Path) -> dict[str, Any]:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
+        data = error.object  # without the byte order mark, to which its places do not refer
         line = data.count(b"\n", 0, error.start) + 1
         column = error.start - data.rfind(b"\n", 0, error.start)
         message = f"expected UTF-8, found the byte 0x{data[error.start]:02x}; save the file as UTF-8"
@@ -117,9 +118,12 @@ def _read(file: Path) -> dict[str, Any]:
         raise malformed("expected TOML, found it nested too deeply", 1, 1) from None
     except ValueError as error:
         # Its place is in its text only: "... (at line 3, column 5)", or "(at end of document)".
-        message, _, place = str(error).rpartition(" (at ")
-        numbers = re.findall(r"\d+", place) or [text.count("\n") + 1, len(text) - text.rfind("\n")]
-        raise malformed(f"not TOML: {message or error}", *numbers[:2]) from None
+        message, at, place = str(error).rpartition(" (at ")
+        numbers = re.findall(r"\d+", place if at else "") or [text.count("\n") + 1, len(text) - text.rfind("\n")]
+        culprit = "".join(text.splitlines()[int(numbers[0]) - 1 :][:1])
+        unquoted = re.match(r"\s*(\[[\w.]*)?[\w.*-]*/", culprit)
+        hint = '; a key with a slash is written in quotes, "/path"' if unquoted else ""
+        raise malformed(f"not TOML: {message or error}{hint}", *numbers[:2]) from None
 
 
 class _Reader:
@@ -184,7 +188,10 @@ class _Reader:
                     key=key,
                     app=app,
                     root=self.root(
-                        f"{where}.root" if "root" in own else "defaults.root", ours.get("root", ""), where, app
+                        f"{where}.root" if "root" in own else "defaults.root",
+                        ours.get("root", ""),
+                        f"{where}.app" if "app" in own else "defaults.app",
+                        app,
                     ),
                     slash=ours.get("slash", "redirect"),
                     dot_segments=ours.get("dot_segments", "refuse"),
@@ -202,14 +209,14 @@ class _Reader:
                 kept[name] = right
         return kept
 
-    def root(self, key: str, text: str, where: str, app: AppSpec) -> Path:
+    def root(self, key: str, text: str, key_of_app: str, app: AppSpec) -> Path:
         """Return the folder for the import path: *text*, relative to the file, and below it the app's own folder."""
         root = self.folder / text
         if text and not self.is_folder(key, root):
             return root
         if app.folder:
             root /= app.folder
-            self.is_folder(f"{where}.app", root)
+            self.is_folder(key_of_app, root)
         return root
 
     def is_folder(self, key: str, folder: Path) -> bool:

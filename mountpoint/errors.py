@@ -49,6 +49,10 @@ class UnreadableError(ConfigError):
     """The file of the table cannot be read at all: it is missing, a folder, or not permitted."""
 
 
+class UsageError(ConfigError):
+    """What the command line asks for cannot be meant."""
+
+
 class LoadError(MountpointError):
     """An app could not be loaded.
 

@@ -47,6 +47,8 @@ def split_key(key: object) -> tuple[str, str]:
 
 def path_of_key(key: object) -> str:
     """Return the path of a *key* that must not name a host. Raises ValueError, as `split_key` does."""
+    if isinstance(key, str) and _SCHEME.match(key):
+        raise ValueError('expected a path such as "/apps", found a scheme; write "/apps"')
     host, path = split_key(key)
     if host:
         raise ValueError(f'expected a path such as "/apps", found a host in "{key}"')

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any
 
-from .errors import AppRaised, NoSuchAttribute, NoSuchModule, NotAnApp, did_you_mean
+from .errors import AppRaised, LoadError, NoSuchAttribute, NoSuchModule, NotAnApp, did_you_mean
 from .spec import AppSpec
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ _HARMLESS = frozenset({"__init__", "__main__", "conftest", "manage", "setup", "t
 
 def put_on_path(roots: Iterable[Path]) -> None:
     """Put *roots* in front of ``sys.path``, in their order, each once."""
-    names = list(dict.fromkeys(str(root) for root in roots))
+    names = list({root.resolve(): str(root) for root in roots}.values())  # one folder may have two spellings
     sys.path[:] = names + [name for name in sys.path if name not in names]
     importlib.invalidate_caches()
 
@@ -72,7 +72,12 @@ def load_app(spec: AppSpec, root: Path) -> WSGIApplication:
     found = _attribute(spec, module)
     if spec.args is not None:
         found = _call(spec, found)
-    _require_app(spec, found)
+    try:
+        _require_app(spec, found)
+    except LoadError:
+        raise
+    except Exception as error:  # a proxy of werkzeug's raises at any touch while it stands for nothing
+        raise _raised(spec, error, "could not be looked at", *_file(module)) from error
     return found  # type: ignore[no-any-return]
 
 
@@ -83,20 +88,36 @@ def _import(spec: AppSpec, root: Path) -> ModuleType:
     except ModuleNotFoundError as error:
         # The name alone does not tell: the module may be there, and import itself something that is not.
         if error.name and _is_self_or_parent(error.name, spec.module) and _own_frames(error.__traceback__) is None:
-            hint = did_you_mean(error.name, _top_level(root))
+            if expected.exists():  # the package of that name is another one
+                raise _taken(spec, expected, sys.modules.get(spec.module.partition(".")[0])) from None
+            hint = _nearest(error.name, root)
             raise NoSuchModule(
                 f'no module "{error.name}" in the folder "{root}", nor installed{hint}', files=[str(expected)]
             ) from None
         raise _raised(spec, error, "could not be imported", expected) from error
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # sys.exit(), a CancelledError: no reason to take the others down
         raise _raised(spec, error, "could not be imported", expected) from error
-    origin = getattr(module, "__file__", None)
-    if expected.exists() and origin is not None and not expected.samefile(origin):
-        raise NoSuchModule(
-            f'"{spec.module}" means {expected} here, but {origin} is imported already under that name; rename one',
-            files=[str(expected)],
-        )
+    origin = getattr(module, "__file__", None)  # a module that is built in has none
+    if expected.exists() and (origin is None or not expected.samefile(origin)):
+        raise _taken(spec, expected, module)
     return module
+
+
+def _taken(spec: AppSpec, expected: Path, module: ModuleType | None) -> NoSuchModule:
+    taker = getattr(module, "__file__", None) or "a module of Python's own"
+    return NoSuchModule(
+        f'"{spec.module}" means {expected} here, but {taker} is imported already under that name; rename one',
+        files=[str(expected)],
+    )
+
+
+def _nearest(name: str, root: Path) -> str:
+    """Return the hint at the module whose name is nearest to *name*: in its package, where it has one."""
+    package, dot, _ = name.rpartition(".")
+    folder = root.joinpath(*package.split(".")) if dot else root
+    return did_you_mean(name, [f"{package}{dot}{own}" for own in _top_level(folder)] if folder.is_dir() else ())
 
 
 def _file_of(spec: AppSpec, root: Path) -> Path:
@@ -125,7 +146,9 @@ def _attribute(spec: AppSpec, module: ModuleType) -> Any:
     for name in spec.attribute.split("."):
         try:
             found = getattr(found, name)
-        except AttributeError:
+        except Exception as error:
+            if not isinstance(error, AttributeError):
+                raise _raised(spec, error, "could not be read", *_file(module)) from error
             hint = did_you_mean(name, _public(found)) or f"; {_offer(path, found)}"
             raise NoSuchAttribute(f'"{path}" has no attribute "{name}"{hint}', files=_file(module)) from None
         path += separator + name
@@ -160,8 +183,13 @@ def _call(spec: AppSpec, factory: Any) -> Any:
         raise NotAnApp(f'"{spec.module}:{spec.attribute}" is {_kind(factory)}, which cannot be called; remove the "()"')
     try:
         made = factory(*(spec.args or ()), **spec.kwargs)
-    except (Exception, SystemExit) as error:
-        raise _raised(spec, error, "raised when it was called", Path(inspect.getsourcefile(factory) or "")) from error
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise _raised(spec, error, "raised when it was called", *_file(sys.modules[spec.module])) from error
+    if inspect.iscoroutine(made):
+        made.close()
+        raise NotAnApp(f'the factory "{spec.text}" is async; make the app in an ordinary function')
     if made is None:
         raise NotAnApp(f'the factory "{spec.text}" returned None; it ends without "return app"')
     return made
@@ -194,7 +222,12 @@ def _require_app(spec: AppSpec, found: Any) -> None:
     if inspect.isclass(found) and _makes_callables(found):
         raise NotAnApp(f'{name} is a class; write "{spec.text}()" for an instance of it')
     try:
-        inspect.signature(found).bind({}, print)
+        signature = inspect.signature(found)
+        signature.bind({}, print)
+        if len(signature.parameters) == 2 and all(
+            parameter.default is not parameter.empty for parameter in signature.parameters.values()
+        ):
+            raise TypeError  # an app has no defaults for what every server gives it, and a factory may
     except TypeError:
         hint = "" if spec.is_factory else f'; if it makes the app, write "{spec.text}()"'
         raise NotAnApp(
@@ -220,13 +253,13 @@ def _kind(value: object) -> str:
 
 
 def _parameters(found: Any) -> str:
-    return ", ".join(map(str, inspect.signature(found).parameters.values()))
+    return str(inspect.signature(found).replace(return_annotation=inspect.Signature.empty))[1:-1]
 
 
 # ------------------------------------------------------------------------------------------------- the app's own fault
 
 
-def _raised(spec: AppSpec, error: BaseException, what: str, file: Path) -> AppRaised:
+def _raised(spec: AppSpec, error: BaseException, what: str, *sources: str | Path) -> AppRaised:
     """Return the failure of the app's own code, with the traceback from its own first frame."""
     own = _own_frames(error.__traceback__)
     details = "".join(traceback.format_exception(type(error), error, own))
@@ -234,7 +267,7 @@ def _raised(spec: AppSpec, error: BaseException, what: str, file: Path) -> AppRa
     if isinstance(error, SyntaxError) and error.filename:
         files.add(error.filename)
     summary = traceback.format_exception_only(type(error), error)[-1].strip()
-    return AppRaised(f'"{spec.text}" {what}: {summary}', details=details, files=sorted(files | {str(file)}))
+    return AppRaised(f'"{spec.text}" {what}: {summary}', details=details, files=sorted(files | set(map(str, sources))))
 
 
 def _own_frames(tb: TracebackType | None) -> TracebackType | None:

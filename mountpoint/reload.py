@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from typing import NoReturn
 
 from .config import load_config
 from .errors import MountpointError, ServeError
@@ -15,7 +16,7 @@ from .errors import MountpointError, ServeError
 PATIENCE = 5  # seconds that a child has for its drain, before it is killed
 
 
-def serve_reloading(file: str, overrides: Mapping[str, object]) -> int:
+def serve_reloading(file: str, overrides: Mapping[str, object]) -> NoReturn:
     """Serve *file* in a child, again and again, until a signal. Raises `ServeError` if hupper is not installed."""
     try:
         import hupper  # type: ignore[import-untyped]
@@ -24,20 +25,21 @@ def serve_reloading(file: str, overrides: Mapping[str, object]) -> int:
     hupper.start_reloader(
         "mountpoint.reload.serve_child", worker_args=[file, dict(overrides)], shutdown_interval=PATIENCE
     )
-    return 0  # pragma: no cover - hupper ends the process itself
+    raise AssertionError  # pragma: no cover - hupper ends the process itself
 
 
 def serve_child(file: str, overrides: Mapping[str, object]) -> None:
     """Serve *file* once, in the child that hupper has started."""
     import hupper
 
-    from .server import serve
+    from .server import end_process, serve
 
     watch = hupper.get_reloader().watch_files
     watch([file])  # first, so that a table with a mistake in it is read again once that is mended
     try:
-        code = serve(load_config(file, overrides), watch=watch)
+        config = load_config(file, overrides)
+        code = serve(config, watch=watch)
     except MountpointError as error:
         print(error, file=sys.stderr)
-        code = 1
-    sys.exit(code)
+        sys.exit(1)
+    end_process(code, config.server.drain_timeout)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from urllib.parse import quote
 
 from .config import Config
 from .dispatch import Dispatcher
-from .errors import ConfigError, Problem
+from .errors import Problem, UsageError
 from .keys import host_name
 from .proxies import TrustedProxies
 from .record import KEY, RequestRecord
@@ -56,13 +57,15 @@ def resolve(config: Config, url: str, *, host: str | None = None, method: str = 
     """Return where a *method* request for *url*, a public path or URL, would go.
 
     *host* is the value of ``Host``, by default that of *url*. The prefix that the proxy strips is removed first. Raises
-    `ConfigError` if *url* is neither a path nor a URL.
+    `UsageError` if *url* is neither a path nor a URL.
     """
-    if not (url.startswith("/") or "://" in url):
-        raise ConfigError([Problem("URL", f'expected a path or a URL, found "{url}"; write "/{url}"')])
+    if not re.match(r"/|[A-Za-z][A-Za-z0-9+.-]*://", url):
+        raise UsageError([Problem("URL", f'expected a path or a URL, found "{url}"; write "/{url}"')])
     try:
         # As a browser would send it: encoded, and without its fragment.
         target = split_target(quote(url.partition("#")[0], safe="%/?:@!$&'()*+,;=[]~"))
+    except UnicodeEncodeError:
+        raise UsageError([Problem("URL", "expected UTF-8, found other bytes; write each as %XX")]) from None
     except ValueError as error:
         return Resolution(status=400, reason=str(error))
     path = target.path_info

@@ -8,13 +8,14 @@ requests and slow readers included, has until ``drain_timeout`` to finish.
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from waitress import wasyncore
 from waitress.adjustments import Adjustments
@@ -23,6 +24,7 @@ from waitress.task import ThreadedTaskDispatcher
 from . import protocol
 from .assembly import LoadedMount, build_stack, build_table, load_mounts, report_broken
 from .config import Config, ServerConfig
+from .errors import ConfigError
 from .logs import configure_logging
 from .protocol import Channel
 from .sockets import Bound, bind, cannot_listen
@@ -43,7 +45,10 @@ def serve(config: Config, *, watch: Callable[[list[str]], object] | None = None)
     *watch* is called with the files whose change could mend a broken mount.
     """
     settings = config.server
-    configure_logging(settings.log_level, access_log=settings.access_log, dictionary=config.logging)
+    try:
+        configure_logging(settings.log_level, access_log=settings.access_log, dictionary=config.logging)
+    except ConfigError as error:
+        raise ConfigError(error.problems, file=str(config.file)) from error
     raise_file_limit()
     adjustments = settings.adjustments
     bound = bind(
@@ -63,6 +68,24 @@ def serve(config: Config, *, watch: Callable[[list[str]], object] | None = None)
     finally:
         for one in bound:
             one.close()
+
+
+def end_process(code: int, patience: float) -> NoReturn:
+    """End the process with *code*, or with 1 if threads of apps still run *patience* seconds from now.
+
+    Python waits at its end for every thread that is no daemon; one that never ends would keep a stopped server alive.
+    """
+    deadline = time.monotonic() + patience
+    others = [
+        thread for thread in threading.enumerate() if not thread.daemon and thread is not threading.current_thread()
+    ]
+    for thread in others:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    if running := [thread.name for thread in others if thread.is_alive()]:
+        logger.warning("cut off: threads that apps have started: %s", ", ".join(running))
+        logging.shutdown()
+        os._exit(1)
+    sys.exit(code)
 
 
 def raise_file_limit() -> None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePath
 
-_FILE = re.compile(r"(?P<file>.+\.py)(?::(?P<object>.*))?", re.DOTALL)
+_FILE = re.compile(r"(?P<file>.+?\.py)(?::(?P<object>.*))?", re.DOTALL)
 _FORMS = 'expected "module:attribute", "module:factory()", "dir/file.py:attribute" or "module"'
 
 
@@ -57,13 +57,15 @@ def parse_spec(text: str) -> AppSpec:
             right = f"{_dotted(module)}{colon}{expression}"
             raise ValueError(f'{_FORMS}, found "{text}"; a path ends in ".py", a module has dots: "{right}"')
         if not all(part.isidentifier() for part in module.split(".")):
-            raise ValueError(f'{_FORMS}, found "{text}"')
+            module, dot, _ = re.sub(r"\(.*", "", text, flags=re.DOTALL).rpartition(".")
+            hint = f'; write "{module}:{text.removeprefix(module + dot)}"' if dot and "(" in text and not colon else ""
+            raise ValueError(f'{_FORMS}, found "{text}"{hint}')
         expression = expression if colon else None
     if expression is None:
         return AppSpec(text, module, folder=folder)
     try:
         tree = ast.parse(expression.strip(), mode="eval").body
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise ValueError(f'{_FORMS}, found "{text}"') from None
     args: tuple[object, ...] | None = None
     kwargs: dict[str, object] = {}
@@ -74,6 +76,8 @@ def parse_spec(text: str) -> AppSpec:
                 raise ValueError(
                     f'expected literal arguments, found "**{ast.unparse(keyword.value)}"; write each as key=value'
                 )
+            if keyword.arg in kwargs:
+                raise ValueError(f'expected each argument once, found "{keyword.arg}" twice')
             kwargs[keyword.arg] = _literal(keyword.value)
         tree = tree.func
     attribute = ast.unparse(tree)

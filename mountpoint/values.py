@@ -61,6 +61,8 @@ def in_toml(value: object) -> str:
             return "a table"
         case list():
             return "an array"
+        case int() if abs(value) >= 10**20:  # past some thousand digits str() would raise
+            return "a huge integer"
         case _:
             return str(value)
 
@@ -73,9 +75,10 @@ def _boolean(value: Any) -> bool:
 
 def _integer(low: int, high: int | None = None) -> Rule:
     expected = f"an integer from {low} to {high}" if high is not None else f"an integer of at least {low}"
+    most = 2**63 - 1 if high is None else high
 
     def rule(value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or value < low or (high is not None and value > high):
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= most:
             raise ValueError(f"expected {expected}, found {in_toml(value)}")
         return value
 
@@ -83,7 +86,7 @@ def _integer(low: int, high: int | None = None) -> Rule:
 
 
 def _seconds(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1e9:
         raise ValueError(f"expected seconds, a number of at least 0, found {in_toml(value)}")
     return float(value)
 
@@ -133,7 +136,10 @@ def _connection_limit(value: Any) -> int:
 
 def listen_address(value: Any) -> Address:
     forms = 'expected "host:port", "[ipv6]:port", "*:port" or "unix:/path"'
-    text = string(value)
+    if not isinstance(value, str):
+        near = f'; write "127.0.0.1:{value}"' if type(value) is int and 0 <= value <= 65535 else ""
+        raise ValueError(f"{forms}, found {in_toml(value)}{near}")
+    text = value
     if text.startswith("unix:"):
         if sys.platform == "win32":
             raise ValueError(f'expected "host:port", found "{text}"; Windows has no unix sockets for servers')
@@ -147,13 +153,13 @@ def listen_address(value: Any) -> Address:
             right = f"127.0.0.1:{text.lstrip(':')}"
         elif text.startswith("/"):
             right = f"unix:{text}"
-        elif re.fullmatch(r"[^\s:/]+", text):
+        elif re.fullmatch(r"[^\s:/\[\]]+|\[[0-9A-Fa-f:.]+\]", text):
             right = f"{text}:8080"
         elif scheme := re.match(r"https?://([^/]+)", text):
-            right = scheme[1]
+            right = scheme[1] if re.search(r":[0-9]+$", scheme[1]) else f"{scheme[1]}:8080"
         hint = f'; write "{right}"' if right else ""
         raise ValueError(f'{forms}, found "{text}"{hint}')
-    if int(match["port"]) > 65535:
+    if len(match["port"]) > 5 or int(match["port"]) > 65535:
         raise ValueError(f'expected a port from 0 to 65535, found "{text}"')
     host = match["ipv6"] or match["host"]
     return Address("" if host == "*" else host, int(match["port"]))
@@ -197,7 +203,7 @@ WAITRESS_RULES: Mapping[str, Rule] = {
     "ipv6": _boolean,
     "url_scheme": _choice("http", "https"),
     "backlog": _integer(1, 65_535),
-    "recv_bytes": _integer(1),
+    "recv_bytes": _integer(1, 2**24),
     "outbuf_overflow": _integer(1),
     "outbuf_high_watermark": _integer(1),
     "inbuf_overflow": _integer(1),
@@ -208,7 +214,7 @@ WAITRESS_RULES: Mapping[str, Rule] = {
     "max_request_body_size": _integer(1),
     "expose_tracebacks": _boolean,
     "ident": string,
-    "asyncore_loop_timeout": _integer(1),
+    "asyncore_loop_timeout": _integer(1, 3600),
     "channel_request_lookahead": _integer(0),
     "server_name": string,
 }

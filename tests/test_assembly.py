@@ -1,0 +1,261 @@
+import logging
+import sys
+
+import pytest
+from tables_helper import imports_undone, write
+
+import mountpoint
+from mountpoint.assembly import load_mounts
+from mountpoint.config import load_config
+from mountpoint.errors import ConfigError, LoadError
+from mountpoint.loading import put_on_path, shared_names
+
+APP = """
+def app(environ, start_response):
+    body = f"{__name__} {environ['SCRIPT_NAME']}|{environ['PATH_INFO']}".encode()
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
+    return [b"" if environ["REQUEST_METHOD"] == "HEAD" else body]
+"""
+
+
+@pytest.fixture
+def loaded(tmp_path):
+    """Load the mounts of a table: ``loaded(toml, {"tv.py": "..."})``."""
+
+    def loaded(toml, files):
+        write(tmp_path, {"mounts.toml": toml, **files})
+        return list(load_mounts(load_config(tmp_path / "mounts.toml")))
+
+    with imports_undone(tmp_path):
+        yield loaded
+
+
+@pytest.fixture
+def site(tmp_path):
+    """Make the whole WSGI app of a table, as `mountpoint.load` does."""
+
+    def site(toml, files, **options):
+        write(tmp_path, {"mounts.toml": toml, **files})
+        return mountpoint.load(tmp_path / "mounts.toml", **options)
+
+    with imports_undone(tmp_path):
+        yield site
+
+
+# ------------------------------------------------------------------------------------------------------ import path
+
+
+def test_the_roots_stand_in_front_on_the_path_in_the_order_of_the_table(loaded, tmp_path):
+    loaded(
+        """
+        [mounts]
+        "/c" = "c/one.py:app"
+        "/a" = "a/two.py:app"
+        "/d" = "three:app"
+        "/b" = { app = "four:app", root = "b" }
+        "/again" = "c/five.py:app"
+        """,
+        {"c/one.py": APP, "a/two.py": APP, "three.py": APP, "b/four.py": APP, "c/five.py": APP},
+    )
+    assert sys.path[:4] == [str(tmp_path / name) for name in ("c", "a", "", "b")]
+    assert len(set(sys.path)) == len(sys.path)
+
+
+def test_a_root_that_is_on_the_path_already_moves_to_the_front(tmp_path):
+    with imports_undone(tmp_path):
+        sys.path.append(str(tmp_path))
+        put_on_path([tmp_path])
+        assert sys.path[0] == str(tmp_path)
+        assert sys.path.count(str(tmp_path)) == 1
+
+
+def test_a_root_stays_on_the_path_for_what_is_imported_later(loaded):
+    code = "def app(environ, start_response):\n    import late\n    return late.value\n"
+    [mount] = loaded('[mounts]\n"/" = "tv/web.py:app"\n', {"tv/web.py": code, "tv/late.py": "value = [b'late']\n"})
+    assert mount.app({}, print) == [b"late"]
+
+
+def test_two_spellings_of_one_root_are_one_root(loaded, tmp_path):
+    one, other = loaded(
+        '[mounts]\n"/a" = { app = "web:app", root = "tv" }\n"/b" = { app = "web:app", root = "./x/../tv" }\n',
+        {"tv/web.py": APP, "x/readme.txt": ""},
+    )
+    assert one.app is other.app
+    assert sum(name.startswith(str(tmp_path)) for name in sys.path) == 1
+
+
+# ---------------------------------------------------------------------------------------------------- shared and made
+
+
+def test_mounts_with_the_same_root_and_attribute_share_the_app(loaded):
+    one, other, third = loaded(
+        '[mounts]\n"/a" = "web:app"\n"/b" = "web:app"\n"/c" = "web"\n', {"web.py": f"{APP}\nprint('imported')\n"}
+    )
+    assert one.app is other.app is third.app
+
+
+def test_a_factory_is_called_once_for_each_mount(loaded):
+    code = """
+        made = []
+        def make(name="x"):
+            app = lambda environ, start_response: []
+            made.append((name, app))
+            return app
+        """
+    one, other, third = loaded(
+        """
+        [mounts]
+        "/a" = "web:make('one')"
+        "/b" = "web:make('one')"
+        "/c" = "web:make('two')"
+        """,
+        {"web.py": code},
+    )
+    assert sys.modules["web"].made == [("one", one.app), ("one", other.app), ("two", third.app)]
+    assert one.app is not other.app
+
+
+# --------------------------------------------------------------------------------------------- two modules, one name
+
+
+CLASH = """
+[mounts]
+"/a" = "a/web.py:app"
+"/b" = "b/blog.py:app"
+"/c" = "c/shop.py:app"
+"""
+
+
+def test_of_two_roots_with_one_module_name_the_later_mount_is_broken_and_both_files_are_named(loaded, tmp_path):
+    files = {"a/web.py": APP, "a/config.py": "", "b/blog.py": APP, "b/config.py": "", "c/shop.py": APP}
+    a, b, c = loaded(CLASH, files)
+    assert (a.state, c.state) == ("ready", "ready")
+    assert b.state == (
+        "broken: one process can import only one module of a name, and an earlier mount has it: "
+        f"{tmp_path / 'b' / 'config.py'} and {tmp_path / 'a' / 'config.py'}; rename one"
+    )
+    assert "blog" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("util.py", "util.py"), ("util/__init__.py", "util/__init__.py"), ("util.py", "util/__init__.py")],
+)
+def test_modules_and_packages_of_one_name_are_told_alike(tmp_path, first, second):
+    write(tmp_path, {f"a/{first}": "", f"b/{second}": ""})
+    assert shared_names(tmp_path / "b", [tmp_path / "a"]) == [(tmp_path / "b" / second, tmp_path / "a" / first)]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["setup.py", "conftest.py", "manage.py", "tests/__init__.py", "util/part.py", "static/x.js", "README", "to-do.py"],
+)
+def test_names_that_no_app_imports_are_no_clash(tmp_path, name):
+    write(tmp_path, {f"a/{name}": "", f"b/{name}": ""})
+    assert shared_names(tmp_path / "b", [tmp_path / "a"]) == []
+
+
+def test_every_clash_is_named_once(tmp_path):
+    write(tmp_path, {f"{root}/{name}.py": "" for root in "abc" for name in ("x", "y")})
+    clashes = shared_names(tmp_path / "c", [tmp_path / "a", tmp_path / "b"])
+    assert clashes == [(tmp_path / "c" / f"{name}.py", tmp_path / "a" / f"{name}.py") for name in ("x", "y")]
+
+
+def test_a_harmless_name_is_no_excuse_for_the_wrong_app(loaded, tmp_path):
+    a, b = loaded(
+        '[mounts]\n"/a" = "a/manage.py:app"\n"/b" = "b/manage.py:app"\n', {"a/manage.py": APP, "b/manage.py": APP}
+    )
+    assert a.error is None
+    assert b.error is not None
+    assert str(tmp_path / "a" / "manage.py") in str(b.error)
+    assert str(tmp_path / "b" / "manage.py") in str(b.error)
+
+
+# ------------------------------------------------------------------------------------------------------------- load()
+
+
+TWO = '[mounts]\n"/good" = "good:app"\n"/bad" = "bad:app"\n'
+FILES = {"good.py": APP, "bad.py": "1 / 0\n"}
+
+
+def test_load_gives_a_wsgi_app_with_every_mount_under_its_prefix(site, call):
+    app = site('[mounts]\n"/a" = "one:app"\n"/b" = "two:app"\n', {"one.py": APP, "two.py": APP})
+    assert call(app, "/a/x").body == b"one /a|/x"
+    assert call(app, "/b/").body == b"two /b|/"
+    assert call(app, "/c").status == 404
+    assert call(app, "/a")["Location"] == "/a/"
+
+
+def test_load_applies_what_the_proxy_strips_and_removes_forwarding_headers(site, call):
+    code = """
+        def app(environ, start_response):
+            start_response("200 OK", [("Content-Type", "text/plain")])
+            return [(environ["SCRIPT_NAME"] + str(environ.get("HTTP_X_FORWARDED_PREFIX"))).encode()]
+        """
+    app = site('[mounts]\n"/a" = "one:app"\n[proxy]\nstrips = "/apps"\n', {"one.py": code})
+    assert call(app, "/a/x", HTTP_X_FORWARDED_PREFIX="/evil").body == b"/apps/aNone"
+
+
+def test_one_broken_app_answers_503_and_the_rest_serve(site, call):
+    app = site(TWO, FILES)
+    answer = call(app, "/bad/x")
+    assert (answer.status, answer["Retry-After"]) == (503, "60")
+    assert b"Zero" not in answer.body
+    assert call(app, "/good/x").body == b"good /good|/x"
+
+
+def test_a_broken_app_is_logged_with_its_traceback(site, caplog, tmp_path):
+    with caplog.at_level(logging.ERROR, "mountpoint"):
+        site(TWO, FILES)
+    [record] = caplog.records
+    text = record.getMessage()
+    assert text.startswith('/bad is broken: "bad:app" could not be imported: ZeroDivisionError: division by zero\n')
+    assert f'File "{tmp_path / "bad.py"}", line 1' in text
+    assert "importlib" not in text
+    assert "loading.py" not in text
+
+
+def test_strict_refuses_to_load_and_names_the_broken_mounts(site):
+    with pytest.raises(LoadError, match="1 of 2 mounts failed to load: /bad"):
+        site(TWO, FILES, strict=True)
+
+
+def test_strict_has_nothing_against_apps_that_load(site, call):
+    app = site('[mounts]\n"/good" = "good:app"\n', FILES, strict=True)
+    assert call(app, "/good/x").status == 200
+
+
+def test_strict_in_the_file_is_the_server_s_and_not_load_s(site, call):
+    app = site(f"{TWO}[server]\nstrict = true\n", FILES)
+    assert call(app, "/bad/").status == 503
+
+
+def test_a_wrong_table_is_not_loaded(site):
+    with pytest.raises(ConfigError, match="unknown key"):
+        site('[mounts."/a"]\napp = "good:app"\nslahs = 1\n', FILES)
+
+
+def test_load_leaves_logging_and_sockets_alone(site, tmp_path):
+    site(f'{TWO}[logging.root]\nhandlers = ["nowhere"]\n[server]\nlisten = "unix:{tmp_path}/x.sock"\n', FILES)
+    assert not (tmp_path / "x.sock").exists()
+
+
+def test_load_takes_mounts_toml_of_the_working_folder(tmp_path, monkeypatch, call):
+    write(tmp_path, {"mounts.toml": '[mounts]\n"/a" = "one:app"\n', "one.py": APP})
+    monkeypatch.chdir(tmp_path)
+    with imports_undone(tmp_path):
+        assert call(mountpoint.load(), "/a/x").body == b"one /a|/x"
+
+
+def test_a_root_that_vanishes_breaks_its_mount_only(tmp_path):
+    write(
+        tmp_path,
+        {"mounts.toml": '[mounts]\n"/a" = "a/one.py:app"\n"/b" = "b/two.py:app"\n', "a/one.py": APP, "b/two.py": APP},
+    )
+    config = load_config(tmp_path / "mounts.toml")
+    (tmp_path / "b" / "two.py").unlink()
+    (tmp_path / "b").rmdir()
+    with imports_undone(tmp_path):
+        a, b = load_mounts(config)
+    assert (a.error, b.app) == (None, None)
+    assert str(tmp_path / "b") in str(b.error)

@@ -1,0 +1,348 @@
+import json
+import re
+
+import pytest
+from tables_helper import command, imports_undone, write
+
+from mountpoint.assembly import load_mounts
+from mountpoint.check import check, warnings
+from mountpoint.config import load_config
+
+APP = "def app(environ, start_response):\n    return []\n"
+
+
+@pytest.fixture
+def warned(tmp_path):
+    """Return the warnings of a table, each as key and message."""
+
+    def warned(toml, files):
+        write(tmp_path, {"mounts.toml": toml, **files})
+        mounts = load_mounts(load_config(tmp_path / "mounts.toml"))
+        assert [mount.error for mount in mounts] == [None] * len(mounts)
+        return [(finding.key, finding.message) for finding in warnings(mounts)]
+
+    with imports_undone(tmp_path):
+        yield warned
+
+
+# ------------------------------------------------------------------------------------------------------- the command
+
+
+GOOD = {"mounts.toml": '[mounts]\n"/a" = "one:app"\n"/bee" = "two"\n', "one.py": APP, "two.py": APP}
+BROKEN = {"mounts.toml": '[mounts]\n"/a" = "one:app"\n"/b" = "bad:app"\n', "one.py": APP, "bad.py": "1 / 0\n"}
+CLASH = {
+    "mounts.toml": '[mounts]\n"/a" = "a/web.py:app"\n"/b" = "b/web.py:app"\n',
+    "a/web.py": APP,
+    "b/web.py": APP,
+}
+
+
+def test_a_table_without_a_fault_is_printed_and_exits_0(tmp_path):
+    done = command("check", cwd=write(tmp_path, GOOD))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        "/a    one:app  ready",
+        "/bee  two      ready",
+        "2 mounts, 0 problems, 0 warnings",
+    ]
+
+
+def test_an_app_that_is_broken_exits_1_and_shows_its_own_traceback(tmp_path):
+    done = command("check", cwd=write(tmp_path, BROKEN))
+    assert done.returncode == 1
+    lines = done.stdout.splitlines()
+    assert lines[:4] == [
+        "/a  one:app  ready",
+        "/b  bad:app  broken",
+        'mounts.toml: mounts."/b": "bad:app" could not be imported: ZeroDivisionError: division by zero',
+        "    Traceback (most recent call last):",
+    ]
+    assert lines[-1] == "2 mounts, 1 problem, 0 warnings"
+    assert "loading.py" not in done.stdout + done.stderr
+
+
+def test_all_problems_of_a_table_are_printed_and_exit_1(tmp_path):
+    table = '[mounts]\n"a" = "one:app"\n[server]\nthreads = 0\n'
+    done = command("check", "t.toml", cwd=write(tmp_path, {"t.toml": table}))
+    assert done.returncode == 1
+    assert done.stdout.splitlines() == [
+        't.toml: mounts.a: expected a path that starts with a slash, found "a"; write "/a"',
+        "t.toml: server.threads: expected an integer from 1 to 10000, found 0",
+        "0 mounts, 2 problems, 0 warnings",
+    ]
+
+
+def test_a_file_that_cannot_be_read_exits_2(tmp_path):
+    done = command("check", "nowhere.toml", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "nowhere.toml: expected a mount table, found no such file" in done.stdout + done.stderr
+
+
+def test_two_roots_with_one_module_name_exit_1(tmp_path):
+    files = {
+        "mounts.toml": '[mounts]\n"/a" = "a/web.py:app"\n"/b" = "b/web.py:app"\n',
+        "a/web.py": APP,
+        "b/web.py": APP,
+    }
+    done = command("check", cwd=write(tmp_path, files))
+    assert done.returncode == 1
+    assert str(tmp_path / "a" / "web.py") in done.stdout
+    assert str(tmp_path / "b" / "web.py") in done.stdout
+
+
+def test_warnings_alone_exit_0(tmp_path):
+    flask = "from flask import Flask\napp = Flask('x')\napp.secret_key = 'x'\n"
+    files = {"mounts.toml": '[mounts]\n"/a" = "one:app"\n"/b" = "two:app"\n', "one.py": flask, "two.py": flask}
+    done = command("check", cwd=write(tmp_path, files))
+    assert done.returncode == 0
+    assert 'mounts.toml: warning: mounts."/b": its session cookie "session"' in done.stdout
+    assert done.stdout.endswith("2 mounts, 0 problems, 1 warning\n")
+
+
+def test_logging_that_logging_refuses_is_a_problem_at_its_key(tmp_path):
+    done = command(
+        "check", cwd=write(tmp_path, GOOD | {"mounts.toml": GOOD["mounts.toml"] + "[logging]\nversion = 2\n"})
+    )
+    assert done.returncode == 1
+    assert done.stdout.startswith(
+        "mounts.toml: logging: expected a dictionary for logging.config, and it was refused: "
+    )
+
+
+@pytest.mark.parametrize(
+    "logging",
+    [
+        "formatters = 5",
+        "handlers = 'x'",
+        "root = 5",
+        "[logging.handlers.x]\nclass = 'no.such.Handler'",
+        "[logging.handlers.x]\nlevel = 'INFO'",
+        "[logging.root]\nlevel = 'LOUD'",
+        "[logging.root]\nhandlers = ['nowhere']",
+        "[logging.loggers]\nx = 3",
+        "[logging.filters]\nx = 3",
+        "[logging.formatters.x]\n'()' = 'no.such.thing'",
+        "[logging.handlers.x]\nclass = 'logging.FileHandler'\nfilename = '/nowhere/at/all/x.log'",
+    ],
+)
+def test_whatever_logging_refuses_is_a_problem_and_no_traceback(tmp_path, logging):
+    table = f"{GOOD['mounts.toml']}[logging]\n{logging}\n"
+    done = command("check", cwd=write(tmp_path, GOOD | {"mounts.toml": table}))
+    assert (done.returncode, done.stderr) == (1, "")
+    assert done.stdout.startswith("mounts.toml: logging: expected ")
+
+
+# -------------------------------------------------------------------------------------------------------------- JSON
+
+
+def test_json_has_mounts_problems_and_warnings(tmp_path):
+    done = command("check", "--json", cwd=write(tmp_path, BROKEN))
+    assert done.returncode == 1
+    answer = json.loads(done.stdout)
+    assert list(answer) == ["mounts", "problems", "warnings"]
+    assert answer["mounts"] == [
+        {"mount": "/a", "app": "one:app", "root": str(tmp_path), "state": "ready"},
+        {"mount": "/b", "app": "bad:app", "root": str(tmp_path), "state": "broken"},
+    ]
+    [problem] = answer["problems"]
+    assert problem["key"] == 'mounts."/b"'
+    assert problem["message"] == '"bad:app" could not be imported: ZeroDivisionError: division by zero'
+    assert problem["details"].startswith("Traceback (most recent call last):\n")
+    assert answer["warnings"] == []
+
+
+@pytest.mark.parametrize("table", ["x =", '[mounts]\n"a" = 1\n', ""], ids=["no TOML", "wrong values", "empty"])
+def test_json_is_json_for_a_wrong_table_too(tmp_path, table):
+    done = command("check", "--json", cwd=write(tmp_path, {"mounts.toml": table}))
+    assert (done.returncode, done.stderr) == (1, "")
+    answer = json.loads(done.stdout)
+    assert answer["mounts"] == []
+    assert answer["problems"]
+
+
+def test_json_of_a_mistake_in_the_toml_says_where_it_is(tmp_path):
+    done = command("check", "--json", cwd=write(tmp_path, {"mounts.toml": "[mounts]\nx =\n"}))
+    [problem] = json.loads(done.stdout)["problems"]
+    assert re.search(r"\b2\D{1,10}4\b", " ".join(problem.values()))
+
+
+def test_json_is_json_for_a_file_that_cannot_be_read(tmp_path):
+    done = command("check", "--json", "nowhere.toml", cwd=tmp_path)
+    assert done.returncode == 2
+    assert len(json.loads(done.stdout)["problems"]) == 1
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "print('hello')",
+        "import sys; sys.stdout.write('hello')",
+        "import sys; print('hello', file=sys.__stdout__)",
+        "import os; os.write(1, b'hello')",
+        "import subprocess, sys; subprocess.run([sys.executable, '-c', 'print(1)'])",
+        "import logging, sys; logging.basicConfig(stream=sys.stdout, level='INFO'); logging.info('hello')",
+        "import atexit; atexit.register(print, 'hello')",
+    ],
+    ids=["print", "stdout", "the real stdout", "descriptor", "child", "logging", "at exit"],
+)
+def test_an_app_that_prints_does_not_speak_into_the_answer(tmp_path, line):
+    done = command("check", "--json", cwd=write(tmp_path, GOOD | {"one.py": f"{line}\n{APP}"}))
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["problems"] == []
+
+
+def test_logs_that_the_table_sends_to_stdout_do_not_speak_into_the_answer(tmp_path):
+    table = (
+        GOOD["mounts.toml"]
+        + """
+        [logging.handlers.out]
+        class = "logging.StreamHandler"
+        stream = "ext://sys.stdout"
+        [logging.root]
+        level = "INFO"
+        handlers = ["out"]
+        """
+    )
+    app = f"import logging\nlogging.getLogger('one').warning('hello')\n{APP}"
+    done = command("check", "--json", cwd=write(tmp_path, GOOD | {"mounts.toml": table, "one.py": app}))
+    assert json.loads(done.stdout)["problems"] == []
+
+
+# ------------------------------------------------------------------------------------------------------- two Flasks
+
+
+FLASK = "from flask import Flask\napp = Flask(__name__)\napp.secret_key = 'x'\n"
+
+
+def two_flasks(one="/a", other="/b", more_of_one="", more_of_other=""):
+    toml = f'[mounts]\n"{one}" = "one:app"\n"{other}" = "two:app"\n'
+    return toml, {"one.py": FLASK + more_of_one, "two.py": FLASK + more_of_other}
+
+
+def test_two_flask_apps_with_one_session_cookie_log_each_other_out(warned):
+    [(key, message)] = warned(*two_flasks())
+    assert key == 'mounts."/b"'
+    assert message == (
+        'its session cookie "session" at path / is that of /a too, and each login logs the other out; '
+        "give each app its own SESSION_COOKIE_NAME"
+    )
+
+
+@pytest.mark.parametrize(
+    "difference",
+    [
+        "app.config['SESSION_COOKIE_NAME'] = 'two'\n",
+        "app.config['SESSION_COOKIE_PATH'] = '/b'\n",
+        "app.config['APPLICATION_ROOT'] = '/b'\n",
+        "app.config['SESSION_COOKIE_DOMAIN'] = 'b.example.com'\n",
+        "app.secret_key = None\n",
+    ],
+)
+def test_flask_apps_whose_cookies_differ_get_along(warned, difference):
+    assert warned(*two_flasks(more_of_other=difference)) == []
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "meet"),
+    [
+        ("a.example.com/", "b.example.com/", False),
+        ("a.example.com/", "a.example.com/b", True),
+        ("/", "b.example.com/", True),
+        ("*.example.com/", "b.example.com/b", True),
+        ("b.example.com/b", "*.example.com/", True),
+        ("*.example.com/", "example.com/", False),
+        ("*.example.com/", "*.a.example.com/x", True),
+        ("*.a.example.com/x", "*.example.com/", True),
+        ("*.example.com/", "*.example.org/", False),
+        ("*.example.com/", "bexample.com/", False),
+    ],
+)
+def test_cookies_clash_only_where_a_browser_meets_both_at_one_host(warned, one, other, meet):
+    assert len(warned(*two_flasks(one, other))) == meet
+
+
+def test_one_flask_app_mounted_twice_shares_its_session_with_itself(warned):
+    assert warned('[mounts]\n"/a" = "one:app"\n"/b" = "one:app"\n', {"one.py": FLASK}) == []
+
+
+def test_of_three_flask_apps_each_later_one_is_named(warned):
+    toml = '[mounts]\n"/a" = "one:app"\n"/b" = "two:app"\n"/c" = "three:app"\n'
+    found = warned(toml, {"one.py": FLASK, "two.py": FLASK, "three.py": FLASK})
+    assert {key for key, _ in found} == {'mounts."/b"', 'mounts."/c"'}
+
+
+# ------------------------------------------------------------------------------------------------------------ others
+
+
+DJANGO = """
+from django.conf import settings
+if not settings.configured:
+    settings.configure(SECRET_KEY="x", ROOT_URLCONF=__name__)
+from django.core.wsgi import WSGIHandler
+import django
+django.setup(set_prefix=False)
+urlpatterns = []
+app = WSGIHandler()
+"""
+
+
+def test_one_django_project_mounted_twice_is_warned_of(tmp_path):
+    files = {"mounts.toml": '[mounts]\n"/a" = "one:app"\n"/b" = "one:app"\n', "one.py": DJANGO}
+    answer = json.loads(command("check", "--json", cwd=write(tmp_path, files)).stdout)
+    assert answer["problems"] == []
+    [warning] = answer["warnings"]
+    assert warning["key"] == 'mounts."/b"'
+    assert "this Django project is at /a too, and caches the prefix of its first request" in warning["message"]
+
+
+def test_two_django_projects_in_one_process_are_warned_of(tmp_path):
+    files = {"mounts.toml": '[mounts]\n"/a" = "one:app"\n"/b" = "two:app"\n', "one.py": DJANGO, "two.py": DJANGO}
+    answer = json.loads(command("check", "--json", cwd=write(tmp_path, files)).stdout)
+    [warning] = answer["warnings"]
+    assert warning["key"] == 'mounts."/b"'
+    assert "another Django project is at /a, and one process has room for one's settings" in warning["message"]
+
+
+def test_bottle_under_a_prefix_that_is_not_ascii_is_warned_of(warned):
+    bottle = "import bottle\napp = bottle.Bottle()\n"
+    toml = '[mounts]\n"/café" = "one:app"\n"/cafe" = "one:app"\n"/thé" = "two:app"\n'
+    [(key, message)] = warned(toml, {"one.py": bottle, "two.py": APP})
+    assert key == 'mounts."/café"'
+    assert message == "Bottle garbles links under a prefix that is not ASCII; write an ASCII prefix"
+
+
+@pytest.mark.parametrize(
+    "wrapping",
+    [
+        "app = ProxyFix(app)",
+        "app.wsgi_app = ProxyFix(app.wsgi_app)",
+        "app.wsgi_app = Other(ProxyFix(app.wsgi_app))",
+        "app = Other(Other(ProxyFix(app)))",
+    ],
+)
+def test_an_app_wrapped_in_proxy_fix_is_warned_of(warned, wrapping):
+    code = f"""
+from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
+class Other:
+    def __init__(self, app): self.app = app
+    def __call__(self, environ, start_response): return self.app(environ, start_response)
+app = Flask("one")
+{wrapping}
+"""
+    [(key, message)] = warned('[mounts]\n"/a" = "one:app"\n', {"one.py": code})
+    assert key == 'mounts."/a"'
+    assert message.startswith("the app is wrapped in ProxyFix, ")
+
+
+def test_middleware_that_wraps_itself_does_not_hang_the_check(warned):
+    code = "class Ring:\n    def __call__(self, environ, start_response): ...\napp = Ring()\napp.app = app\n"
+    assert warned('[mounts]\n"/a" = "one:app"\n', {"one.py": code}) == []
+
+
+def test_a_broken_mount_does_not_silence_the_warnings_of_the_others(tmp_path):
+    toml, files = two_flasks()
+    write(tmp_path, {"mounts.toml": f'{toml}"/c" = "bad:app"\n', "bad.py": "1 / 0\n", **files})
+    with imports_undone(tmp_path):
+        report = check(tmp_path / "mounts.toml")
+    assert (len(report.problems), len(report.warnings), report.exit_code) == (1, 1, 1)

@@ -1,0 +1,200 @@
+import sys
+
+import pytest
+from tables_helper import config_of, problems_of
+from waitress.adjustments import Adjustments
+
+from mountpoint.values import REPLACED, SERVER_RULES, WAITRESS_RULES, Address, connection_ceiling
+
+TABLE = '[mounts]\n"/" = "site:app"\n'
+posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no unix sockets for servers")
+
+
+def server_of(folder, toml="", **overrides):
+    return config_of(folder, f"{TABLE}[server]\n{toml}\n", **overrides).server
+
+
+def test_nothing_has_to_be_said(tmp_path):
+    server = server_of(tmp_path)
+    assert server.listen == (Address("127.0.0.1", 8080),)
+    assert (server.threads, server.drain_timeout, server.strict) == (8, 30.0, False)
+    assert (server.access_log, server.log_level, server.unix_socket_perms) == (True, "info", 0o660)
+    assert server.adjustments == {}
+
+
+# ------------------------------------------------------------------------------------------------------------- listen
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("127.0.0.1:8080", Address("127.0.0.1", 8080)),
+        ("localhost:0", Address("localhost", 0)),
+        ("example.com:65535", Address("example.com", 65535)),
+        ("*:80", Address("", 80)),
+        ("[::1]:8080", Address("::1", 8080)),
+        ("[fe80::1%eth0]:8080", Address("fe80::1%eth0", 8080)),
+    ],
+)
+def test_an_address_is_a_host_and_a_port(tmp_path, text, address):
+    assert server_of(tmp_path, f'listen = "{text}"').listen == (address,)
+    assert str(address) == text
+
+
+def test_several_addresses_keep_their_order(tmp_path):
+    server = server_of(tmp_path, 'listen = ["[::1]:2", "127.0.0.1:1"]')
+    assert server.listen == (Address("::1", 2), Address("127.0.0.1", 1))
+
+
+@posix
+def test_a_unix_socket_is_relative_to_the_file(tmp_path):
+    assert server_of(tmp_path, 'listen = "unix:run/x.sock"').listen == (Address(unix=tmp_path / "run" / "x.sock"),)
+    [absolute] = server_of(tmp_path, 'listen = "unix:/run/x.sock"').listen
+    assert str(absolute) == "unix:/run/x.sock"
+
+
+@posix
+def test_a_unix_socket_of_the_command_line_is_relative_to_the_working_folder(tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    [address] = server_of(tmp_path, listen=["unix:x.sock"]).listen
+    assert address.unix == tmp_path / "elsewhere" / "x.sock"
+
+
+@pytest.mark.parametrize(
+    ("found", "right"),
+    [
+        ("8080", "127.0.0.1:8080"),
+        (":8080", "127.0.0.1:8080"),
+        ("localhost", "localhost:8080"),
+        ("/run/x.sock", "unix:/run/x.sock"),
+        ("http://127.0.0.1:9000", "127.0.0.1:9000"),
+        ("http://127.0.0.1:9000/", "127.0.0.1:9000"),
+        ("https://example.com", "example.com:8080"),
+        ("[::1]", "[::1]:8080"),
+    ],
+)
+def test_a_near_miss_of_an_address_is_answered_with_one_that_is_taken(tmp_path, found, right):
+    [problem] = problems_of(tmp_path, f'{TABLE}[server]\nlisten = "{found}"\n')
+    assert problem.endswith(f'; write "{right}"')
+    assert server_of(tmp_path, f'listen = "{right}"').listen
+
+
+def test_a_port_as_a_number_is_answered_with_what_to_write(tmp_path):
+    [problem] = problems_of(tmp_path, f"{TABLE}[server]\nlisten = 8080\n")
+    assert problem.endswith('found 8080; write "127.0.0.1:8080"')
+
+
+# ---------------------------------------------------------------------------------------------------- types and ranges
+
+
+@pytest.mark.parametrize(("text", "mode"), [("660", 0o660), ("0600", 0o600), ("0o666", 0o666), ("066", 0o066)])
+def test_the_permissions_of_a_unix_socket_are_an_octal_string(tmp_path, text, mode):
+    assert server_of(tmp_path, f'unix_socket_perms = "{text}"').unix_socket_perms == mode
+
+
+@pytest.mark.parametrize("value", ["0o660", "660", "432", "true", '""', '"88"', '"0x1ff"', '"7777"', '["660"]'])
+def test_anything_else_for_permissions_is_refused(tmp_path, value):
+    [problem] = problems_of(tmp_path, f"{TABLE}[server]\nunix_socket_perms = {value}\n")
+    assert problem.startswith('server.unix_socket_perms: expected an octal string such as "660", found ')
+
+
+def test_a_drain_may_take_a_fraction_of_a_second_or_none(tmp_path):
+    assert server_of(tmp_path, "drain_timeout = 0.5").drain_timeout == 0.5
+    assert server_of(tmp_path, "drain_timeout = 0").drain_timeout == 0
+
+
+def test_connections_are_limited_by_the_open_files_of_the_machine(tmp_path):
+    ceiling = connection_ceiling()
+    assert server_of(tmp_path).connection_limit == min(1000, ceiling)
+    assert server_of(tmp_path, f"connection_limit = {ceiling}").connection_limit == ceiling
+    if ceiling == sys.maxsize:
+        pytest.skip("this machine limits nothing")
+    [problem] = problems_of(tmp_path, f"{TABLE}[server]\nconnection_limit = {ceiling + 1}\n")
+    assert problem.startswith(f"server.connection_limit: expected at most {ceiling}, ")
+    assert f"found {ceiling + 1}; raise the limit" in problem
+
+
+@posix
+def test_the_ceiling_leaves_64_descriptors_and_takes_three_for_each_connection():
+    import resource
+
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard == resource.RLIM_INFINITY:
+        pytest.skip("this machine limits nothing")
+    assert connection_ceiling() == (hard - 64) // 3
+
+
+@pytest.mark.parametrize("key", SERVER_RULES)
+@pytest.mark.parametrize("value", ["[]", "{}", "1979-05-27", "07:32:00", "nan", "-1", '"\\n"'])
+def test_no_key_of_ours_takes_a_value_of_a_wrong_kind(tmp_path, key, value):
+    [problem] = problems_of(tmp_path, f"{TABLE}[server]\n{key} = {value}\n")
+    assert problem.startswith(f"server.{key}: expected ")
+    assert ", found " in problem
+
+
+@pytest.mark.parametrize("key", WAITRESS_RULES)
+@pytest.mark.parametrize("value", ["[]", "{}", "1979-05-27", "nan", "-1"])
+def test_no_key_of_waitress_s_takes_a_value_of_a_wrong_kind(tmp_path, key, value):
+    [problem] = problems_of(tmp_path, f"{TABLE}[server]\n{key} = {value}\n")
+    assert problem.startswith(f"server.{key}: expected ")
+
+
+# ------------------------------------------------------------------------------------------------------------ waitress
+
+
+def test_what_the_file_says_reaches_waitress_under_its_own_name(tmp_path):
+    server = server_of(tmp_path, 'channel_timeout = 7\nident = "us"\nipv6 = false\nthreads = 3')
+    assert server.adjustments == {"channel_timeout": 7, "ident": "us", "ipv6": False}
+    adjustments = Adjustments(**server.adjustments)
+    assert (adjustments.channel_timeout, adjustments.ident, adjustments.ipv6) == (7, "us", False)
+
+
+def test_every_key_of_waitress_is_taken_or_refused_with_its_replacement():
+    taken = {"listen", *SERVER_RULES, *WAITRESS_RULES}
+    theirs = {name for name, _ in Adjustments._params}
+    assert theirs - taken - REPLACED.keys() == set()
+
+
+def test_no_key_is_taken_for_waitress_s_that_is_not():
+    assert WAITRESS_RULES.keys() - {name for name, _ in Adjustments._params} == set()
+
+
+def test_no_key_is_both_taken_and_refused():
+    assert REPLACED.keys() & {"listen", *SERVER_RULES, *WAITRESS_RULES} == set()
+
+
+@pytest.mark.parametrize("key", REPLACED)
+def test_a_replaced_key_is_refused_whatever_its_value(tmp_path, key):
+    for value in ("1", '"x"', "false"):
+        [problem] = problems_of(tmp_path, f"{TABLE}[server]\n{key} = {value}\n")
+        assert problem == f"server.{key}: is not taken from here; {REPLACED[key]}"
+
+
+# ------------------------------------------------------------------------------------------------------- command line
+
+
+def test_the_command_line_goes_before_the_file(tmp_path):
+    server = server_of(
+        tmp_path,
+        'listen = "127.0.0.1:1"\nthreads = 2\nstrict = false\nlog_level = "error"',
+        listen=["127.0.0.1:3", "127.0.0.1:4"],
+        threads=5,
+        strict=True,
+        access_log=False,
+        log_level="debug",
+    )
+    assert server.listen == (Address("127.0.0.1", 3), Address("127.0.0.1", 4))
+    assert (server.threads, server.strict, server.access_log, server.log_level) == (5, True, False, "debug")
+
+
+def test_a_mistake_of_the_command_line_is_named_as_its_option(tmp_path):
+    assert problems_of(tmp_path, TABLE, listen=["8080"], threads=0, log_level="loud") == [
+        '--listen: expected "host:port", "[ipv6]:port", "*:port" or "unix:/path", found "8080"; write "127.0.0.1:8080"',
+        "--threads: expected an integer from 1 to 10000, found 0",
+        '--log-level: expected "debug" or "info" or "warning" or "error" or "critical", found "loud"',
+    ]
+
+
+def test_what_the_command_line_replaces_in_the_file_does_not_matter(tmp_path):
+    assert server_of(tmp_path, 'threads = 0\nlisten = "8080"', threads=2, listen=["127.0.0.1:0"]).threads == 2

@@ -1,0 +1,125 @@
+import re
+import sys
+
+import pytest
+
+from mountpoint.spec import parse_spec
+
+
+def test_a_module_and_an_attribute():
+    spec = parse_spec("tv_ws.app:app")
+    assert (spec.module, spec.attribute, spec.folder, spec.is_factory) == ("tv_ws.app", "app", "", False)
+
+
+def test_an_attribute_may_be_dotted():
+    assert parse_spec("tv:server.wsgi_app").attribute == "server.wsgi_app"
+
+
+def test_a_module_alone():
+    spec = parse_spec("tv_ws.wsgi")
+    assert (spec.module, spec.attribute, spec.is_factory) == ("tv_ws.wsgi", "", False)
+
+
+def test_a_factory_without_arguments():
+    spec = parse_spec("tv:make()")
+    assert (spec.attribute, spec.is_factory, spec.args, dict(spec.kwargs)) == ("make", True, (), {})
+
+
+def test_the_arguments_of_a_factory_are_literals_of_any_kind():
+    spec = parse_spec("""tv:make('a:b', "c(", -1, 2.5, None, [1, {'k': (2,)}], debug=True, name='x')""")
+    assert spec.args == ("a:b", "c(", -1, 2.5, None, [1, {"k": (2,)}])
+    assert spec.kwargs == {"debug": True, "name": "x"}
+
+
+def test_a_factory_may_be_dotted():
+    spec = parse_spec("tv:site.make('x')")
+    assert (spec.attribute, spec.args) == ("site.make", ("x",))
+
+
+@pytest.mark.parametrize(
+    ("text", "folder", "module", "attribute"),
+    [
+        ("tv.py:app", ".", "tv", "app"),
+        ("apps/tv.py:app", "apps", "tv", "app"),
+        ("../apps/tv/web.py:app", "../apps/tv", "web", "app"),
+        ("/srv/tv.py:app", "/srv", "tv", "app"),
+        ("apps/tv.py", "apps", "tv", ""),
+        ("my-apps v1.0/tv.py:site.app", "my-apps v1.0", "tv", "site.app"),
+    ],
+)
+def test_a_file_is_a_folder_and_a_module(text, folder, module, attribute):
+    spec = parse_spec(text)
+    assert (spec.folder, spec.module, spec.attribute) == (folder, module, attribute)
+
+
+def test_a_file_may_hold_a_factory():
+    spec = parse_spec("apps/tv.py:make('x.py:y')")
+    assert (spec.folder, spec.module, spec.attribute, spec.args) == ("apps", "tv", "make", ("x.py:y",))
+
+
+@pytest.mark.skipif(sys.platform != "win32", reason="a backslash is an ordinary character elsewhere")
+def test_a_file_of_windows():
+    assert parse_spec(r"C:\apps\tv.py:app").folder == "C:/apps"
+
+
+def test_nothing_is_run():
+    with pytest.raises(ValueError, match="expected a literal argument"):
+        parse_spec("tv:make(__import__('sys').exit(3))")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", ":", "tv:", ":app", "tv ws:app", "tv-ws:app", ".tv:app", "tv.:app", "tv..ws:app", "tv:make(", "tv:make())",
+     "tv:app app", "tv.make()", "1tv:app", "tv:app; import os", "tv:a = 1", "tv:\0"],
+)  # fmt: skip
+def test_what_is_no_name_of_an_app_is_refused_with_the_forms(text):
+    forms = 'expected "module:attribute", "module:factory()", "dir/file.py:attribute" or "module", found '
+    with pytest.raises(ValueError, match=re.escape(f'{forms}"{text}"')):
+        parse_spec(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["tv:apps[0]", "tv:make()()", "tv:make().app", "tv:lambda e, s: []", "tv:a or b", "tv:'app'", "tv:3", "tv:(a, b)"],
+)
+def test_an_expression_is_no_attribute(text):
+    with pytest.raises(ValueError, match='expected an attribute, or one call of it, after ":", found '):
+        parse_spec(text)
+
+
+@pytest.mark.parametrize("argument", ["DEBUG", "f('x')", "os.environ", "*['x']", "f'{x}'", "1 if x else 2", "-x"])
+def test_an_argument_that_is_no_literal_is_named(argument):
+    message = f'expected a literal argument (a string, a number, a list ...), found "{argument}"'
+    with pytest.raises(ValueError, match=re.escape(message)):
+        parse_spec(f"tv:make({argument})")
+
+
+def test_unpacked_keywords_are_refused():
+    with pytest.raises(ValueError, match="write each as key=value"):
+        parse_spec("tv:make(**{'debug': True})")
+
+
+def test_a_keyword_that_is_given_twice_is_refused():
+    with pytest.raises(ValueError, match="debug"):
+        parse_spec("tv:make(debug=True, debug=False)")
+
+
+def test_a_path_without_py_is_answered_with_its_dotted_form():
+    with pytest.raises(ValueError, match=re.escape('a module has dots: "apps.tv:app"')):
+        parse_spec("./apps/tv:app")
+
+
+@pytest.mark.parametrize("name", ["tv-ws", "1tv", "tv.ws", "tv ws"])
+def test_a_file_that_no_import_could_name_is_to_be_renamed(name):
+    with pytest.raises(ValueError, match=re.escape(f'expected a file whose name can be imported, found "{name}.py"')):
+        parse_spec(f"apps/{name}.py:app")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["tv:make(" + "[" * 5000 + "]" * 5000 + ")", "tv:" + "(" * 5000, "tv:a" + ".a" * 50_000],
+    ids=["brackets", "parentheses", "dots"],
+)
+def test_nesting_without_end_is_refused_like_any_nonsense(text):
+    with pytest.raises(ValueError, match="expected"):
+        parse_spec(text)
