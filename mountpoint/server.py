@@ -133,7 +133,9 @@ class Server:
 
     def _listen(self, app: WSGIApplication, adjustments: Adjustments, one: Bound) -> Any:
         sock = one.socket
-        listener = protocol.UnixListener if one.address.unix else protocol.TcpListener
+        listener: Any = protocol.TcpListener
+        if sys.platform != "win32" and one.address.unix:
+            listener = protocol.UnixListener
         try:
             return listener(
                 app,

@@ -6,6 +6,7 @@ import errno
 import os
 import socket
 import stat
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,6 +118,7 @@ def _bind_one(family: int, name: Any) -> socket.socket:
 
 
 def _bind_unix(address: Address, path: Path, permissions: int) -> Bound:
+    assert sys.platform != "win32"  # the configuration refuses it there
     if not path.parent.is_dir():
         raise ServeError(f"cannot listen on {address}: the folder {path.parent} is missing; make it")
     _remove_stale(address, path)
@@ -133,6 +135,7 @@ def _bind_unix(address: Address, path: Path, permissions: int) -> Bound:
 
 def _remove_stale(address: Address, path: Path) -> None:
     """Remove the socket that a server left behind; raise `ServeError` if one listens there, or if it is no socket."""
+    assert sys.platform != "win32"
     try:
         mode = path.lstat().st_mode
     except FileNotFoundError:
