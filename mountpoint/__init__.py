@@ -10,10 +10,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from .dispatch import Dispatcher as Dispatcher
+from .errors import AppRaised as AppRaised
 from .errors import ConfigError as ConfigError
 from .errors import LoadError as LoadError
 from .errors import MountpointError as MountpointError
+from .errors import NoSuchAttribute as NoSuchAttribute
+from .errors import NoSuchModule as NoSuchModule
+from .errors import NotAnApp as NotAnApp
 from .errors import ServeError as ServeError
+from .errors import UnreadableError as UnreadableError
+from .errors import UsageError as UsageError
 from .proxies import TrustedProxies as TrustedProxies
 from .table import Match as Match
 from .table import Mount as Mount

@@ -50,14 +50,19 @@ class Dispatcher:
     ) -> None:
         if isinstance(mounts, Mapping):
             mounts = [Mount(key, app) for key, app in mounts.items()]
+        problems: list[Problem] = []
         if default is not None:
             mounts = list(mounts)
             if any(isinstance(mount, Mount) and mount.key == "/" for mount in mounts):
-                raise ConfigError(
-                    [Problem("/", "is mounted, and a default is given; expected one of them, remove either")]
-                )
-            mounts.append(Mount("/", default))
-        self.table = mounts if isinstance(mounts, MountTable) else MountTable(mounts)
+                problems.append(Problem("/", "is mounted, and a default is given; expected one of them, remove either"))
+            else:
+                mounts.append(Mount("/", default))
+        try:
+            self.table = mounts if isinstance(mounts, MountTable) else MountTable(mounts)
+        except ConfigError as error:
+            problems += error.problems
+        if problems:
+            raise ConfigError(problems)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         table = self.table
@@ -67,8 +72,6 @@ class Dispatcher:
         except KeyError:  # PEP 3333 lets a server leave out an empty one
             path = environ.get("PATH_INFO", "")
             script_name = environ.get("SCRIPT_NAME", "")
-        if path and path[0] != "/":
-            return _refuse_target(environ, start_response, path)
         host = ""
         if table.names_hosts:
             value = environ.get("HTTP_HOST") or environ.get("SERVER_NAME", "")
@@ -76,6 +79,8 @@ class Dispatcher:
             if name is None and "HTTP_HOST" in environ:
                 return answer(environ, start_response, "400 Bad Request", "the Host header is not a host")
             host = name or ""
+        if path and path[0] != "/":
+            return _refuse_target(environ, start_response, path)
         mount = table.owner(path, host)
         # A proxy evaluates its rules on the resolved path and forwards the raw one: what holds a dot segment has not
         # been through the rules of the mount that it names. (The plain test first: one scan, often enough.)

@@ -6,6 +6,7 @@ bytes decoded as latin-1.
 
 from __future__ import annotations
 
+import ipaddress
 import posixpath
 import re
 
@@ -13,8 +14,16 @@ import re
 _LABELS = r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*"
 _HOST = re.compile(rf"(?:(?P<name>{_LABELS})\.?|(?P<ipv6>\[[0-9a-f:.]+\]))(?::[0-9]{{0,5}})?", re.ASCII | re.IGNORECASE)
 _HOST_OF_KEY = re.compile(rf"(?:\*\.)?{_LABELS}|\[[0-9a-f:.]+\]", re.ASCII)
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_PORT = re.compile(r"([^\[\]:]+|\[.*\]):[0-9]*")
+_SCHEME = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*://)+")
 _FORBIDDEN = re.compile(r"""[\x00-\x1f\x7f-\x9f\s\\?#%*"'`<>\ud800-\udfff]""")
+_INSTEAD = {
+    "%": "write the character itself, not its percent-encoding",
+    "*": "leave it out, a mount owns all that is below it",
+    "?": "leave the query out",
+    "#": "leave the fragment out",
+    "\\": "write a slash",
+}
 
 
 def split_key(key: object) -> tuple[str, str]:
@@ -28,17 +37,17 @@ def split_key(key: object) -> tuple[str, str]:
     if not isinstance(key, str):
         raise ValueError(f'expected a string such as "/shop", found {type(key).__name__}')
     if scheme := _SCHEME.match(key):
-        raise ValueError(f'expected [host]/path, found a scheme; write "{key[scheme.end() :]}"')
+        raise ValueError(f"expected [host]/path, found a scheme{_advice(key[scheme.end() :])}")
     host, slash, rest = key.partition("/")
     host = _checked_host(host, key) if host else ""
     path = (slash + rest).removesuffix("/")
     if found := _FORBIDDEN.search(path):
-        hint = "; write the character itself, not its percent-encoding" if found[0] == "%" else ""
-        raise ValueError(f"expected a path of plain segments, found {found[0]!r}{hint}")
+        instead = _INSTEAD.get(found[0], "leave it out")
+        raise ValueError(f"expected a path of plain segments, found {found[0]!r}; {instead}")
     segments = path.split("/")[1:]
     if "" in segments:
-        right = host + "/" + "/".join(filter(None, segments))
-        raise ValueError(f'expected one slash between segments, found an empty segment; write "{right}"')
+        advice = _advice(host + "/" + "/".join(filter(None, segments)))
+        raise ValueError(f"expected one slash between segments, found an empty segment{advice}")
     if "." in segments or ".." in segments:
         right = host + posixpath.normpath(path)
         raise ValueError(f'expected a path without dot segments, found "{path}"; write "{right}"')
@@ -78,27 +87,37 @@ def host_name(value: str) -> str | None:
 
 def _checked_host(host: str, key: str) -> str:
     """Return the *host* of a *key*, normalised; raise ValueError if it is none."""
-    if "." not in host and host.lower() != "localhost" and not host.startswith("["):
-        raise ValueError(f'expected a path that starts with a slash, found "{key}"; write "/{key}"')
+    bare = host.removesuffix(".")
+    if not ("." in bare or bare.startswith("[") or bare.lower().partition(":")[0] == "localhost"):
+        advice = _advice(key[len(host) :] if bare == "*" else "/" + key.strip().lstrip("/"))  # "*" means every host
+        raise ValueError(f'expected a path that starts with a slash, found "{key}"{advice}')
     name = host.lower().removesuffix(".")
     if _HOST_OF_KEY.fullmatch(name) and (name[0] != "[" or _is_ipv6(name)):
         return name
-    if with_port := _HOST.fullmatch(host):
-        bare = host_name(host) or with_port[0]
-        raise ValueError(f'expected a host without a port, found "{host}"; write "{key.replace(host, bare, 1)}"')
+    if with_port := _PORT.fullmatch(host):
+        advice = _advice(key.replace(host, with_port[1], 1))
+        raise ValueError(f'expected a host without a port, found "{host}"{advice}')
     try:
         ascii_form = name.encode("idna").decode("ascii")
     except UnicodeError:
         ascii_form = ""
     if ascii_form and ascii_form != name and _HOST_OF_KEY.fullmatch(ascii_form):
-        right = key.replace(host, ascii_form, 1)
-        raise ValueError(f'expected a host as browsers send it, found "{host}"; write "{right}"')
+        advice = _advice(key.replace(host, ascii_form, 1))
+        raise ValueError(f'expected a host as browsers send it, found "{host}"{advice}')
     raise ValueError(f'expected a host such as "example.com", "*.example.com" or "[::1]", found "{host}"')
 
 
-def _is_ipv6(literal: str) -> bool:
-    import ipaddress  # costs some milliseconds, and few tables need it
+def _advice(key: str) -> str:
+    """Return ``; write "..."`` with *key*, or with what would be advised in its place; nothing where nothing would."""
+    try:
+        split_key(key)
+    except ValueError as error:
+        _, found, advice = str(error).rpartition('; write "')
+        return found + advice if found else ""
+    return f'; write "{key or "/"}"'
 
+
+def _is_ipv6(literal: str) -> bool:
     try:
         ipaddress.IPv6Address(literal[1:-1])
     except ValueError:

@@ -58,6 +58,8 @@ class Mount:
     host: str = field(init=False, repr=False, compare=False)
     #: The path as it stands in ``PATH_INFO``: a WSGI string, empty for the root.
     prefix: str = field(init=False, repr=False, compare=False)
+    #: Whether the key is right, whatever else is wrong.
+    has_place: bool = field(init=False, repr=False, compare=False)
     #: What is wrong with this mount; empty when nothing is.
     problems: tuple[Problem, ...] = field(init=False, repr=False, compare=False)
 
@@ -70,6 +72,7 @@ class Mount:
             problems.append(Problem(str(self.key), str(error)))
         else:
             object.__setattr__(self, "key", host + (path or "/"))
+        has_place = not problems
         for name, choices in (("slash", get_args(Slash)), ("dot_segments", get_args(DotSegments))):
             if (value := getattr(self, name)) not in choices:
                 problems.append(
@@ -77,6 +80,7 @@ class Mount:
                 )
         if not callable(self.app):
             problems.append(Problem(str(self.key), f"expected a WSGI application (a callable), found {self.app!r}"))
+        object.__setattr__(self, "has_place", has_place)
         object.__setattr__(self, "host", host)
         object.__setattr__(self, "prefix", wsgi_string(path))
         object.__setattr__(self, "problems", tuple(problems))
@@ -106,10 +110,14 @@ class MountTable:
 
     def __init__(self, mounts: Iterable[Mount]) -> None:
         self._mounts = tuple(mounts)
-        problems = [problem for mount in self._mounts for problem in mount.problems]
+        problems: list[Problem] = []
         places: dict[str, _Place] = {"": _Place()}
         for mount in self._mounts:
-            if not mount.problems and not places.setdefault(mount.host, _Place()).add(mount):
+            if not isinstance(mount, Mount):
+                problems.append(Problem("", f"expected a Mount, found a {type(mount).__name__}; write Mount(key, app)"))
+                continue
+            problems += mount.problems
+            if mount.has_place and not places.setdefault(mount.host, _Place()).add(mount):
                 problems.append(Problem(mount.key, "is mounted twice; expected each place once, remove one of the two"))
         if not self._mounts:
             problems.append(Problem("", 'expected at least one mount, found none; write one, such as "/" for the root'))
@@ -134,8 +142,10 @@ class MountTable:
         """Return the most specific mount that owns *path_info*, a WSGI string, or None.
 
         *host* is the value of ``Host``, port and all; one outside the grammar is no host's. Nothing is normalised in
-        the path: repeated slashes, case and dot segments belong to the app, which sees them unchanged.
+        the path: repeated slashes, case and dot segments are left to the caller. Nobody owns what is no path, as ``*``.
         """
+        if path_info and path_info[0] != "/":
+            return None
         mount = self.owner(path_info, (host_name(host) or "") if self.names_hosts else "")
         if mount is None:
             return None
@@ -150,7 +160,7 @@ class MountTable:
 
     def _places_of(self, host: str) -> Iterator[_Place]:
         """Yield what is mounted at exactly *host*, then at the wildcards over it, the longest first."""
-        if host in self._hosts and not host.startswith("*."):
+        if host in self._hosts:
             yield self._hosts[host]
         if self._most_labels:
             labels = host.split(".")

@@ -1,0 +1,345 @@
+"""The dispatcher: rules 8, 10 to 12 and 14 to 19. (The redirect of rule 13 is in test_redirects.py.)"""
+
+import json
+from wsgiref.util import FileWrapper
+
+import pytest
+
+from mountpoint import ConfigError, Dispatcher, Mount, MountTable
+from mountpoint.answers import unavailable
+from mountpoint.record import RequestRecord
+
+
+def nobody(environ, start_response):
+    raise AssertionError("the app was called")
+
+
+# ------------------------------------------------------------------------------------------------------ how it is made
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda tv, home: Dispatcher({"/tv_ws": tv}, default=home),
+        lambda tv, home: Dispatcher({"/tv_ws": tv, "/": home}),
+        lambda tv, home: Dispatcher([Mount("/tv_ws", tv)], default=home),
+        lambda tv, home: Dispatcher(iter([Mount("/", home), Mount("/tv_ws", tv)])),
+        lambda tv, home: Dispatcher(MountTable([Mount("/tv_ws", tv), Mount("/", home)])),
+        lambda tv, home: Dispatcher(MountTable([Mount("/tv_ws", tv)]), default=home),
+        lambda tv, home: Dispatcher({}, default=Dispatcher({"/tv_ws": tv, "/": home})),
+    ],
+)
+def test_a_dispatcher_takes_a_mapping_a_list_or_a_table_and_a_default(call, echo, make):
+    dispatcher = make(echo("tv"), echo("home"))
+    assert call(dispatcher, "/tv_ws/x").seen["app"] == "tv"
+    assert call(dispatcher, "/x").seen["app"] == "home"
+
+
+@pytest.mark.parametrize("mounts", [{"/": nobody}, {"": nobody}, [Mount("/", nobody)], MountTable([Mount("", nobody)])])
+def test_a_root_and_a_default_are_one_too_many(mounts):
+    with pytest.raises(ConfigError) as caught:
+        Dispatcher(mounts, default=nobody)
+    assert str(caught.value) == "/: is mounted, and a default is given; expected one of them, remove either"
+
+
+def test_a_default_is_no_host_s_root(call, echo):
+    dispatcher = Dispatcher({"example.com/": echo("there")}, default=echo("home"))
+    assert call(dispatcher, "/", HTTP_HOST="example.com").seen["app"] == "there"
+    assert call(dispatcher, "/").seen["app"] == "home"
+
+
+def test_a_bad_table_names_every_bad_mount_beside_the_default():
+    with pytest.raises(ConfigError) as caught:
+        Dispatcher({"/": nobody, "shop": nobody, "/none": None}, default=nobody)
+    assert str(caught.value).splitlines() == [
+        "/: is mounted, and a default is given; expected one of them, remove either",
+        'shop: expected a path that starts with a slash, found "shop"; write "/shop"',
+        "/none: expected a WSGI application (a callable), found None",
+    ]
+
+
+# ----------------------------------------------------------------------------------------------------------- the shift
+
+
+@pytest.mark.parametrize(
+    "tail",
+    ["/", "//", "//x", "/x/", "/%2F", "/%2e%2e/x", "/a\\b", "/tv_ws", "/a\x01b", "/\xc3\xa9", "/\xff", "/;v=1", "/..x"],
+)
+def test_the_tail_reaches_the_app_byte_for_byte(call, echo, tail):
+    seen = call(Dispatcher({"/tv_ws": echo("tv")}), "/tv_ws" + tail).seen
+    assert (seen["script_name"], seen["path_info"]) == ("/tv_ws", tail)
+
+
+@pytest.mark.parametrize("path", ["//tv_ws/x", "/TV_WS/x", "/tv_ws;v=1/x", "/tv_wsx", "/tv_ws\\x", "/\ttv_ws/x"])
+def test_a_path_that_only_looks_like_the_mount_goes_to_the_root_unchanged(call, echo, path):
+    seen = call(Dispatcher({"/tv_ws": nobody}, default=echo("home")), path).seen
+    assert (seen["script_name"], seen["path_info"]) == ("", path)
+
+
+def test_the_prefix_moves_from_path_info_to_script_name(call, echo):
+    seen = call(Dispatcher({"/café/menü": echo("menu")}), "/caf\xc3\xa9/men\xc3\xbc/x").seen
+    assert (seen["script_name"], seen["path_info"]) == ("/caf\xc3\xa9/men\xc3\xbc", "/x")
+
+
+def test_the_app_gets_a_copy_of_its_own(make_environ):
+    given = []
+
+    def app(environ, start_response):
+        given.append(environ)
+        environ.clear()
+        start_response("200 OK", [])
+        return []
+
+    environ = make_environ("/tv_ws/x")
+    before = dict(environ)
+    Dispatcher({"/tv_ws": app})(environ, lambda status, headers: None)
+    assert given[0] is not environ
+    assert environ == before
+
+
+def test_a_generator_sees_its_own_environ_after_the_call_has_returned(make_environ):
+    def app(environ, start_response):
+        start_response("200 OK", [])
+        yield environ["SCRIPT_NAME"], environ["PATH_INFO"]
+
+    dispatcher = Dispatcher({"/a": app, "/b": app})
+    environ = make_environ("/a/1")
+    first = dispatcher(environ, lambda status, headers: None)
+    environ["PATH_INFO"] = "/b/2"  # a server may use its environ again
+    second = dispatcher(environ, lambda status, headers: None)
+    assert [next(second), next(first)] == [("/b", "/2"), ("/a", "/1")]
+
+
+@pytest.mark.parametrize(
+    ("outer", "script_name"),
+    [("", "/tv_ws"), ("/apps", "/apps/tv_ws"), ("/apps/", "/apps/tv_ws"), ("/", "/tv_ws"), ("/a/b", "/a/b/tv_ws")],
+)
+def test_an_incoming_script_name_is_prepended_to(call, echo, outer, script_name):
+    seen = call(Dispatcher({"/tv_ws": echo("tv")}), "/tv_ws/x", SCRIPT_NAME=outer).seen
+    assert (seen["script_name"], seen["path_info"]) == (script_name, "/x")
+
+
+@pytest.mark.parametrize(
+    ("outer", "path", "script_name", "path_info"),
+    [
+        ("", "/x", "", "/x"),
+        ("", "//x", "", "//x"),
+        ("", "", "", "/"),
+        ("/", "", "", "/"),
+        ("/", "/x", "", "/x"),
+        ("/apps", "", "/apps", ""),
+        ("/apps", "/x", "/apps", "/x"),
+        ("/apps/", "/x", "/apps", "/x"),
+        ("", None, "", "/"),
+        (None, "/x", "", "/x"),
+        (None, None, "", "/"),
+        (None, "", "", "/"),
+        ("/apps", None, "/apps", ""),
+    ],
+)
+def test_the_root_changes_nothing_but_that_an_empty_url_is_the_root(call, echo, outer, path, script_name, path_info):
+    seen = call(Dispatcher({"/": echo("home")}), path, SCRIPT_NAME=outer).seen
+    assert (seen["script_name"], seen["path_info"]) == (script_name, path_info)
+
+
+def test_a_missing_script_name_is_an_empty_one(call, echo):
+    seen = call(Dispatcher({"/tv_ws": echo("tv")}), "/tv_ws/x", SCRIPT_NAME=None).seen
+    assert (seen["script_name"], seen["path_info"]) == ("/tv_ws", "/x")
+
+
+@pytest.mark.parametrize("path", ["", None])
+def test_an_empty_path_without_a_root_is_nobodys(call, path):
+    assert call(Dispatcher({"/tv_ws": nobody}), path).status == 404
+
+
+# ------------------------------------------------------------------------------------------------------ the environ
+
+
+def test_all_else_in_environ_stays(call, echo):
+    sent = {
+        "REQUEST_URI": "/tv_ws//x?stn=Lund",
+        "RAW_URI": "/tv_ws//x?stn=Lund",
+        "QUERY_STRING": "stn=Lund",
+        "HTTP_X_CUSTOM": "1",
+        "CONTENT_TYPE": "text/plain",
+    }
+    seen = call(Dispatcher({"/tv_ws": echo("tv")}), "/tv_ws//x", **sent).seen["environ"]
+    assert sent.items() <= seen.items()
+
+
+def test_environ_names_the_mount_as_written_and_normalised(call, echo):
+    dispatcher = Dispatcher([Mount("Example.com/Café/", echo("here"))])
+    seen = call(dispatcher, "/Caf\xc3\xa9/x", HTTP_HOST="example.com").seen
+    assert seen["mount"] == "example.com/Café"
+
+
+def test_the_record_of_the_server_is_shared_and_names_the_mount(make_environ):
+    given = []
+
+    def app(environ, start_response):
+        given.append(environ["mountpoint.request"])
+        start_response("200 OK", [])
+        return []
+
+    record = RequestRecord("192.0.2.9")
+    Dispatcher({"/tv_ws": app})(
+        make_environ("/tv_ws/x", **{"mountpoint.request": record}), lambda status, headers: None
+    )
+    assert given == [record]
+    assert (record.mount, record.remote_addr, record.reason) == ("/tv_ws", "192.0.2.9", None)
+
+
+def test_without_a_server_of_ours_the_dispatcher_makes_the_record(make_environ):
+    given = []
+
+    def app(environ, start_response):
+        given.append(environ["mountpoint.request"])
+        start_response("200 OK", [])
+        return []
+
+    Dispatcher({"/tv_ws": app})(make_environ("/tv_ws/x"), lambda status, headers: None)
+    assert (given[0].mount, given[0].remote_addr) == ("/tv_ws", "192.0.2.7")
+
+
+@pytest.mark.parametrize(
+    ("path", "mount", "reason"),
+    [
+        ("/tv_ws", "/tv_ws", "the mount's prefix without its slash"),
+        ("/nowhere", None, "no mount owns the path"),
+        ("/tv_ws/../x", None, "the path holds a dot segment"),
+        ("tv_ws", None, "the path does not start with a slash"),
+    ],
+)
+def test_the_record_says_why_we_answered_ourselves(call, path, mount, reason):
+    record = RequestRecord()
+    call(Dispatcher({"/tv_ws": nobody}), path, **{"mountpoint.request": record})
+    assert (record.mount, record.reason) == (mount, reason)
+
+
+def test_start_response_and_the_response_pass_through_unwrapped(make_environ, tmp_path):
+    file = (tmp_path / "big").open("wb+")
+    with file:
+        for response in ([b"one item"], FileWrapper(file), iter([b"a", b"b"])):
+            given = []
+
+            def app(environ, start_response, response=response, given=given):
+                given.append(start_response)
+                return response
+
+            def start_response(status, headers, exc_info=None):
+                raise AssertionError
+
+            assert Dispatcher({"/tv_ws": app})(make_environ("/tv_ws/x"), start_response) is response
+            assert given == [start_response]
+
+
+# ------------------------------------------------------------------------------------------------- nested dispatchers
+
+
+def test_dispatchers_nest(call, echo):
+    record = RequestRecord()
+    inner = Dispatcher({"/users": echo("users")}, default=echo("home"))
+    outer = Dispatcher({"/admin": inner})
+    seen = call(outer, "/admin/users/7", SCRIPT_NAME="/apps", **{"mountpoint.request": record}).seen
+    assert (seen["app"], seen["script_name"], seen["path_info"]) == ("users", "/apps/admin/users", "/7")
+    assert seen["mount"] == "/users"
+    assert record.mount == "/admin", "the record keeps the outermost"
+    assert call(outer, "/admin/users")["Location"] == "/admin/users/"
+    assert call(outer, "/admin/").seen["path_info"] == "/"
+    assert call(Dispatcher({"/admin": Dispatcher({"/users": nobody})}), "/admin/x").status == 404
+
+
+def test_an_inner_dispatcher_may_be_handed_an_empty_path(call, echo):
+    outer = Dispatcher([Mount("/admin", Dispatcher({}, default=echo("home")), slash="pass")])
+    seen = call(outer, "/admin").seen
+    assert (seen["script_name"], seen["path_info"]) == ("/admin", "")
+
+
+# ------------------------------------------------------------------------------------------------- another table
+
+
+def test_a_request_ends_on_the_table_that_it_began_with(call, echo):
+    def app(environ, start_response):
+        dispatcher.table = MountTable([Mount("/", echo("new"))])
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        yield json.dumps([environ["SCRIPT_NAME"], environ["PATH_INFO"], environ["mountpoint.mount"]]).encode()
+
+    dispatcher = Dispatcher({"/old": app})
+    assert call(dispatcher, "/old/x").seen == ["/old", "/x", "/old"]
+    assert call(dispatcher, "/old/x").seen["app"] == "new"
+
+
+def test_the_table_is_read_once_a_request(call, echo):
+    tables = [MountTable([Mount("/a", echo("a"))]), MountTable([Mount("example.com/", nobody)])]
+
+    class Replaced(Dispatcher):
+        table = property(lambda self: tables.pop(0), lambda self, table: None)
+
+    assert call(Replaced({"/a": nobody}), "/a/x").seen["app"] == "a"
+
+
+# ------------------------------------------------------------------------------------------- what never reaches an app
+
+
+@pytest.mark.parametrize(
+    "path", ["x", "*", "tv_ws/x", "http://example.com/", "example.com:443", "\\x", " /x", "\0", "?"]
+)
+def test_a_path_that_is_none_is_answered_400(call, path):
+    assert call(Dispatcher({}, default=nobody), path).status == 400
+
+
+def test_options_of_the_whole_server_is_answered_here(call):
+    answer = call(Dispatcher({}, default=nobody), "*", "OPTIONS")
+    assert (answer.status, answer.headers, answer.body) == (204, [], b"")
+
+
+DOT_SEGMENTS = ["/.", "/..", "/./x", "/../x", "/tv_ws/.", "/tv_ws/..", "/tv_ws/./x", "/tv_ws/x/../y", "/tv_ws//..//x"]
+
+
+@pytest.mark.parametrize("path", [*DOT_SEGMENTS, "/admin/../tv_ws/x", "/x/..", "/.\0/../x", "/x\n/.."])
+def test_a_dot_segment_is_answered_400_whoever_owns_the_path(call, path):
+    for dispatcher in (Dispatcher({"/tv_ws": nobody}), Dispatcher({"/tv_ws": nobody}, default=nobody)):
+        assert call(dispatcher, path).status == 400
+
+
+@pytest.mark.parametrize(
+    "path", ["/...", "/.x", "/x.", "/..x", "/x..", "/a.b/c", "/..;/x", "/.\\x", "/..\\x", "/..%2f", "/..\n"]
+)
+def test_a_segment_that_only_holds_dots_is_no_dot_segment(call, echo, path):
+    assert call(Dispatcher({}, default=echo("home")), path).seen["path_info"] == path
+
+
+def test_a_mount_may_have_its_own_dot_segments_and_no_others(call, echo):
+    dispatcher = Dispatcher([Mount("/files", echo("files"), dot_segments="pass"), Mount("/tv_ws", nobody)])
+    assert call(dispatcher, "/files/../tv_ws/x").seen["path_info"] == "/../tv_ws/x"
+    assert call(dispatcher, "/files/.").seen["path_info"] == "/."
+    assert call(dispatcher, "/tv_ws/../files/x").status == 400
+    assert call(dispatcher, "/x/../files/x").status == 400
+    assert call(dispatcher, "/..").status == 400
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "OPTIONS", "DELETE"])
+def test_what_nobody_owns_is_answered_404_and_nothing_is_echoed(call, method):
+    answer = call(Dispatcher({"/secret_mount": nobody}), "/<script>x", method, QUERY_STRING="q=<script>")
+    assert (answer.status, answer["Content-Type"]) == (404, "text/plain")
+    assert answer.body == (b"" if method == "HEAD" else b"404 Not Found\n")
+
+
+OURS = {"/tv_ws": 308, "/tv_ws/..": 400, "x": 400, "/nowhere": 404, "/broken/x": 503}
+
+
+@pytest.mark.parametrize(("path", "status"), OURS.items(), ids=OURS)
+def test_our_own_answers_have_a_length_and_no_body_for_head(call, path, status):
+    dispatcher = Dispatcher({"/tv_ws": nobody, "/broken": unavailable(60)})
+    get, head = call(dispatcher, path), call(dispatcher, path, "HEAD")
+    assert get.status == head.status == status
+    assert get.headers == head.headers
+    assert get["Content-Length"] == str(len(get.body))
+    assert head.body == b""
+
+
+def test_a_broken_app_is_answered_503_to_be_asked_again(call):
+    record = RequestRecord()
+    answer = call(Dispatcher({"/broken": unavailable(60)}), "/broken/x", **{"mountpoint.request": record})
+    assert (answer.status, answer["Retry-After"], answer.body) == (503, "60", b"503 Service Unavailable\n")
+    assert (record.mount, record.reason) == ("/broken", "the app could not be loaded")
