@@ -52,13 +52,13 @@ def access_line(  # noqa: PLR0913 - the fields of a line
     """
     return (
         f"{remote_addr or '-'} - - [{_clf_time(started)}] "
-        f'"{_escaped(request_line)}" {status} {size or "-"} '
-        f'"{_escaped(referer or "-")}" "{_escaped(user_agent or "-")}" '
+        f'"{escaped(request_line)}" {status} {size or "-"} '
+        f'"{escaped(referer or "-")}" "{escaped(user_agent or "-")}" '
         f"{mount or '-'} {(finished - started) * 1000:.1f}"
     )
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
     """Escape *text* as Apache's mod_log_config does: the quote, and as hexadecimals what is not printable ASCII."""
     if _UNSAFE.search(text) is None:
         return text

@@ -13,6 +13,7 @@ What is used of waitress beyond its documentation: the class attributes ``channe
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -24,7 +25,7 @@ from waitress.task import ErrorTask, Task, WSGITask
 from waitress.utilities import RequestHeaderFieldsTooLarge
 
 from .keys import host_name
-from .monitor import access_line, access_logger
+from .monitor import access_line, access_logger, escaped
 from .record import KEY, RequestRecord
 from .target import split_target
 
@@ -32,12 +33,17 @@ if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment
 
 
+_TARGET = re.compile(rb"[^ ]+ ([^ ]+)")
+
+
 class Parser(HTTPRequestParser):
     """A request as it was sent. Its ``record`` is the `RequestRecord`, once there is an environ."""
 
     headers: dict[str, str]
-    command: str  # type: ignore[assignment]  # typeshed has bytes
-    request_uri: str
+    command: str = ""  # type: ignore[assignment]  # typeshed has bytes; a request that could not be read has none
+    request_uri: str = ""
+    path_info: str = ""
+    first_line = b""  # type: ignore[assignment]  # typeshed has str
     record: RequestRecord | None = None
     head = b""  # the first bytes that were received
 
@@ -46,12 +52,22 @@ class Parser(HTTPRequestParser):
         return super().received(data)
 
     def parse_header(self, header_plus: bytes) -> None:
+        # waitress splits the target with urlsplit, which drops TABs, raises for ``http://[::1/x`` and refuses bytes
+        # outside ASCII, which nginx and curl send as they are: it is given another one, and the target is split here.
+        line = header_plus.partition(b"\r\n")[0].rstrip()
+        found = _TARGET.match(line)
         try:
-            super().parse_header(header_plus)
+            super().parse_header(
+                header_plus[: found.start(1)] + b"/" + header_plus[found.end(1) :] if found else header_plus
+            )
+            assert found is not None
+            self.request_uri = found[1].decode("latin-1")
             target = split_target(self.request_uri)
-        except ValueError as error:  # ``http://[::1/x``, a Content-Length of 5,000 digits, a control character
+        except ValueError as error:  # a Content-Length of 5,000 digits, a control character in the target
             raise ParsingError(str(error)) from None
-        self.path, self.query = target.path_info, target.query
+        finally:
+            self.first_line = line
+        self.path_info, self.query = target.path_info, target.query
         self._check_host(target.authority)
 
     def _check_host(self, authority: str | None) -> None:
@@ -69,11 +85,20 @@ class Parser(HTTPRequestParser):
             raise ParsingError("Host differs from the authority of the request target")
 
     @property
+    def path(self) -> str:
+        """What waitress's own messages name: the target as sent, so that it cannot forge a line of the log."""
+        return escaped(self.request_uri)
+
+    @path.setter
+    def path(self, _: str) -> None:
+        """Do without waitress's, whose leading slashes are collapsed and whose TABs are gone."""
+
+    @property
     def request_line(self) -> str:
         """The request line as it was sent, as far as it was read; empty if there was none."""
         if isinstance(self.error, RequestHeaderFieldsTooLarge):  # waitress has put a line of its own in the place
-            return self.head.lstrip().partition(b"\r\n")[0].decode("latin-1")
-        return getattr(self, "first_line", b"").decode("latin-1")
+            return (self.header_plus or self.head).lstrip().partition(b"\r\n")[0].decode("latin-1")
+        return self.first_line.decode("latin-1")
 
 
 class _Finishing(Task):
@@ -90,7 +115,8 @@ class _Finishing(Task):
 
     def build_response_header(self) -> bytes:
         if self.channel.server.draining and len(self.channel.requests) <= 1:  # none is waiting behind this one
-            self.set_close_on_finish()
+            # As if the client had asked for it: an HTTP/1.0 client that asks to stay would be told both.
+            self.request.headers["CONNECTION"] = "close"
         return super().build_response_header()
 
     def write(self, data: bytes) -> None:
@@ -141,10 +167,18 @@ class AppTask(_Finishing, WSGITask):
             raise
         self.log()
 
+    def execute(self) -> None:
+        try:
+            super().execute()
+        except Exception:
+            raise
+        except BaseException as error:  # SystemExit, say: waitress would leave the client without an answer
+            raise RuntimeError(f"the app raised {error!r}") from error
+
     def get_environment(self) -> WSGIEnvironment:
         environ: WSGIEnvironment = super().get_environment()
         if KEY not in environ:  # waitress keeps it, and gives the same one again
-            environ["PATH_INFO"] = self.request.path  # waitress has collapsed slashes at its beginning
+            environ["PATH_INFO"] = self.request.path_info  # waitress has collapsed slashes at its beginning
             environ[KEY] = self.request.record = RequestRecord(environ["REMOTE_ADDR"])
         return environ
 
@@ -171,7 +205,12 @@ class Channel(HTTPChannel):
 
     def is_idle(self) -> bool:
         """Whether nothing is read of a request, being answered, or waiting to be sent."""
-        return self.request is None and not self.requests and not self.total_outbufs_len
+        return not self._reads() and not self.requests and not self.total_outbufs_len
+
+    def _reads(self) -> bool:
+        """Whether a request is half read. Blank lines in front of one are none yet (RFC 9112 section 2.2)."""
+        request = self.request
+        return request is not None and (request.headers_finished or bool(request.header_plus.strip()))
 
 
 class TcpListener(TcpWSGIServer):

@@ -63,8 +63,7 @@ def serve(config: Config, *, watch: Callable[[list[str]], object] | None = None)
             watch([file for mount in mounts if mount.error for file in mount.error.files])
         report_broken(mounts, strict=settings.strict)
         server = Server(build_stack(config, build_table(mounts)), settings, bound)
-        logger.info("%s", announcement(config, mounts, server.urls()))
-        return server.run()
+        return server.run(lambda: logger.info("%s", announcement(config, mounts, server.urls())))
     finally:
         for one in bound:
             one.close()
@@ -120,7 +119,8 @@ class Server:
         adjustments = Adjustments(
             **settings.adjustments,
             threads=settings.threads,
-            connection_limit=settings.connection_limit,
+            # waitress counts its listeners and their triggers among the connections.
+            connection_limit=settings.connection_limit + 2 * len(bound),
             sockets=[one.socket for one in bound],
             asyncore_use_poll=True,  # select() dies past 1,024 descriptors
             trusted_proxy=None,  # the proxy is ours to judge
@@ -166,9 +166,10 @@ class Server:
         if self._listeners:
             self._listeners[0].pull_trigger()
 
-    def run(self) -> int:
-        """Serve until `stop`, then drain. Return 0, or 1 if something was cut off, which is logged."""
+    def run(self, ready: Callable[[], object] = lambda: None) -> int:
+        """Call *ready*, serve until `stop`, then drain. Return 0, or 1 if something was cut off, which is logged."""
         with self._signals():
+            ready()  # from here on a signal drains
             while not self._stops:
                 self._turn(self._turn_timeout)
             return self._drain()
@@ -208,23 +209,21 @@ class Server:
             self._close_idle_channels()
             self._turn(0.1)
         unfinished = [channel for channel in self._channels() if not channel.is_idle()]
-        if not unfinished:
-            # What is left runs for clients that have gone; it may still write to a database.
-            self._dispatcher.set_thread_count(0)
-            with self._dispatcher.lock:
-                while self._dispatcher.threads and not is_over():
-                    self._dispatcher.thread_exit_cv.wait(0.1)
-        if unfinished or self._dispatcher.threads:
+        # What is left runs for clients that have gone; it may still write to a database.
+        while not unfinished and self._is_busy() and not is_over():
+            time.sleep(0.02)
+        if unfinished or self._is_busy():
             for channel in unfinished:
                 logger.warning("cut off: %s", _describe(channel))
-            running = (
-                f", {self._dispatcher.active_count} threads still running" if self._dispatcher.active_count else ""
-            )
-            logger.warning("stopped, %d requests cut off%s", len(unfinished), running)
+            running = self._dispatcher.active_count
+            logger.warning("stopped; cut off: %d connections, %d running threads", len(unfinished), running)
             return 1
         wasyncore.close_all(self._map)
         logger.info("stopped, nothing was cut off")
         return 0
+
+    def _is_busy(self) -> bool:
+        return bool(self._dispatcher.queue or self._dispatcher.active_count)
 
     def _close_listeners(self) -> None:
         """Take the connections that wait to be accepted, so that they are answered, and listen no longer."""
@@ -250,8 +249,7 @@ class Server:
 
 
 def _describe(channel: Channel) -> str:
-    if channel.requests:
-        request = channel.requests[0]
+    for request in channel.requests[:1]:  # a thread may be taking it away
         mount = request.record.mount if request.record else None
         return f"{request.request_line!r} of {channel.addr[0]}, mount {mount or '-'}"
     what = "a request that was not read whole" if channel.request else "a response that was not taken whole"

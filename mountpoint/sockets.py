@@ -120,9 +120,14 @@ def _bind_one(family: int, name: Any) -> socket.socket:
 def _bind_unix(address: Address, path: Path, permissions: int) -> Bound:
     if sys.platform == "win32":
         raise ServeError(f"cannot listen on {address}: Windows has no unix sockets for servers")
-    if not path.parent.is_dir():
-        raise ServeError(f"cannot listen on {address}: the folder {path.parent} is missing; make it")
-    _remove_stale(address, path)
+    try:
+        if not path.parent.is_dir():
+            raise ServeError(f"cannot listen on {address}: the folder {path.parent} is missing; make it")
+        _remove_stale(address, path)
+    except OSError as error:  # a name that is too long, or a folder that is not permitted
+        raise cannot_listen(address, error) from None
+    except ValueError:
+        raise ServeError(f"cannot listen on {address}: expected a path, found a NUL in it") from None
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.bind(str(path))
@@ -142,8 +147,6 @@ def _remove_stale(address: Address, path: Path) -> None:
         mode = path.lstat().st_mode
     except FileNotFoundError:
         return
-    except OSError as error:
-        raise cannot_listen(address, error) from None
     if not stat.S_ISSOCK(mode):
         raise ServeError(f"cannot listen on {address}: there is a file of that name which is no socket; move it away")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:

@@ -38,6 +38,8 @@ def split_target(target: str) -> Target:
         if target[:1] != "/":  # an empty path means the root (RFC 9110 section 4.2.3)
             target = "/" + target
     path, _, query = target.partition("?")
+    if not path:
+        raise ValueError("the request target has no path")
     if "%" in path:
         path = unquote_to_bytes(path.encode("latin-1")).decode("latin-1")
     return Target(authority, path, query)

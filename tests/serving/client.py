@@ -1,0 +1,149 @@
+"""HTTP spoken over a raw socket: half a request, several at once, or something that is no HTTP at all."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import struct
+import time
+from pathlib import Path
+from typing import NamedTuple, Self
+from urllib.parse import urlsplit
+
+PATIENCE = 15.0  # seconds to wait for an answer
+
+PROBE = (Path(__file__).parent / "probe.py").as_posix()
+#: A table with the app of probe.py, which does what a path tells it.
+TABLE = f"""
+[mounts]
+"/app" = "{PROBE}:app"
+"""
+
+
+def table(**server: object) -> str:
+    """Return `TABLE` with the keys *server* in its section ``[server]``."""
+    lines = (f"{key} = {json.dumps(value)}" for key, value in server.items())  # of a value, JSON is TOML too
+    return "\n".join(["[server]", *lines, TABLE])
+
+
+class Answer(NamedTuple):
+    """A response: its status, its headers, in which case does not matter, and its body."""
+
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+
+    @property
+    def closes(self) -> bool:
+        """Whether it says that it is the last on its connection."""
+        return self.headers.get_all("Connection", []) == ["close"]
+
+
+class Client:
+    """A connection to ``http://host:port`` or ``unix:/path``. With *buffer*, it takes few bytes before it reads."""
+
+    def __init__(self, url: str, *, buffer: int | None = None) -> None:
+        unix = url.startswith("unix:")
+        parts = urlsplit(url)
+        self.host = "localhost" if unix else parts.netloc
+        family = socket.AF_UNIX if unix else socket.AF_INET6 if "[" in parts.netloc else socket.AF_INET
+        self.socket = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            self.socket.settimeout(PATIENCE)
+            if buffer:
+                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+            self.socket.connect(url.removeprefix("unix:") if unix else (parts.hostname, parts.port))
+        except BaseException:
+            self.socket.close()
+            raise
+        self._file = self.socket.makefile("rb", buffering=8192)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._file.close()
+        self.socket.close()
+
+    def reset(self) -> None:
+        """Close as a client does that was killed: with RST, whatever is under way."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close()
+
+    def send(self, data: bytes | str) -> None:
+        """Send *data* as it is; a string is latin-1."""
+        self.socket.sendall(data.encode("latin-1") if isinstance(data, str) else data)
+
+    def request(self, path: str, *headers: str, method: str = "GET", body: bytes = b"", version: str = "1.1") -> None:
+        """Send a request with *headers*, each a whole line, after the Host."""
+        lines = [f"{method} {path} HTTP/{version}", f"Host: {self.host}", *headers]
+        if body:
+            lines.append(f"Content-Length: {len(body)}")
+        self.send("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
+
+    def pipeline(self, *paths: str) -> None:
+        """Send a GET of each of *paths*, all at once."""
+        self.send("".join(f"GET {path} HTTP/1.1\r\nHost: {self.host}\r\n\r\n" for path in paths))
+
+    def head(self) -> tuple[int, http.client.HTTPMessage]:
+        """Read the status line and the headers of a response. Raises ConnectionError if it does not come."""
+        line = self._file.readline()
+        if not line.endswith(b"\n"):
+            raise ConnectionError(f"closed after {line!r} of a response")
+        return int(line.split()[1]), http.client.parse_headers(self._file)
+
+    def body(self, headers: http.client.HTTPMessage) -> bytes:
+        """Read the body of a response with *headers*. Raises ConnectionError if it does not come whole."""
+        if headers["Transfer-Encoding"] == "chunked":
+            body = bytearray()
+            while size := int(self._line(), 16):
+                body += self._exactly(size)
+                self._line()
+            self._line()
+            return bytes(body)
+        return self._exactly(int(headers.get("Content-Length", 0)))
+
+    def answer(self, *, bodiless: bool = False) -> Answer:
+        """Read a whole response. Raises ConnectionError if it does not come whole."""
+        status, headers = self.head()
+        return Answer(status, headers, b"" if bodiless else self.body(headers))
+
+    def get(self, path: str, *headers: str) -> Answer:
+        self.request(path, *headers)
+        return self.answer()
+
+    def is_closed(self) -> bool:
+        """Wait for what comes next; return whether it is the end."""
+        try:
+            return self._file.read(1) == b""
+        except ConnectionError:
+            return True
+
+    def _line(self) -> bytes:
+        line = self._file.readline()
+        if not line.endswith(b"\n"):
+            raise ConnectionError("closed within a response")
+        return line
+
+    def _exactly(self, size: int) -> bytes:
+        data = self._file.read(size)
+        if len(data) < size:
+            raise ConnectionError(f"closed after {len(data)} bytes of a body of {size}")
+        return data
+
+
+def wait_until_refused(url: str) -> None:
+    """Connect again and again, until nobody listens any more."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        try:
+            Client(url).close()
+        except (ConnectionRefusedError, FileNotFoundError):
+            return
+        except ConnectionResetError:
+            continue
+    raise AssertionError(f"something listens on {url} still")

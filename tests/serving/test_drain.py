@@ -1,0 +1,396 @@
+"""SIGTERM and SIGINT: nothing new is begun, and everything that is in flight is finished."""
+
+import re
+import signal
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from client import PROBE, TABLE, Client, table, wait_until_refused
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process without asking it")
+
+BIG = 40_000_000  # bytes: more than the server and both sockets hold together
+NOTHING_LOST = "stopped, nothing was cut off"
+
+
+@pytest.fixture
+def let_go(tmp_path):
+    """Return ``let_go(name)``, which lets what waits in ``/hold/name`` go on."""
+    return lambda name: (tmp_path / name).touch()
+
+
+@pytest.fixture
+def stock_waitress(start, tmp_path):
+    """Return ``stock_waitress()``, which serves the same app with waitress's own command: the control."""
+
+    def stock_waitress():
+        command = [sys.executable, "-m", "waitress", "--listen=127.0.0.1:0", "probe:app"]
+        server = start(command, cwd=tmp_path, env={"PYTHONPATH": str(Path(PROBE).parent)})
+        log = server.wait_for(re.compile(r"Serving on \S+\n"))
+        server.url = log.rpartition("Serving on ")[2].strip()
+        return server
+
+    return stock_waitress
+
+
+def drain(server, number=signal.SIGTERM):
+    """Tell *server* to stop; return when it drains."""
+    server.send(number)
+    server.wait_for("draining")
+
+
+def drain_beyond_idle(server):
+    """Let *server* drain until it has closed a connection that was idle; go on with one that was silent for longer."""
+    with Client(server.url) as idle:
+        assert idle.get("/app/").status == 200
+        drain(server)
+        assert idle.is_closed()
+
+
+def assert_nothing_lost(server):
+    assert server.wait() == 0
+    assert NOTHING_LOST in server.log()
+    assert "Traceback" not in server.log()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+def test_a_request_in_flight_is_finished_and_nobody_else_gets_in(serve, let_go, number):
+    server = serve(TABLE)
+    with Client(server.url) as client:
+        client.request("/app/hold/it")
+        server.wait_for("holding it")
+        drain(server, number)
+        wait_until_refused(server.url)
+        let_go("it")
+        answer = client.answer()
+        assert (answer.status, answer.body) == (200, b"held it")
+        assert answer.closes
+        assert client.is_closed()
+    assert_nothing_lost(server)
+
+
+def test_a_request_in_flight_is_lost_by_waitress_alone(stock_waitress):
+    server = stock_waitress()
+    with Client(server.url) as client:
+        client.request("/hold/it")
+        server.wait_for("holding it")
+        assert server.stop() == -signal.SIGTERM
+        with pytest.raises(ConnectionError):
+            client.answer()
+
+
+def test_a_slow_reader_is_cut_off_by_waitress_alone(stock_waitress):
+    server = stock_waitress()
+    with Client(server.url, buffer=4096) as client:
+        client.request(f"/file/{BIG}")
+        _, headers = client.head()
+        server.stop(signal.SIGINT)
+        with pytest.raises(ConnectionError):
+            client.body(headers)
+
+
+def test_requests_queued_behind_the_only_thread_are_answered(serve, let_go):
+    server = serve(table(threads=1))
+    clients = [Client(server.url) for _ in range(10)]
+    try:
+        clients[0].request("/app/hold/it")
+        server.wait_for("holding it")
+        for client in clients[1:]:
+            client.request("/app/")
+        drain(server)
+        let_go("it")
+        answers = [client.answer() for client in clients]
+    finally:
+        for client in clients:
+            client.close()
+    assert [answer.status for answer in answers] == [200] * 10
+    assert all(answer.closes for answer in answers)
+    assert_nothing_lost(server)
+
+
+@pytest.mark.parametrize("kind", ["sized", "streamed", "file"])
+def test_a_slow_reader_gets_all_of_it(serve, kind):
+    server = serve(TABLE)
+    with Client(server.url, buffer=4096) as client:
+        client.request(f"/app/{kind}/{BIG}")
+        _, headers = client.head()
+        drain_beyond_idle(server)
+        assert len(client.body(headers)) == BIG
+    assert_nothing_lost(server)
+
+
+def test_half_an_upload_is_finished(serve):
+    server = serve(TABLE)
+    with Client(server.url) as client:
+        client.request("/app/upload", "Content-Length: 200000", "Expect: 100-continue", method="POST")
+        assert client.head()[0] == 100
+        client.send(b"x" * 100_000)
+        drain_beyond_idle(server)
+        client.send(b"x" * 100_000)
+        answer = client.answer()
+        assert answer.status == 200
+        assert answer.closes
+    assert_nothing_lost(server)
+
+
+def test_half_a_chunked_upload_is_finished(serve):
+    server = serve(TABLE)
+    with Client(server.url) as client:
+        client.request("/app/upload", "Transfer-Encoding: chunked", "Expect: 100-continue", method="POST")
+        assert client.head()[0] == 100
+        client.send(b"5\r\nhel")
+        drain_beyond_idle(server)
+        client.send(b"lo\r\n0\r\n\r\n")
+        assert client.answer().status == 200
+    assert_nothing_lost(server)
+
+
+def test_pipelined_requests_are_answered_and_the_last_of_them_says_that_it_is(serve, let_go):
+    server = serve(TABLE)
+    with Client(server.url) as client:
+        client.pipeline("/app/hold/it", "/app/", "/app/")
+        server.wait_for("holding it")
+        drain(server)
+        let_go("it")
+        answers = [client.answer() for _ in range(3)]
+        assert [answer.status for answer in answers] == [200, 200, 200]
+        assert [answer.closes for answer in answers] == [False, False, True]
+        assert client.is_closed()
+    assert_nothing_lost(server)
+
+
+@pytest.mark.parametrize("leave", ["close", "reset"])
+def test_what_runs_for_a_client_that_has_gone_is_finished(serve, let_go, leave):
+    server = serve(TABLE)
+    client = Client(server.url)
+    client.request("/app/hold/it")
+    server.wait_for("holding it")
+    getattr(client, leave)()
+    drain(server)
+    let_go("it")
+    assert_nothing_lost(server)
+    assert "released it" in server.log()
+
+
+def test_a_client_that_goes_while_it_is_written_to_holds_up_nothing(serve):
+    server = serve(TABLE)
+    client = Client(server.url, buffer=4096)
+    client.request(f"/app/sized/{BIG}")
+    client.head()
+    drain(server)
+    client.reset()
+    assert_nothing_lost(server)
+
+
+def test_connections_that_nobody_has_accepted_yet_are_answered(serve):
+    server = serve(TABLE)
+    clients = []
+    try:
+        server.send(signal.SIGSTOP)
+        for _ in range(50):
+            clients.append(Client(server.url))
+            clients[-1].request("/app/")
+        server.send(signal.SIGTERM)
+        server.send(signal.SIGCONT)
+        answers = [client.answer() for client in clients]
+    finally:
+        for client in clients:
+            client.close()
+    assert [answer.status for answer in answers] == [200] * 50
+    assert_nothing_lost(server)
+
+
+def test_idle_connections_are_closed(serve):
+    server = serve(TABLE)
+    with Client(server.url) as used, Client(server.url) as silent:
+        assert used.get("/app/").status == 200
+        drain(server)
+        assert used.is_closed()
+        assert silent.is_closed()
+    assert_nothing_lost(server)
+
+
+def test_a_line_end_too_many_after_a_request_is_no_request(serve):
+    """Old clients send one after a body; RFC 9112 section 2.2 has it ignored."""
+    server = serve(table(drain_timeout=5))
+    with Client(server.url) as client:
+        client.request("/app/upload", method="POST", body=b"hello")
+        client.send("\r\n")
+        assert client.answer().status == 200
+        drain(server)
+        assert client.is_closed()
+    assert_nothing_lost(server)
+
+
+def test_keep_alive_clients_under_load_lose_no_request(serve):
+    server = serve(TABLE)
+    begun, failures, last = threading.Barrier(41, timeout=30), [], []
+
+    def load():
+        answers = 0
+        try:
+            with Client(server.url) as client:
+                while True:
+                    answer = client.get("/app/")
+                    assert answer.status == 200
+                    answers += 1
+                    if answers == 5:
+                        begun.wait()
+                    if answer.closes:
+                        last.append(answer)
+                        return
+        except Exception as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=load) for _ in range(40)]
+    for thread in threads:
+        thread.start()
+    begun.wait()
+    server.send()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert len(last) == 40
+    assert_nothing_lost(server)
+
+
+def test_an_http_1_0_client_that_would_stay_is_told_once_that_it_cannot(serve, let_go):
+    server = serve(TABLE)
+    with Client(server.url) as client:
+        client.request("/app/hold/it", "Connection: keep-alive", version="1.0")
+        server.wait_for("holding it")
+        drain(server)
+        let_go("it")
+        answer = client.answer()
+        assert answer.headers.get_all("Connection") == ["close"]
+        assert client.is_closed()
+    assert_nothing_lost(server)
+
+
+def test_every_listener_is_drained(serve, let_go):
+    server = serve(TABLE, "--listen", "127.0.0.1:0", "--listen", "localhost:0")
+    clients = [Client(url) for url in server.urls]
+    assert len(clients) >= 2
+    try:
+        for number, client in enumerate(clients):
+            client.request(f"/app/hold/{number}")
+            server.wait_for(f"holding {number}")
+        drain(server)
+        for url in server.urls:
+            wait_until_refused(url)
+        for number, client in enumerate(clients):
+            let_go(str(number))
+            assert client.answer().body == f"held {number}".encode()
+    finally:
+        for client in clients:
+            client.close()
+    assert_nothing_lost(server)
+
+
+def test_a_unix_socket_is_drained_and_its_file_removed(serve, let_go, socket_path):
+    server = serve(TABLE, "--listen", f"unix:{socket_path}")
+    with Client(server.urls[0]) as client:
+        client.request("/app/hold/it")
+        server.wait_for("holding it")
+        drain(server)
+        wait_until_refused(server.urls[0])
+        assert not socket_path.exists()
+        let_go("it")
+        assert client.answer().body == b"held it"
+    assert_nothing_lost(server)
+
+
+# ------------------------------------------------------------------------------------------------------- cutting off
+
+
+def cut_off(server):
+    assert server.wait() == 1
+    assert NOTHING_LOST not in server.log()
+    assert "Traceback" not in server.log()
+    return server.log()
+
+
+def test_a_request_that_outlasts_the_time_is_cut_off_and_named(serve):
+    server = serve(table(drain_timeout=0.2))
+    with Client(server.url) as client:
+        client.request("/app/hold/it?n=1")
+        server.wait_for("holding it")
+        server.send()
+        log = cut_off(server)
+        with pytest.raises(ConnectionError):
+            client.answer()
+    assert "cut off: 'GET /app/hold/it?n=1 HTTP/1.1' of 127.0.0.1, mount /app" in log
+
+
+def test_half_a_request_that_outlasts_the_time_is_cut_off_and_named(serve):
+    server = serve(table(drain_timeout=0.2))
+    with Client(server.url) as client:
+        client.request("/app/upload", "Content-Length: 200000", "Expect: 100-continue", method="POST")
+        assert client.head()[0] == 100
+        server.send()
+        assert "cut off: a request that was not read whole, of 127.0.0.1" in cut_off(server)
+
+
+def test_a_reader_that_outlasts_the_time_is_cut_off_and_named(serve):
+    server = serve(table(drain_timeout=0.2))
+    with Client(server.url, buffer=4096) as client:
+        client.request(f"/app/file/{BIG}")
+        _, headers = client.head()
+        server.send()
+        assert "cut off: a response that was not taken whole, of 127.0.0.1" in cut_off(server)
+        with pytest.raises(ConnectionError):
+            client.body(headers)
+
+
+def test_what_runs_too_long_for_a_client_that_has_gone_is_cut_off(serve):
+    server = serve(table(drain_timeout=0.2))
+    client = Client(server.url, buffer=4096)
+    client.request("/app/hold/it")
+    server.wait_for("holding it")
+    client.reset()
+    server.send()
+    cut_off(server)
+
+
+def test_a_connection_that_is_only_idle_is_never_cut_off(serve):
+    server = serve(table(drain_timeout=0.2))  # shorter than the moment after which it would be closed
+    with Client(server.url) as client:
+        assert client.get("/app/").status == 200
+        server.send()
+        assert_nothing_lost(server)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [(signal.SIGTERM, signal.SIGTERM), (signal.SIGINT, signal.SIGINT)], ids=["SIGTERM", "SIGINT"]
+)
+def test_a_second_signal_ends_it_at_once(serve, first, second):
+    server = serve(table(drain_timeout=3600))
+    with Client(server.url) as client:
+        client.request("/app/hold/it")
+        server.wait_for("holding it")
+        drain(server, first)
+        server.send(second)
+        assert "'GET /app/hold/it HTTP/1.1'" in cut_off(server)
+
+
+def test_a_signal_that_comes_as_soon_as_it_serves_drains_too(serve, tmp_path):
+    """A supervisor may change its mind at once: here the line that says so sends the signal."""
+    (tmp_path / "eager.py").write_text(
+        "import logging, os, signal\n"
+        "class Handler(logging.StreamHandler):\n"
+        "    def emit(self, record):\n"
+        "        super().emit(record)\n"
+        "        if 'serving on' in record.getMessage():\n"
+        "            os.kill(os.getpid(), signal.SIGTERM)\n"
+    )
+    logging = """
+[logging.handlers.eager]
+class = "eager.Handler"
+[logging.loggers.mountpoint]
+level = "INFO"
+handlers = ["eager"]
+"""
+    server = serve(TABLE + logging, wait=False)
+    assert_nothing_lost(server)

@@ -1,0 +1,375 @@
+"""Odd and hostile requests: the server answers right, and goes on to answer the next good one."""
+
+import json
+from contextlib import ExitStack
+
+import pytest
+from client import PROBE, TABLE, Client, table
+
+ROOT = f"""
+[mounts]
+"/" = "{PROBE}:app"
+"/admin" = "{PROBE}:app"
+"""
+
+
+def environ(client, path="/app/", *headers):
+    """Return the environ that the app got."""
+    answer = client.get(path, *headers)
+    assert answer.status == 200, answer
+    return json.loads(answer.body)
+
+
+def request(target, *headers, method="GET", version="1.1"):
+    return "\r\n".join([f"{method} {target} HTTP/{version}", *headers, "", ""])
+
+
+def assert_answers(server, path="/app/"):
+    with Client(server.url) as client:
+        assert client.get(path).status == 200
+    assert server.stop() == 0
+    assert "Traceback" not in server.log()
+
+
+# ----------------------------------------------------------------------------------------------------------- the host
+
+
+@pytest.mark.parametrize(
+    ("target", "headers", "status"),
+    [
+        ("/app/", ["Host: example.com"], 200),
+        ("/app/", ["Host: EXAMPLE.com.:8080"], 200),
+        ("/app/", ["Host: [::1]:8080"], 200),
+        ("/app/", [], 400),
+        ("/app/", ["Host:"], 400),
+        ("/app/", ["Host: example.com", "Host: example.com"], 400),
+        ("/app/", ["Host: example.com", "host: evil.example"], 400),
+        ("/app/", ["Host: example.com, evil.example"], 400),
+        ("/app/", ["Host: user@example.com"], 400),
+        ("/app/", ["Host: example.com/x"], 400),
+        ("/app/", ["Host: example.com:http"], 400),
+        ("/app/", ["Host: [::1"], 400),
+        ("/app/", ["Host: a b"], 400),
+        ("http://example.com/app/", ["Host: example.com"], 200),
+        ("HTTP://Example.com:80/app/", ["Host: example.COM:80"], 200),
+        ("http://evil.example/app/", ["Host: example.com"], 400),
+        ("http://example.com:81/app/", ["Host: example.com:80"], 400),
+        ("http://user@example.com/app/", ["Host: example.com"], 400),
+        ("http://example.com/app/", [], 400),
+    ],
+)
+def test_the_host_is_named_once_and_without_contradiction(serve, target, headers, status):
+    server = serve(TABLE)
+    with Client(server.url) as client:
+        client.send(request(target, *headers))
+        assert client.answer().status == status
+    assert_answers(server)
+
+
+def test_http_1_0_may_leave_out_the_host(serve):
+    server = serve(TABLE)
+    with Client(server.url) as client:
+        client.send(request("/app/", version="1.0"))
+        answer = client.answer()
+    assert answer.status == 200
+    assert "HTTP_HOST" not in json.loads(answer.body)
+
+
+def test_http_1_0_may_name_the_host_in_the_target(serve):
+    server = serve(TABLE)
+    with Client(server.url) as client:
+        client.send(request("http://example.com/app/x?y", version="1.0"))
+        got = json.loads(client.answer().body)
+    assert (got["HTTP_HOST"], got["PATH_INFO"], got["QUERY_STRING"]) == ("example.com", "/x", "y")
+
+
+def test_a_host_of_the_table_has_its_own_mounts(serve):
+    server = serve(TABLE.replace('"/app"', '"app.example.com/"'))
+    with Client(server.url) as client:
+        assert client.get("/app/").status == 404
+        client.host = "App.Example.Com.:80"
+        assert environ(client, "/x")["mountpoint.mount"] == "app.example.com/"
+
+
+# --------------------------------------------------------------------------------------------------------- the target
+
+
+@pytest.mark.parametrize(
+    ("target", "path_info"),
+    [
+        ("/slow", "/slow"),
+        ("//slow", "//slow"),
+        ("///", "///"),
+        ("/a//b/", "/a//b/"),
+        ("/a%2Fb", "/a/b"),
+        ("/%61dmin/", "/admin/"),
+        ("/a%252Fb", "/a%2Fb"),
+        ("/a%", "/a%"),
+        ("/a;v=1", "/a;v=1"),
+        ("/a\\b", "/a\\b"),
+        ("/a:b@c", "/a:b@c"),
+        ("/..a/.b", "/..a/.b"),
+        ("/caf%C3%A9", "/caf\xc3\xa9"),
+        ("/caf\xc3\xa9", "/caf\xc3\xa9"),
+        ("/%FF", "/\xff"),
+        ("/a%00%09%0A", "/a\x00\t\n"),
+        ("http://localhost//x", "//x"),
+        ("http://localhost", "/"),
+        ("http://localhost?q", "/"),
+    ],
+)
+def test_the_path_arrives_byte_for_byte(serve, target, path_info):
+    server = serve(ROOT)
+    with Client(server.url) as client:
+        client.host = "localhost"
+        got = environ(client, target)
+        assert got["SCRIPT_NAME"] + got["PATH_INFO"] == path_info
+        assert got["REQUEST_URI"] == target
+    assert server.stop() == 0
+
+
+def test_two_slashes_do_not_make_a_mount(serve):
+    server = serve(ROOT)
+    with Client(server.url) as client:
+        assert environ(client, "//admin/x")["mountpoint.mount"] == "/"
+        assert environ(client, "/admin//x")["PATH_INFO"] == "//x"
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/ad\tmin",
+        "/\tadmin/",
+        "\x01/admin/",
+        "/admin\x00/",
+        "/admin/\x1f",
+        "/admin/\x7f",
+        "/admin/?a\tb",
+        "/admin/#top",
+        "/admin/?q#top",
+        "//admin/#",
+        "/admin/%2e%2e/x",
+        "/admin/../x",
+        "/admin/..",
+        "/./admin/",
+        "/x/..%2fadmin/",
+        "http://[::1/x",
+        "http://[/x",
+        "http://a]b/x",
+        "http:///x",
+        "javascript%3Aalert(1)",
+        "javascript:alert(1)",
+        "admin/",
+        "*",
+        "?q",
+        "mailto:a@b",
+    ],
+)
+def test_a_target_that_is_none_is_refused(serve, target):
+    server = serve(ROOT)
+    with Client(server.url) as client:
+        client.send(request(target, "Host: localhost"))
+        answer = client.answer()
+        assert answer.status == 400
+        assert b"admin" not in answer.body
+        assert b"javascript" not in answer.body
+        assert "Location" not in answer.headers
+    assert_answers(server, "/")
+
+
+@pytest.mark.parametrize("mount", ["/app", "/"])
+def test_options_of_the_server_is_answered_here(serve, mount):
+    server = serve(TABLE.replace('"/app"', f'"{mount}"'))
+    with Client(server.url) as client:
+        for _ in range(2):
+            client.request("*", method="OPTIONS")
+            answer = client.answer()
+            assert (answer.status, answer.body) == (204, b"")
+            if answer.closes:
+                break
+    assert server.stop() == 0
+
+
+def test_connect_is_refused(serve):
+    server = serve(ROOT)
+    with Client(server.url) as client:
+        client.send(request("localhost:443", "Host: localhost:443", method="CONNECT"))
+        assert client.answer().status == 400
+    assert_answers(server, "/")
+
+
+def test_the_exact_prefix_is_redirected_with_the_query_it_came_with(serve):
+    server = serve(TABLE)
+    with Client(server.url) as client:
+        answer = client.get("/app?a=%2F&b=//x")
+        assert (answer.status, answer.headers["Location"]) == (308, "/app/?a=%2F&b=//x")
+        assert client.get("/app/").status == 200  # on the same connection
+
+
+def test_the_query_is_handed_on_as_it_is(serve):
+    server = serve(TABLE)
+    with Client(server.url) as client:
+        assert environ(client, "/app/?a=%2e%2E/../&?\xc3\xa9")["QUERY_STRING"] == "a=%2e%2E/../&?\xc3\xa9"
+
+
+def test_a_target_as_long_as_waitress_takes_it_arrives_whole(serve):
+    path = "/" * 200_000
+    server = serve(ROOT)
+    with Client(server.url) as client:
+        assert environ(client, path)["PATH_INFO"] == path
+
+
+# -------------------------------------------------------------------------------------------------- lines and headers
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        ("GARBAGE\r\n\r\n", 400),
+        ("GET\r\n\r\n", 400),
+        ("GET  /app/ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        ("get /app/ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        ("GET /app/ HTTP/1.1 \x00\r\nHost: a\r\n\r\n", 400),
+        ("GET /app/ HTTP/1.1\r\nHost: a\r\nX\r\n\r\n", 400),
+        ("GET /app/ HTTP/1.1\r\nHost: a\r\n: x\r\n\r\n", 400),
+        ("GET /app/ HTTP/1.1\r\nHost: a\nX: y\r\n\r\n", 400),
+        ("GET /app/ HTTP/1.1\r\n Host: a\r\n\r\n", 400),
+        ("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400),
+        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
+        ("GET /app/ HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n", 400),
+        ("GET /app/ HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n", 400),
+        ("GET /app/ HTTP/1.1\r\nHost: a\r\nContent-Length: 1, 1\r\n\r\n", 400),
+        (f"GET /app/ HTTP/1.1\r\nHost: a\r\nContent-Length: {'9' * 5000}\r\n\r\n", 400),
+        (f"GET /app/ HTTP/1.1\r\nHost: a\r\nContent-Length: {'9' * 4000}\r\n\r\n", 413),
+        ("POST /app/ HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
+        ("POST /app/ HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n", 501),
+    ],
+)
+def test_what_is_no_http_is_refused(serve, sent, status):
+    server = serve(TABLE)
+    with Client(server.url) as client:
+        client.send(sent)
+        answer = client.answer()
+        assert answer.status == status
+        assert answer.closes
+        assert client.is_closed()
+    assert_answers(server)
+
+
+FORWARDING = [
+    "X-Forwarded-For: 192.0.2.1",
+    "X-Forwarded-Proto: https",
+    "X-Forwarded-Host: evil.example",
+    "X-Forwarded-Port: 444",
+    "X-Forwarded-Prefix: //evil.example",
+    "X-Forwarded-Server: evil.example",
+    "X-Forwarded-By: evil",
+    "X-Real-IP: 192.0.2.1",
+    "X-Script-Name: /evil",
+    "Forwarded: for=192.0.2.1;proto=https",
+]
+
+
+@pytest.mark.parametrize("form", [str, str.lower, lambda line: line.replace("-", "_", 3)], ids=["-", "lower", "_"])
+def test_forwarding_headers_that_nobody_is_trusted_for_do_not_arrive(serve, form):
+    server = serve(TABLE)
+    with Client(server.url) as client:
+        plain = environ(client, "/app/x")
+        assert environ(client, "/app/x", *map(form, FORWARDING)) == plain
+        assert environ(client, "/app/x", "X-Other: 1") == plain | {"HTTP_X_OTHER": "1"}
+
+
+def test_forwarding_headers_do_not_reach_the_log(serve):
+    server = serve(TABLE)
+    with Client(server.url) as client:
+        client.get("/app/", *FORWARDING)
+    assert server.stop() == 0
+    assert "192.0.2.1" not in server.log()
+
+
+def test_headers_with_underscores_do_not_pass_for_others(serve):
+    server = serve(TABLE)
+    with Client(server.url) as client:
+        got = environ(client, "/app/", "X_User: evil", "X-User: good", "Content_Length: 5", "Host_: b")
+    assert got["HTTP_X_USER"] == "good"
+    assert not got.keys() & {"HTTP_HOST_", "CONTENT_LENGTH"}
+
+
+def test_a_stripping_proxy_is_believed_as_the_file_says_and_in_nothing_else(serve):
+    server = serve('[proxy]\nstrips = "/apps"\n' + TABLE)
+    with Client(server.url) as client:
+        got = environ(client, "/app/x", "X-Forwarded-Prefix: /evil")
+        assert (got["SCRIPT_NAME"], got["PATH_INFO"]) == ("/apps/app", "/x")
+        assert client.get("/app?q").headers["Location"] == "/apps/app/?q"
+
+
+# ------------------------------------------------------------------------------------------------------ bad company
+
+
+def test_clients_that_are_slow_to_ask_hold_up_nobody(serve):
+    server = serve(table(threads=1))
+    with ExitStack() as stack:
+        slow = [stack.enter_context(Client(server.url)) for _ in range(20)]
+        for client in slow:
+            client.send("GET /app/ HTTP/1.1\r\nHo")
+        assert_good = stack.enter_context(Client(server.url))
+        assert assert_good.get("/app/").status == 200
+        for client in slow:
+            client.send("st: a\r\n\r\n")
+            assert client.answer().status == 200
+    assert server.stop() == 0
+
+
+def test_a_request_that_comes_a_byte_at_a_time_is_answered(serve):
+    server = serve(TABLE)
+    with Client(server.url) as client:
+        for byte in request("/app/", "Host: localhost", "X-A: b"):
+            client.send(byte)
+        assert client.answer().status == 200
+
+
+def test_clients_that_are_killed_at_any_moment_leave_nothing_behind(serve):
+    server = serve(table(threads=2))
+    whole = request("/app/upload", "Host: a", "Content-Length: 10", method="POST") + "x" * 10
+    for length in range(0, len(whole) + 1, 3):
+        client = Client(server.url)
+        client.send(whole[:length])
+        client.reset()
+    for path in ("/app/sized/1000000", "/app/streamed/1000000", "/app/file/1000000", "/app/endless") * 5:
+        client = Client(server.url, buffer=4096)
+        client.request(path)
+        client.head()
+        client.reset()
+    assert_answers(server)
+
+
+def test_readers_that_never_read_hold_up_only_their_threads(serve):
+    server = serve(table(threads=3, drain_timeout=0.2))
+    with ExitStack() as stack:
+        for _ in range(2):
+            reader = stack.enter_context(Client(server.url, buffer=4096))
+            reader.request("/app/endless")
+            reader.head()
+        client = stack.enter_context(Client(server.url))
+        assert client.get("/app/").status == 200
+        assert server.stop() == 1
+    assert server.log().count("cut off: 'GET /app/endless HTTP/1.1'") == 2
+
+
+def test_a_client_that_half_closes_gets_its_answer(serve, tmp_path):
+    server = serve(TABLE)
+    with Client(server.url) as client:
+        client.request("/app/hold/it")
+        client.socket.shutdown(1)
+        server.wait_for("holding it")
+        (tmp_path / "it").touch()
+        assert client.answer().body == b"held it"
+
+
+def test_a_garbage_request_of_a_client_that_has_gone_is_no_traceback(serve):
+    server = serve(TABLE)
+    for _ in range(20):
+        client = Client(server.url)
+        client.send("GARBAGE\r\n\r\n" * 50)
+        client.reset()
+    assert_answers(server)
