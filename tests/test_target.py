@@ -31,7 +31,6 @@ from mountpoint.target import split_target
         ("*", "*"),
         ("example.com:443", "example.com:443"),
         ("x/y", "x/y"),
-        ("", ""),
     ],
 )
 def test_the_path_is_decoded_once_and_otherwise_left_as_it_is(target, path):
@@ -83,6 +82,12 @@ def test_what_cannot_stand_in_a_target_is_refused_and_not_dropped(form, characte
     assert str(caught.value) == f"the request target holds {character!r}"
 
 
+@pytest.mark.parametrize("target", ["", "?", "?q"])
+def test_a_target_without_a_path_is_refused(target):
+    with pytest.raises(ValueError, match="the request target has no path"):
+        split_target(target)
+
+
 @given(st.text(st.characters(min_codepoint=0x21, max_codepoint=0xFF, exclude_characters="#\x7f"), max_size=60))
 def test_of_a_target_in_origin_form_nothing_is_lost(text):
     authority, path, query = split_target("/" + text.replace("%", ""))
@@ -92,8 +97,8 @@ def test_of_a_target_in_origin_form_nothing_is_lost(text):
 
 @given(st.text(st.characters(max_codepoint=0xFF), max_size=60))
 def test_no_bytes_make_it_raise_but_those_that_are_refused(text):
-    if re.search(r"[\x00-\x20\x7f#]", text):
-        with pytest.raises(ValueError, match="the request target holds"):
+    if re.search(r"[\x00-\x20\x7f#]", text) or text[:1] in ("", "?"):
+        with pytest.raises(ValueError, match="the request target "):
             split_target(text)
     else:
         target = split_target(text)
