@@ -174,13 +174,13 @@ class MountTable:
 class _Place:
     """The mounts of one host: which of them owns a path."""
 
-    __slots__ = ("_deeper", "_longest", "_mounts", "_root")
+    __slots__ = ("_deeper", "_mounts", "_reach", "_root")
 
     def __init__(self) -> None:
         self._root: Mount | None = None
         self._mounts: dict[str, Mount] = {}
         self._deeper: set[str] = set()  # beginnings of a path below which a mount lies
-        self._longest = 0  # characters in the longest prefix
+        self._reach = 1  # no slash from here on can end a prefix: the walk is bounded by the table, not by the path
 
     def add(self, mount: Mount) -> bool:
         """Take *mount* in; return False if its place is taken."""
@@ -193,14 +193,13 @@ class _Place:
         while end > 0:
             self._deeper.add(prefix[:end])
             end = prefix.find("/", end + 1)
-        self._longest = max(self._longest, len(prefix))
+        self._reach = max(self._reach, len(prefix) + 1)
         return self._mounts.setdefault(prefix, mount) is mount
 
     def owner(self, path: str, host: str = "") -> Mount | None:
         """Return the mount with the longest prefix that ends where a segment of *path* ends, whatever the *host*."""
         found = self._root
-        # No slash beyond the longest prefix can end one: the walk is bounded by the table, not by the path.
-        reach = self._longest + 1
+        reach = self._reach
         end = path.find("/", 1, reach)
         while end > 0:
             beginning = path[:end]

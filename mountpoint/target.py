@@ -23,7 +23,7 @@ class Target(NamedTuple):
 
 
 def split_target(target: str) -> Target:
-    """Split *target*, a WSGI string. Raises ValueError if it holds a control character, a space or a fragment.
+    """Split *target*, a WSGI string. Raises ValueError if it has no path, or holds a control, a space or a fragment.
 
     >>> split_target("//a%2Fb?c#d".partition("#")[0])
     Target(authority=None, path_info='//a/b', query='c')
