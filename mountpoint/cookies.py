@@ -42,7 +42,7 @@ def _at(path: str, cookie: str) -> str:
     pair, *attributes = cookie.split(";")
     paths = [value.strip() for name, _, value in (item.partition("=") for item in attributes) if _is_path(name)]
     # The last one counts, and one that does not begin with a slash stands for none.
-    if pair.lstrip().startswith("__Host-") or (paths and paths[-1].startswith("/") and paths[-1] != "/"):
+    if pair.lstrip().lower().startswith("__host-") or (paths and paths[-1].startswith("/") and paths[-1] != "/"):
         return cookie
     kept = [item for item in attributes if not _is_path(item.partition("=")[0])]
     return ";".join([pair, *kept, f" Path={path}"])

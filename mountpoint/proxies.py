@@ -31,6 +31,11 @@ _PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
 _FORWARDED = re.compile(
     r"""(?P<name>[!#$%&'*+.^_`|~0-9A-Za-z-]+)=(?P<text>"(?:[^"\\]|\\.)*"|[^",;\s]*)|[,;]|[ \t]+""", re.ASCII
 )
+# RFC 7239 section 6, taking IPv6 without brackets too.
+_NODE = re.compile(
+    r"(?:\[(?P<bracketed>[0-9a-f:.]+)\]|(?P<plain>[0-9.]+))(?::(?:[0-9]{1,5}|_[\w.-]+))?|[0-9a-f]*:[0-9a-f:.]*(?:%\w+)?",
+    re.ASCII | re.IGNORECASE,
+)
 _QUOTED_PAIR = re.compile(r"\\(.)")
 _ENCODED_SEPARATOR = re.compile(r"%2f|%5c|%(?![0-9a-f]{2})", re.IGNORECASE | re.ASCII)
 _LONGEST_PREFIX = 1024  # bytes
@@ -108,14 +113,20 @@ class TrustedProxies:
             inner["wsgi.url_scheme"] = scheme
         _set_host(inner, told.get("host", ""), told.get("port", ""))
         if prefix := _prefix(told.get("prefix", "")):
-            name = "PATH_INFO" if self._restores else "SCRIPT_NAME"
-            inner[name] = prefix + inner.get(name, "")
+            if not self._restores:
+                inner["SCRIPT_NAME"] = prefix + inner.get("SCRIPT_NAME", "").rstrip("/")
+            elif inner.get("PATH_INFO", "")[:1] in ("", "/"):  # else it is no path, and the dispatcher refuses it
+                inner["PATH_INFO"] = prefix + inner.get("PATH_INFO", "")
 
     def _told(self, environ: WSGIEnvironment) -> dict[str, str]:
-        """Return what is believed, by RFC 7239's names and ``port`` and ``prefix``, as it was sent."""
+        """Return what is believed, by RFC 7239's names and ``port`` and ``prefix``, as it was sent.
+
+        RFC 7239 lets anybody add names: of a ``Forwarded`` only those that it defines itself are believed.
+        """
         if count := self._counts.get("forwarded"):
             elements = _forwarded(environ.get("HTTP_FORWARDED", ""))
-            return elements[-count] if len(elements) >= count else {}
+            element = elements[-count] if len(elements) >= count else {}
+            return {name: element[name] for name in ("for", "proto", "host") if name in element}
         told = {}
         for name, count in self._counts.items():
             values = environ.get(COUNTED[name], "").split(",")
@@ -157,11 +168,8 @@ def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 def _node(text: str) -> str | None:
     """Return the address in *text*, a node of RFC 7239 section 6, port or not; None for ``unknown`` and the like."""
-    if text.startswith("["):
-        text = text[1:].partition("]")[0]
-    elif text.count(":") == 1:
-        text = text.partition(":")[0]
-    address = _address(text)
+    match = _NODE.fullmatch(text)
+    address = _address(match["bracketed"] or match["plain"] or text) if match else None
     return str(address) if address else None
 
 
@@ -177,19 +185,28 @@ def _set_client(inner: WSGIEnvironment, address: str) -> None:
 
 def _set_host(inner: WSGIEnvironment, host: str, port: str) -> None:
     """Rebuild ``Host``. A port in the forwarded host goes before the forwarded port; the scheme's own is left out."""
-    if port and not (_PORT.fullmatch(port) and 0 < int(port) < 65_536):
-        raise ValueError(f"{port!r} is not a port")
     if host and host_name(host) is None:
         raise ValueError(f"{host!r} is not a host")
-    if not host and not port:
-        return
     name, own_port = _split_port(host or inner.get("HTTP_HOST", ""))
-    port = own_port or port if host else port
-    default = _DEFAULT_PORTS[inner["wsgi.url_scheme"]]
+    port = _port(port)
+    if host:
+        port = _port(own_port) or port
+    elif not port:
+        return
+    elif host_name(name) is None:  # the client's own, which nobody has looked at yet
+        name = ""
+    default = _DEFAULT_PORTS.get(inner["wsgi.url_scheme"], "")
     if name:
         inner["HTTP_HOST"] = name if port in ("", default) else f"{name}:{port}"
         inner["SERVER_NAME"] = name
     inner["SERVER_PORT"] = port or default
+
+
+def _port(text: str) -> str:
+    """Return the port in *text* as it is written shortest, empty for none. Raises ValueError if it is none."""
+    if text and not (_PORT.fullmatch(text) and 0 < int(text) < 65_536):
+        raise ValueError(f"{text!r} is not a port")
+    return text.lstrip("0")
 
 
 def _split_port(host: str) -> tuple[str, str]:

@@ -68,8 +68,14 @@ class Trust:
 
     def problems(self) -> list[Problem]:
         """Return all that is wrong, each with the name of its setting for a key."""
+        return self.wrong_values() or self._contradictions()
+
+    def wrong_values(self) -> list[Problem]:
+        """Return what is wrong with single values, whatever the others are."""
         found = []
-        for item in self.trusted:
+        if isinstance(self.trusted, str):
+            found.append(Problem("trusted", f'expected a list, found a string; write ["{self.trusted}"]'))
+        for item in () if found else self.trusted:
             try:
                 if item != "unix":
                     _network(item)
@@ -83,7 +89,7 @@ class Trust:
             self.strips_prefix()
         except ValueError as error:
             found.append(Problem("strips", str(error)))
-        return found or self._contradictions()
+        return found
 
     def _contradictions(self) -> list[Problem]:
         found = []
@@ -112,8 +118,16 @@ def _network(text: object) -> Network:
     hint = ""
     if isinstance(text, str):  # ip_network would take a number, too
         try:
-            return ipaddress.ip_network(text)
+            return _unmapped(ipaddress.ip_network(text))
         except ValueError:
             with suppress(ValueError):  # an address inside a network, instead of its first
                 hint = f'; write "{ipaddress.ip_network(text, strict=False)}"'
     raise ValueError(f'expected an address, a network such as "10.0.0.0/8", or "unix", found {text!r}{hint}')
+
+
+def _unmapped(network: Network) -> Network:
+    """Return an IPv4-mapped *network* of IPv6 as the IPv4 one that its peers are looked up in."""
+    mapped = getattr(network.network_address, "ipv4_mapped", None)
+    if mapped is None or network.prefixlen < 96:
+        return network
+    return ipaddress.IPv4Network((mapped, network.prefixlen - 96))

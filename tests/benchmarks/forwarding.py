@@ -1,0 +1,94 @@
+"""What does TrustedProxies cost a request? Beside werkzeug's ProxyFix and no middleware at all, in one run.
+
+    python tests/benchmarks/forwarding.py           # some seconds
+
+The time of one call, with an environ as waitress builds it for a browser behind nginx, and an app that does nothing.
+Contenders take turns, and the least time of each counts. Before every call, for every contender, environ is copied,
+since ProxyFix writes into it; the first row is that copy and the call of the app. What is claimed is the difference.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from typing import Any
+
+from arena import environ_of_a_browser
+from measure import duration, fastest, no_garbage_collection, text_table, verdict
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from mountpoint import TrustedProxies
+
+CALLS = 500  # in one turn
+ROUNDS = 300
+GOAL = 1.0  # microseconds, for a request without forwarding headers
+
+NO_MIDDLEWARE = "no middleware"
+OURS = "TrustedProxies"
+REQUESTS: Mapping[str, Mapping[str, str]] = {
+    "no forwarding headers": {},
+    "for, proto and host": {
+        "HTTP_X_FORWARDED_FOR": "203.0.113.9",
+        "HTTP_X_FORWARDED_PROTO": "https",
+        "HTTP_X_FORWARDED_HOST": "www.viltstigen.se",
+    },
+    "and a prefix": {
+        "HTTP_X_FORWARDED_FOR": "203.0.113.9",
+        "HTTP_X_FORWARDED_PROTO": "https",
+        "HTTP_X_FORWARDED_HOST": "www.viltstigen.se",
+        "HTTP_X_FORWARDED_PREFIX": "/apps",
+    },
+    "all of a client's, from nobody": {
+        "REMOTE_ADDR": "198.51.100.1",
+        "HTTP_FORWARDED": "for=203.0.113.9;proto=https",
+        "HTTP_X_FORWARDED_FOR": "203.0.113.9",
+        "HTTP_X_FORWARDED_HOST": "evil.example",
+        "HTTP_X_FORWARDED_PREFIX": "//evil.example",
+    },
+}
+
+
+def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+    return []
+
+
+def contenders() -> dict[str, Callable[..., Any]]:
+    counts = {"x_for": 1, "x_proto": 1, "x_host": 1, "x_prefix": 1}
+    return {
+        NO_MIDDLEWARE: app,
+        OURS: TrustedProxies(app, trusted=["127.0.0.1", "10.0.0.0/8"], **counts),
+        "werkzeug ProxyFix": ProxyFix(app, **counts),
+    }
+
+
+def runner(called: Callable[..., Any], environ: dict[str, Any]) -> Callable[[], float]:
+    """Return what takes one turn: seconds of a call."""
+
+    def turn() -> float:
+        start = time.perf_counter()
+        for _ in range(CALLS):
+            called(environ.copy(), None)
+        return (time.perf_counter() - start) / CALLS
+
+    return turn
+
+
+def main() -> None:
+    print(f"Python {sys.version.split()[0]}, werkzeug {version('werkzeug')}")
+    best = {}
+    for name, headers in REQUESTS.items():
+        environ = {**environ_of_a_browser()[0], "REMOTE_ADDR": "127.0.0.1", **headers}
+        with no_garbage_collection():
+            best[name] = fastest({who: runner(one, environ) for who, one in contenders().items()}, ROUNDS, 10.0)
+    rows = [[who, *(duration(times[who]) for times in best.values())] for who in contenders()]
+    print(text_table(["", *best], rows))
+    unaffected = best["no forwarding headers"]
+    cost = unaffected[OURS] - unaffected[NO_MIDDLEWARE]
+    print(f"\nmicroseconds that it costs a request without forwarding headers: {cost * 1e6:.2f}   ", end="")
+    print(verdict(cost * 1e6, GOAL, strict=True))
+
+
+if __name__ == "__main__":
+    main()

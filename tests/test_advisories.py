@@ -1,0 +1,215 @@
+"""Published attacks on this family of programs, by name, and some that no advisory has. Those that need a socket are in
+serving/test_advisories_serving.py.
+"""
+
+import pytest
+from flask import Flask, redirect, url_for
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from mountpoint import ConfigError, Dispatcher, TrustedProxies
+
+PROXY = "192.0.2.7"  # the peer of every request
+EVERYTHING = {"trusted": [PROXY], "x_for": 1, "x_proto": 1, "x_host": 1, "x_port": 1, "x_prefix": 1}
+
+
+@pytest.fixture(scope="module")
+def flask_app():
+    app = Flask(__name__)
+
+    @app.get("/page/")
+    def page():
+        return f"{url_for('page')} {url_for('page', _external=True)}"
+
+    @app.get("/go")
+    def go():
+        return redirect(url_for("page"))
+
+    @app.get("/go-far")
+    def go_far():
+        return redirect(url_for("page", _external=True))
+
+    return app.wsgi_app
+
+
+# ------------------------------------------------------------------------------------------ headers that a client wrote
+
+
+def test_traefik_ghsa_6384_m2mw_rf54_a_prefix_that_the_proxy_let_through(call, echo):
+    """CVE-2026-35051: the proxy rebuilds For, Host and Proto, and leaves a client's own X-Forwarded-Prefix as it is."""
+    stack = TrustedProxies(Dispatcher({"/tv_ws": echo("tv")}), trusted=[PROXY], x_for=1, x_proto=1, x_host=1)
+    rebuilt = {
+        "HTTP_X_FORWARDED_FOR": "203.0.113.9",
+        "HTTP_X_FORWARDED_PROTO": "https",
+        "HTTP_X_FORWARDED_HOST": "www.example.com",
+    }
+    spoofed = call(stack, "/tv_ws/x", HTTP_X_FORWARDED_PREFIX="/admin", **rebuilt)
+    assert spoofed.body == call(stack, "/tv_ws/x", **rebuilt).body
+
+
+# Traefik GHSA-5m6w-wvh7-57vm (X_Forwarded_Proto past a proxy that clears X-Forwarded-Proto only) and Django
+# CVE-2015-0219 (X-Auth_User): environ has one name for both spellings, so that only the server can tell them apart.
+# See serving/test_advisories_serving.py.
+
+
+@pytest.mark.parametrize("header", ["HTTP_FORWARDED", "HTTP_X_FORWARDED_HOST", "HTTP_X_FORWARDED_PREFIX"])
+def test_spring_cve_2023_34036_links_made_of_a_client_s_forwarding_headers(call, flask_app, header):
+    """An app that made its links of (X-)Forwarded headers, with no proxy in front that vouched for them."""
+    value = "host=evil.example;proto=https" if header == "HTTP_FORWARDED" else "evil.example"
+    stack = TrustedProxies(Dispatcher({"/tv_ws": flask_app}))
+    answer = call(stack, "/tv_ws/page/", **{header: value})
+    assert answer.body == b"/tv_ws/page/ http://localhost/tv_ws/page/"
+
+
+@pytest.mark.parametrize("variable", ["HTTP_SCRIPT_NAME", "HTTP_X_SCRIPT_NAME", "HTTP_PATH_INFO"])
+def test_gunicorn_issue_2650_a_script_name_that_a_client_wrote(call, echo, variable):
+    """``/REMOVED/admin`` with ``script_name: REMOVED/`` went past the rules of nginx and reached ``/admin``.
+
+    gunicorn itself makes SCRIPT_NAME of that header, from its ``forwarded_allow_ips``, before we are asked. As
+    `mountpoint serve` no header can.
+    """
+    stack = TrustedProxies(Dispatcher({"/admin": echo("admin"), "/": echo("home")}), **EVERYTHING)
+    seen = call(stack, "/REMOVED/admin/x", **{variable: "REMOVED/"}).seen
+    assert (seen["app"], seen["script_name"], seen["path_info"]) == ("home", "", "/REMOVED/admin/x")
+
+
+@pytest.mark.parametrize("host", ["evil.example/", "example.com?x", "example.com#x", "user@example.com", "a/?x="])
+def test_rack_cve_2026_34835_a_host_with_delimiters_in_it(call, echo, host):
+    """A check of the host's beginning or end was satisfied, and the links made of it led elsewhere."""
+    site = Dispatcher({"example.com/": echo("site"), "/": echo("all")})
+    assert call(site, "/", HTTP_HOST=host).status == 400
+    assert call(TrustedProxies(site, **EVERYTHING), "/", HTTP_X_FORWARDED_HOST=host).status == 400
+    forwarded = TrustedProxies(site, trusted=[PROXY], forwarded=1)
+    assert call(forwarded, "/", HTTP_FORWARDED=f'host="{host}"').status == 400
+
+
+def test_rack_cve_2026_32762_parameters_inside_the_quotes_of_forwarded(call, echo):
+    """Its sibling: split at semicolons before the quotes were read, a ``for`` brought a host and a scheme with it."""
+    stack = TrustedProxies(Dispatcher({"/": echo("home")}), trusted=[PROXY], forwarded=1)
+    seen = call(stack, "/", HTTP_FORWARDED='for="_x;host=evil.example;proto=https"').seen["environ"]
+    assert (seen["HTTP_HOST"], seen["wsgi.url_scheme"], seen["REMOTE_ADDR"]) == ("localhost", "http", PROXY)
+
+
+@pytest.mark.parametrize("host", ["example.com/abc?bar=", "a/?x=", "example.com/public/..;#"])
+def test_starlette_cve_2026_48710_a_host_that_becomes_part_of_the_path(call, echo, host):
+    """A check of ``request.url.path``, which was put together with the Host, saw another path than the router."""
+    site = Dispatcher({"example.com/": echo("site"), "/admin": echo("admin")})
+    assert call(site, "/admin/x", HTTP_HOST=host).status == 400
+
+
+@pytest.mark.parametrize("path", ["@evil.example", "evil.example/", ".evil.example", "", "\tadmin"])
+def test_starlette_pysec_2026_248_a_path_that_becomes_part_of_the_host(call, echo, path):
+    """Its sibling: ``@google.com`` for a path moved the end of the host in the URL that was put together."""
+    answer = call(Dispatcher({"/": echo("home")}), path)
+    assert answer.status == (400 if path else 200)
+    assert path or answer.seen["path_info"] == "/"
+
+
+# ----------------------------------------------------------------------------------------- paths around somebody's rule
+
+
+@pytest.mark.parametrize(
+    "after", ["../admin", "/../admin", "/../internal/config", "/..", "/./../admin", "/x/../../admin"]
+)
+def test_traefik_cve_2026_48020_what_is_left_after_stripping_resolves_to_a_sibling(call, echo, after):
+    """``/api../admin`` matched the public route of ``/api``, was stripped, and arrived as the protected ``/admin``.
+
+    Its encoded form, ``%2e%2e``, is decoded by the server before we see it.
+    """
+    mounts = Dispatcher({"/api": echo("api"), "/admin": echo("admin"), "/internal": echo("internal")})
+    assert call(mounts, "/api" + after).status in (400, 404)
+    assert call(TrustedProxies(mounts, strips="/api"), after).status == 400
+    restores = TrustedProxies(mounts, trusted=[PROXY], x_prefix=1, restore_prefix=True)
+    assert call(restores, after, HTTP_X_FORWARDED_PREFIX="/api").status == 400
+
+
+def test_starlette_cve_2023_29159_a_sibling_whose_name_begins_alike(call, echo):
+    """``/static/../static_disallow/`` was taken for a place in ``/static``: compared by character, not by segment."""
+    site = Dispatcher({"/static": echo("public"), "/static_disallow": echo("private")})
+    assert call(site, "/static/../static_disallow/index.html").status == 400
+    assert call(Dispatcher({"/static": echo("public")}), "/static_disallow/index.html").status == 404
+    assert call(Dispatcher({"/static": echo("public")}), "/static1.txt").status == 404
+
+
+# ---------------------------------------------------------------------------------------- redirects that leave the site
+
+
+@pytest.mark.parametrize(
+    "path", ["//evil.example/tv_ws", "//evil.example", "///evil.example/%2e%2e", "/\\evil.example"]
+)
+def test_django_cve_2018_14574_and_cpython_cve_2021_28861_a_redirect_to_two_slashes(call, echo, path):
+    """Whoever adds a slash to ``//evil.example/x`` and redirects there sends people to another host."""
+    assert call(Dispatcher({"/tv_ws": echo("tv")}), path).status == 404
+    assert call(Dispatcher({"/": echo("home")}), path).seen["path_info"] == path  # whole, and not redirected
+
+
+@pytest.mark.parametrize("outer", ["//evil.example", "//", "/", "///evil.example/"])
+def test_the_slash_redirect_begins_with_one_slash_wherever_we_are_mounted(call, echo, outer):
+    location = call(Dispatcher({"/tv_ws": echo("tv")}), "/tv_ws", SCRIPT_NAME=outer)["Location"]
+    assert location.startswith("/")
+    assert not location.startswith("//")
+
+
+def test_no_mount_can_be_at_two_slashes(echo):
+    with pytest.raises(ConfigError):
+        Dispatcher({"//evil.example": echo("evil")})
+
+
+# ------------------------------------------------------------------------------------------------- found in no advisory
+
+# What a client writes into X-Forwarded-Prefix, where werkzeug's ProxyFix with x_prefix=1 sends people, and from where.
+PREFIXES = [
+    ("//evil.example", "/go", "//evil.example/page/"),
+    ("/\t/evil.example", "/go", "//evil.example/page/"),  # browsers drop the TAB, and werkzeug does already
+    ("@evil.example", "/go-far", "http://localhost@evil.example/page/"),
+    (".evil.example", "/go-far", "http://localhost.evil.example/page/"),
+]
+
+
+@pytest.mark.parametrize(("prefix", "path", "elsewhere"), PREFIXES)
+def test_the_control_werkzeug_s_proxy_fix_sends_people_elsewhere(call, flask_app, prefix, path, elsewhere):
+    fixed = ProxyFix(flask_app, x_prefix=1)
+    assert (
+        call(lambda environ, start: fixed(dict(environ), start), path, HTTP_X_FORWARDED_PREFIX=prefix)["Location"]
+        == elsewhere
+    )
+
+
+@pytest.mark.parametrize(("prefix", "path", "elsewhere"), PREFIXES)
+def test_a_prefix_that_names_another_host_is_refused_even_from_the_proxy(call, flask_app, prefix, path, elsewhere):
+    stack = TrustedProxies(Dispatcher({"/": flask_app}), **EVERYTHING)
+    assert call(stack, path, HTTP_X_FORWARDED_PREFIX=prefix).status == 400
+
+
+@pytest.mark.parametrize(("prefix", "path", "elsewhere"), PREFIXES)
+def test_a_prefix_that_names_another_host_is_not_heard_from_a_client(call, flask_app, prefix, path, elsewhere):
+    fixed = ProxyFix(flask_app, x_prefix=1)
+    stack = TrustedProxies(Dispatcher({"/tv_ws": fixed}), **EVERYTHING)
+    for peer in ("203.0.113.9", PROXY):
+        answer = call(stack, "/tv_ws" + path, HTTP_X_FORWARDED_PREFIX=prefix, REMOTE_ADDR=peer)
+        assert answer["Location"] in ({None} if peer == PROXY else {"/tv_ws/page/", "http://localhost/tv_ws/page/"})
+
+
+def test_the_control_a_mounted_app_s_own_proxy_fix_erases_its_mount(call, echo):
+    site = Dispatcher({"/tv_ws": ProxyFix(echo("tv"), x_prefix=1)})
+    assert call(site, "/tv_ws/x", HTTP_X_FORWARDED_PREFIX="/apps").seen["script_name"] == "/apps"
+
+
+@pytest.mark.parametrize(
+    ("settings", "script_name"),
+    [({}, "/tv_ws"), (EVERYTHING, "/apps/tv_ws"), ({"strips": "/apps"}, "/apps/tv_ws")],
+    ids=["nobody is believed", "the proxy is", "the prefix is fixed"],
+)
+def test_a_mounted_app_s_own_proxy_fix_leaves_its_mount_alone(call, echo, settings, script_name):
+    fixed = ProxyFix(echo("tv"), x_for=1, x_proto=1, x_host=1, x_port=1, x_prefix=1)
+    stack = TrustedProxies(Dispatcher({"/tv_ws": fixed}), **settings)
+    seen = call(stack, "/tv_ws/x", HTTP_X_FORWARDED_PREFIX="/apps").seen
+    assert (seen["script_name"], seen["path_info"]) == (script_name, "/x")
+
+
+@pytest.mark.parametrize("path", ["javascript:alert(1)", "javascript:alert(1)//tv_ws", "data:text/html,x", "tv_ws/x"])
+def test_a_path_that_would_be_a_link_with_a_scheme_reaches_no_app(call, echo, path):
+    """``GET javascript%3Aalert(1)``: an app that links to the path that was asked for links to a script."""
+    site = Dispatcher({"/": echo("home"), "/tv_ws": echo("tv")})
+    assert call(site, path).status == 400
+    restores = TrustedProxies(site, trusted=[PROXY], x_prefix=1, restore_prefix=True)
+    assert call(restores, path, HTTP_X_FORWARDED_PREFIX="/tv_ws").status == 400

@@ -1,0 +1,196 @@
+"""Rule 29: the path of a cookie that a scoped mount sets."""
+
+import pytest
+from tables_helper import imports_undone, write
+
+from mountpoint import Dispatcher, TrustedProxies
+from mountpoint.assembly import load
+from mountpoint.cookies import ScopedCookies
+
+
+def setting(*cookies, headers=()):
+    """Return an app that sets *cookies*."""
+
+    def app(environ, start_response):
+        start_response(
+            "200 OK", [("Content-Type", "text/plain"), *headers, *(("Set-Cookie", value) for value in cookies)]
+        )
+        return [b""]
+
+    return app
+
+
+@pytest.fixture
+def cookies(call):
+    """Return the values of ``Set-Cookie`` that come out of a scoped mount at ``/tv_ws``."""
+
+    def cookies(*values, mount="/tv_ws", path="/x", **variables):
+        site = Dispatcher({mount: ScopedCookies(setting(*values))})
+        answer = call(site, mount.encode().decode("latin-1").rstrip("/") + path, **variables)
+        return [value for name, value in answer.headers if name == "Set-Cookie"]
+
+    return cookies
+
+
+@pytest.mark.parametrize(
+    ("value", "scoped"),
+    [
+        ("a=1", "a=1; Path=/tv_ws"),
+        ("a=1; Path=/", "a=1; Path=/tv_ws"),
+        ("a=1; path=/; HttpOnly", "a=1; HttpOnly; Path=/tv_ws"),
+        ("a=1; Secure; PATH = / ;SameSite=Lax", "a=1; Secure;SameSite=Lax; Path=/tv_ws"),
+        ("a=1;Path=/", "a=1; Path=/tv_ws"),
+        ("a=; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=0; Path=/", None),
+        ("a=1; Path", "a=1; Path=/tv_ws"),
+        ("a=1; Path=", "a=1; Path=/tv_ws"),
+        ("a=1; Path=tv_ws", "a=1; Path=/tv_ws"),
+        ('a=1; Path="/"', "a=1; Path=/tv_ws"),  # browsers know no quotes here, and take it for none
+        ("a=1; Path=/deep; Path=/", "a=1; Path=/tv_ws"),  # the last one counts
+        ("a=1; Path=/deep; Path=x", "a=1; Path=/tv_ws"),
+        ("a=Path=/deep", "a=Path=/deep; Path=/tv_ws"),
+        ("Path=/deep", "Path=/deep; Path=/tv_ws"),  # a cookie of that name
+        ("a=1; XPath=/deep", "a=1; XPath=/deep; Path=/tv_ws"),
+        ("a=1; Domain=example.com", "a=1; Domain=example.com; Path=/tv_ws"),
+        ("__Secure-a=1; Secure; Path=/", "__Secure-a=1; Secure; Path=/tv_ws"),
+        ("a__Host-b=1; Path=/", "a__Host-b=1; Path=/tv_ws"),
+        ("a=\xe9; Path=/", "a=\xe9; Path=/tv_ws"),
+        ("", "; Path=/tv_ws"),
+    ],
+)
+def test_a_cookie_of_the_root_or_of_no_path_gets_its_mount_s(cookies, value, scoped):
+    expected = scoped or value.replace("Path=/", "Path=/tv_ws")
+    assert cookies(value) == [expected]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "a=1; Path=/tv_ws",
+        "a=1; Path=/tv_ws/",
+        "a=1; path=/tv_ws/deep; HttpOnly",
+        "a=1; Path=/other",
+        "a=1; Path=/; Path=/deep",
+        "a=1; Path=//",
+        "__Host-a=1; Secure; Path=/",
+        " __Host-a=1; Secure; Path=/",
+        "__Host-a=1; Secure",
+        # "a case-insensitive match", says RFC 6265bis, and browsers do as it says.
+        "__host-a=1; Secure; Path=/",
+        "__HOST-a=1; Secure; Path=/",
+    ],
+)
+def test_a_cookie_with_a_path_of_its_own_or_bound_to_the_host_is_left_alone(cookies, value):
+    assert cookies(value) == [value]
+
+
+def test_each_of_several_cookies_is_judged_alone_and_their_order_stays(cookies):
+    assert cookies("a=1", "b=2; Path=/b", "a=3; Path=/") == ["a=1; Path=/tv_ws", "b=2; Path=/b", "a=3; Path=/tv_ws"]
+
+
+@pytest.mark.parametrize(
+    ("mount", "path"),
+    [
+        ("/a/b", "/a/b"),
+        ("/café", "/caf%C3%A9"),
+        ("/a;b", "/a%3Bb"),
+        ("/a,b", "/a,b"),
+        ("/~a-b.c_d!$&()+=:@", "/~a-b.c_d!$&()+=:@"),
+    ],
+)
+def test_the_path_is_the_mount_as_browsers_write_it(cookies, mount, path):
+    assert cookies("a=1", mount=mount) == [f"a=1; Path={path}"]
+
+
+def test_the_path_is_the_public_one(cookies):
+    assert cookies("a=1", SCRIPT_NAME="/apps/") == ["a=1; Path=/apps/tv_ws"]
+
+
+def test_the_path_holds_what_the_proxy_stripped(call):
+    site = Dispatcher({"/tv_ws": ScopedCookies(setting("a=1; Path=/"))})
+    assert call(TrustedProxies(site, strips="/apps"), "/tv_ws/")["Set-Cookie"] == "a=1; Path=/apps/tv_ws"
+    told = TrustedProxies(site, trusted=["192.0.2.7"], x_prefix=1)
+    assert call(told, "/tv_ws/", HTTP_X_FORWARDED_PREFIX="/a")["Set-Cookie"] == "a=1; Path=/a/tv_ws"
+
+
+def test_a_prefix_that_a_client_makes_up_does_not_get_into_the_path(call):
+    site = TrustedProxies(Dispatcher({"/tv_ws": ScopedCookies(setting("a=1"))}))
+    answer = call(site, "/tv_ws/", HTTP_X_FORWARDED_PREFIX="/a; Domain=evil.example")
+    assert answer["Set-Cookie"] == "a=1; Path=/tv_ws"
+
+
+@pytest.mark.parametrize("value", ["a=1", "a=1; Path=/", "a=1; Path=/deep"])
+def test_at_the_root_nothing_is_changed(cookies, value):
+    assert cookies(value, mount="/") == [value]
+
+
+def test_other_headers_stay_as_they_are_whatever_their_case(call):
+    headers = [("X-Cookie", "a=1; Path=/"), ("set-cookie", "b=1"), ("SET-COOKIE", "c=1; path=/")]
+    site = Dispatcher({"/tv_ws": ScopedCookies(setting(headers=headers))})
+    assert call(site, "/tv_ws/").headers == [
+        ("Content-Type", "text/plain"),
+        ("X-Cookie", "a=1; Path=/"),
+        ("set-cookie", "b=1; Path=/tv_ws"),
+        ("SET-COOKIE", "c=1; Path=/tv_ws"),
+    ]
+
+
+def test_start_response_is_wrapped_and_the_response_is_not(make_environ):
+    response, seen = [b"one item"], []
+
+    def app(environ, start_response):
+        write = start_response("200 OK", [("Set-Cookie", "a=1")], None)
+        assert write == "write"
+        return response
+
+    def start_response(*arguments):
+        seen.append(arguments)
+        return "write"
+
+    assert ScopedCookies(app)(make_environ("/x", SCRIPT_NAME="/tv_ws"), start_response) is response
+    assert seen == [("200 OK", [("Set-Cookie", "a=1; Path=/tv_ws")])]
+
+
+def test_a_second_start_response_with_its_error_is_passed_on(make_environ):
+    seen = []
+
+    def app(environ, start_response):
+        start_response("200 OK", [])
+        start_response("500 Oh", [("Set-Cookie", "a=1")], ("type", "value", "traceback"))
+        return []
+
+    ScopedCookies(app)(make_environ("/x", SCRIPT_NAME="/tv_ws"), lambda *arguments: seen.append(arguments))
+    assert seen == [("200 OK", []), ("500 Oh", [("Set-Cookie", "a=1; Path=/tv_ws")], ("type", "value", "traceback"))]
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ('"/a" = "cookie_site:app"', "a=1; Path=/"),
+        ('"/a" = { app = "cookie_site:app", cookies = "pass" }', "a=1; Path=/"),
+        ('"/a" = { app = "cookie_site:app", cookies = "scoped" }', "a=1; Path=/a"),
+    ],
+)
+def test_the_file_says_which_mounts_are_scoped(tmp_path, call, line, expected):
+    code = """
+        def app(environ, start_response):
+            start_response("200 OK", [("Content-Type", "text/plain"), ("Set-Cookie", "a=1; Path=/")])
+            return [b""]
+        """
+    write(tmp_path, {"mounts.toml": f"[mounts]\n{line}\n", "cookie_site.py": code})
+    with imports_undone(tmp_path):
+        app = load(tmp_path / "mounts.toml")
+    assert call(app, "/a/")["Set-Cookie"] == expected
+
+
+def test_defaults_scope_all_mounts(tmp_path, call):
+    code = """
+        def app(environ, start_response):
+            start_response("200 OK", [("Content-Type", "text/plain"), ("Set-Cookie", "a=1; Path=/")])
+            return [b""]
+        """
+    table = '[defaults]\ncookies = "scoped"\n[mounts]\n"/a" = "cookie_site:app"\n"/" = "cookie_site:app"\n'
+    write(tmp_path, {"mounts.toml": table, "cookie_site.py": code})
+    with imports_undone(tmp_path):
+        app = load(tmp_path / "mounts.toml")
+    assert call(app, "/a/")["Set-Cookie"] == "a=1; Path=/a"
+    assert call(app, "/b")["Set-Cookie"] == "a=1; Path=/"

@@ -1,0 +1,222 @@
+"""The settings of `TrustedProxies` and of ``[proxy]``: what is refused, and with which words."""
+
+import pytest
+from tables_helper import config_of, imports_undone, problems_of
+
+from mountpoint import ConfigError, Dispatcher, TrustedProxies
+from mountpoint.assembly import load
+from mountpoint.trust import COUNTED, TRUST_SETTINGS, Trust
+from mountpoint.values import PROXY_RULES
+
+TABLE = '[mounts]\n"/" = "site:app"\n'
+NOBODY = 'is set, and nobody is trusted; write the addresses of your proxies, trusted = ["127.0.0.1"] say'
+NETWORK = 'expected an address, a network such as "10.0.0.0/8", or "unix", found'
+
+
+def refused(**settings):
+    """Return what is said of *settings*, a line each."""
+    with pytest.raises(ConfigError) as caught:
+        TrustedProxies(lambda *_: [], **settings)
+    return str(caught.value).splitlines()
+
+
+# ---------------------------------------------------------------------------------------------------- who is trusted
+
+
+@pytest.mark.parametrize(
+    "trusted",
+    [
+        [],
+        ["127.0.0.1"],
+        ("10.0.0.0/8", "192.168.0.0/255.255.0.0", "172.16.5.4/32"),
+        ["::1", "fd00::/8", "2001:db8::1/128"],
+        ["::ffff:10.0.0.0/104"],
+        ["unix"],
+        ["unix", "127.0.0.1", "127.0.0.1"],
+        ["0.0.0.0/0", "::/0"],
+    ],
+)
+def test_addresses_networks_and_unix_are_taken(trusted):
+    assert Trust(trusted=trusted, x_for=len(trusted)).problems() == []
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        ("localhost", f"{NETWORK} 'localhost'"),
+        ("", f"{NETWORK} ''"),
+        ("*", f"{NETWORK} '*'"),
+        ("UNIX", f"{NETWORK} 'UNIX'"),
+        ("127.0.0.1:80", f"{NETWORK} '127.0.0.1:80'"),
+        ("[::1]", f"{NETWORK} '[::1]'"),
+        ("10.0.0.0/33", f"{NETWORK} '10.0.0.0/33'"),
+        ("10.0.0.0/-1", f"{NETWORK} '10.0.0.0/-1'"),
+        ("10.0.0.", f"{NETWORK} '10.0.0.'"),
+        ("127.1", f"{NETWORK} '127.1'"),
+        (" 127.0.0.1", f"{NETWORK} ' 127.0.0.1'"),
+        ("10.0.0.0/8, ::1", f"{NETWORK} '10.0.0.0/8, ::1'"),
+        ("proxy.example.com", f"{NETWORK} 'proxy.example.com'"),
+        (2130706433, f"{NETWORK} 2130706433"),
+        (b"127.0.0.1", f"{NETWORK} b'127.0.0.1'"),
+        (None, f"{NETWORK} None"),
+        (["10.0.0.0/8"], f"{NETWORK} ['10.0.0.0/8']"),
+        ("10.1.2.3/8", f"{NETWORK} '10.1.2.3/8'; write \"10.0.0.0/8\""),
+        ("fd00::1/8", f"{NETWORK} 'fd00::1/8'; write \"fd00::/8\""),
+    ],
+)
+def test_what_is_no_address_is_refused(item, message):
+    assert refused(trusted=[item], x_for=1) == [f"trusted: {message}"]
+
+
+def test_a_string_in_place_of_the_list_is_one_problem():
+    [problem] = refused(trusted="127.0.0.1", x_for=1)
+    assert problem.startswith("trusted: ")
+    assert '["127.0.0.1"]' in problem
+
+
+# ----------------------------------------------------------------------------------------------------- what is counted
+
+
+@pytest.mark.parametrize("name", COUNTED)
+@pytest.mark.parametrize("count", [-1, 1.0, 0.5, "1", None, True, False])
+def test_a_count_that_is_no_number_of_proxies_is_refused(name, count):
+    message = f"{name}: expected a number of proxies, 0 or more, found {count!r}"
+    assert refused(**{"trusted": ["127.0.0.1"], name: count}) == [message]
+
+
+@pytest.mark.parametrize("name", COUNTED)
+def test_a_count_without_anybody_trusted_is_refused(name):
+    assert refused(**{name: 1}) == [f"{name}: {NOBODY}"]
+
+
+def test_each_count_without_anybody_trusted_is_named():
+    assert refused(x_for=1, x_proto=2) == [f"x_for: {NOBODY}", f"x_proto: {NOBODY}"]
+
+
+@pytest.mark.parametrize("name", [name for name in COUNTED if name != "forwarded"])
+def test_forwarded_excludes_every_other_count(name):
+    assert refused(**{"trusted": ["127.0.0.1"], "forwarded": 1, name: 1}) == [
+        f"forwarded: excludes {name}; a proxy sets one kind, keep the one that yours sets"
+    ]
+
+
+def test_all_that_forwarded_excludes_stands_in_one_line():
+    assert refused(trusted=["127.0.0.1"], forwarded=1, x_for=1, x_prefix=1) == [
+        "forwarded: excludes x_for, x_prefix; a proxy sets one kind, keep the one that yours sets"
+    ]
+
+
+def test_trusting_somebody_with_no_count_is_allowed_and_believes_nothing(call, echo):
+    app = TrustedProxies(Dispatcher({"/": echo("app")}), trusted=["192.0.2.7"])
+    assert call(app, "/", HTTP_X_FORWARDED_FOR="203.0.113.9").body == call(app, "/").body
+
+
+# ------------------------------------------------------------------------------------------------------ the prefix
+
+
+def test_strips_excludes_x_prefix():
+    assert refused(trusted=["127.0.0.1"], strips="/apps", x_prefix=1) == [
+        "strips: excludes x_prefix: the prefix is fixed, or a header tells it; keep one"
+    ]
+
+
+def test_strips_excludes_restore_prefix():
+    assert refused(strips="/apps", restore_prefix=True)[0] == (
+        "strips: excludes restore_prefix; keep the one that your proxy needs"
+    )
+
+
+@pytest.mark.parametrize("others", [{}, {"trusted": ["127.0.0.1"], "x_for": 1}, {"trusted": ["::1"], "forwarded": 1}])
+def test_restore_prefix_needs_x_prefix(others):
+    assert refused(restore_prefix=True, **others) == [
+        "restore_prefix: needs the prefix from a header; write x_prefix = 1 too"
+    ]
+
+
+def test_strips_goes_together_with_everything_that_is_no_prefix():
+    trust = Trust(trusted=["unix"], strips="/apps", x_for=1, x_proto=1, x_host=1, x_port=1)
+    assert trust.problems() == []
+    assert Trust(trusted=["unix"], strips="/apps", forwarded=1).problems() == []
+
+
+def test_all_that_is_wrong_is_said_at_once():
+    assert refused(trusted=["here", "10.0.0.1/8"], x_for=-1, x_proto="1", strips="apps") == [
+        f"trusted: {NETWORK} 'here'",
+        f"trusted: {NETWORK} '10.0.0.1/8'; write \"10.0.0.0/8\"",
+        "x_for: expected a number of proxies, 0 or more, found -1",
+        "x_proto: expected a number of proxies, 0 or more, found '1'",
+        'strips: expected a path that starts with a slash, found "apps"; write "/apps"',
+    ]
+
+
+# -------------------------------------------------------------------------------------------------- [proxy] in the file
+
+
+def test_the_file_knows_exactly_the_settings_of_the_middleware():
+    assert set(PROXY_RULES) == set(TRUST_SETTINGS)
+
+
+def test_by_default_nobody_is_believed_in_anything(tmp_path):
+    assert config_of(tmp_path, TABLE).proxy == Trust()
+    assert Trust().counts() == {}
+    assert Trust().networks() == []
+
+
+def test_every_setting_is_read(tmp_path):
+    section = """
+        [proxy]
+        trusted = ["127.0.0.1", "10.0.0.0/8", "unix"]
+        x_for = 2
+        x_proto = 1
+        x_host = 1
+        x_port = 1
+        x_prefix = 1
+        forwarded = 0
+        strips = ""
+        restore_prefix = true
+        """
+    trusted = ["127.0.0.1", "10.0.0.0/8", "unix"]
+    expected = Trust(trusted, x_for=2, x_proto=1, x_host=1, x_port=1, x_prefix=1, restore_prefix=True)
+    assert config_of(tmp_path, TABLE + section).proxy == expected
+
+
+def test_one_address_may_be_written_without_brackets(tmp_path):
+    assert config_of(tmp_path, f'{TABLE}[proxy]\ntrusted = "unix"\nforwarded = 1\n').proxy.trusted == ["unix"]
+
+
+@pytest.mark.parametrize(
+    ("section", "problem"),
+    [
+        ("trusted = 5\nx_for = 1", "trusted: expected a string, or an array of strings, found 5"),
+        ('trusted = ["unix", 5]\nx_for = 1', "trusted: expected a string, or an array of strings, found an array"),
+        (
+            'trusted = ["unix"]\nx_prefix = "1"\nrestore_prefix = true',
+            'x_prefix: expected an integer of at least 0, found "1"',
+        ),
+        ('trusted = ["unix"]\nx_for = 1\nrestore_prefix = 1', "restore_prefix: expected true or false, found 1"),
+    ],
+)
+def test_a_value_of_a_wrong_type_is_not_also_taken_for_one_that_is_missing(tmp_path, section, problem):
+    assert problems_of(tmp_path, f"{TABLE}[proxy]\n{section}\n") == [f"proxy.{problem}"]
+
+
+def test_a_contradiction_is_named_by_the_path_of_its_key(tmp_path):
+    assert problems_of(tmp_path, f"{TABLE}[proxy]\nx_for = 1\n") == [f"proxy.x_for: {NOBODY}"]
+
+
+def test_the_section_reaches_the_app_that_is_loaded(tmp_path, call):
+    (tmp_path / "trust_site.py").write_text(
+        "def app(environ, start_response):\n"
+        "    start_response('200 OK', [('Content-Type', 'text/plain')])\n"
+        "    return [repr((environ['REMOTE_ADDR'], environ['SCRIPT_NAME'], environ['PATH_INFO'])).encode()]\n"
+    )
+    file = tmp_path / "mounts.toml"
+    file.write_text(
+        '[proxy]\ntrusted = "192.0.2.0/24"\nx_for = 1\nx_prefix = 1\nrestore_prefix = true\n'
+        '[mounts]\n"/tv_ws" = "trust_site:app"\n'
+    )
+    headers = {"HTTP_X_FORWARDED_FOR": "203.0.113.9", "HTTP_X_FORWARDED_PREFIX": "/tv_ws"}
+    with imports_undone(tmp_path):
+        app = load(file)
+    assert call(app, "/x", **headers).body == b"('203.0.113.9', '/tv_ws', '/x')"
+    assert call(app, "/x", REMOTE_ADDR="198.51.100.1", **headers).status == 404
