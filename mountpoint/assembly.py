@@ -1,6 +1,6 @@
 """From a `Config` to the WSGI stack: load every app, make the table, put the layers around it.
 
-    server  ->  TrustedProxies  ->  Dispatcher  ->  app
+    server  ->  [Echo]  ->  TrustedProxies  ->  Dispatcher  ->  app
 
 One app that fails to load takes none of the others down: its mount answers 503, and the log says why.
 """
@@ -19,7 +19,7 @@ from .config import DEFAULT_FILE, Config, MountConfig, load_config
 from .cookies import ScopedCookies
 from .dispatch import Dispatcher
 from .errors import LoadError
-from .loading import load_app, put_on_path, shared_names
+from .loading import is_a, load_app, put_on_path, top_level
 from .proxies import TrustedProxies
 from .table import Mount, MountTable
 
@@ -48,23 +48,52 @@ class LoadedMount:
 def load_mounts(config: Config) -> Sequence[LoadedMount]:
     """Load every app of *config*, in the table's order. What fails is in the result, and is not raised."""
     put_on_path(mount.root for mount in config.mounts)
-    return [_load(mount, config.mounts[:place]) for place, mount in enumerate(config.mounts)]
+    loader = _Loader()
+    return [loader.load(mount) for mount in config.mounts]
 
 
-def _load(mount: MountConfig, earlier: Sequence[MountConfig]) -> LoadedMount:
-    try:
-        clashes = shared_names(mount.root, [other.root for other in earlier])
+class _Loader:
+    """Loads one mount after the other, and remembers what of the process the earlier ones have taken."""
+
+    def __init__(self) -> None:
+        self._modules: dict[str, tuple[Path, Path]] = {}  # root and file, by top-level name
+        self._django: MountConfig | None = None
+
+    def load(self, mount: MountConfig) -> LoadedMount:
+        try:
+            self._claim_modules(mount)
+            app = load_app(mount.app, mount.root)
+            if is_a(app, "django.WSGIHandler"):
+                self._claim_django(mount)
+            return LoadedMount(mount, app=app)
+        except LoadError as error:
+            return LoadedMount(mount, error=error)
+        except OSError as error:  # of the root: what the app itself raises is a LoadError by now
+            return LoadedMount(mount, error=LoadError(f"{error.filename} cannot be read: {error.strerror}"))
+
+    def _claim_modules(self, mount: MountConfig) -> None:
+        """Raise LoadError if the root has a module of the name of another's: a second import answers with the first."""
+        root = mount.root.resolve()
+        clashes = []
+        for name, file in sorted(top_level(mount.root).items()):
+            owner, other = self._modules.setdefault(name, (root, file))
+            if owner != root:
+                clashes.append((file, other))
         if clashes:
-            files = "; ".join(f"{own} and {other}" for own, other in clashes)
+            files = "; ".join(f"{file} and {other}" for file, other in clashes)
             raise LoadError(
                 f"one process can import only one module of a name, and an earlier mount has it: {files}; rename one",
-                files=[str(own) for own, _ in clashes],
+                files=[str(file) for file, _ in clashes],
             )
-        return LoadedMount(mount, app=load_app(mount.app, mount.root))
-    except LoadError as error:
-        return LoadedMount(mount, error=error)
-    except OSError as error:  # of the root: what the app itself raises is a LoadError by now
-        return LoadedMount(mount, error=LoadError(f"{error.filename} cannot be read: {error.strerror}"))
+
+    def _claim_django(self, mount: MountConfig) -> None:
+        """Raise LoadError if there is another Django project: it would answer with that one's URLs and database."""
+        first = self._django = self._django or mount
+        if (first.app.module, first.root) != (mount.app.module, mount.root):
+            raise LoadError(
+                f"another Django project is at {first.key}, and one process has room for the settings of one; "
+                "serve this one by a process of its own"
+            )
 
 
 def build_table(mounts: Sequence[LoadedMount]) -> MountTable:
@@ -83,7 +112,12 @@ def _app(mount: LoadedMount) -> WSGIApplication:
 
 def build_stack(config: Config, table: MountTable) -> WSGIApplication:
     """Return the WSGI application that serves *table* as *config* says."""
-    return TrustedProxies(Dispatcher(table), **dataclasses.asdict(config.proxy))
+    stack = TrustedProxies(Dispatcher(table), **dataclasses.asdict(config.proxy))
+    if not config.doctor.key:
+        return stack
+    from .doctor.echo import Echo  # of a later layer, and only where it is asked for
+
+    return Echo(stack, config.doctor.key)
 
 
 def report_broken(mounts: Sequence[LoadedMount], *, strict: bool) -> None:

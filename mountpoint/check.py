@@ -15,6 +15,7 @@ from typing import Any
 from .assembly import LoadedMount, load_mounts
 from .config import load_config
 from .errors import ConfigError, Problem, UnreadableError
+from .loading import is_a
 from .logs import configure_logging
 
 
@@ -86,14 +87,18 @@ def check(file: str | Path) -> Report:
         for mount in mounts
     ]
     problems = [Finding(_key(mount), str(mount.error), mount.error.details) for mount in mounts if mount.error]
-    return Report(str(config.file), rows, problems, [*warnings(mounts)])
+    found = [*warnings(mounts)]
+    if config.proxy.trusted and not config.proxy.counts():
+        message = "somebody is trusted, and about nothing; write what their headers tell, x_for = 1 and x_proto = 1 say"
+        found.append(Finding("proxy.trusted", message))
+    return Report(str(config.file), rows, problems, found)
 
 
 def warnings(mounts: Sequence[LoadedMount]) -> Iterator[Finding]:
     """Yield what will hurt, though every app of *mounts* works by itself."""
     ready = [mount for mount in mounts if mount.app]
     for mount in ready:
-        if _is_a(mount.app, "bottle.Bottle") and not mount.config.key.isascii():
+        if is_a(mount.app, "bottle.Bottle") and not mount.config.key.isascii():
             yield Finding(_key(mount), "Bottle garbles links under a prefix that is not ASCII; write an ASCII prefix")
         if _has_proxy_fix(mount.app):
             yield Finding(
@@ -102,51 +107,49 @@ def warnings(mounts: Sequence[LoadedMount]) -> Iterator[Finding]:
                 "mount; remove it, and say under [proxy] what the proxy does",
             )
     for one, other in combinations(ready, 2):
-        cookie = _session_cookie(one.app)
-        if cookie and cookie == _session_cookie(other.app) and _browser_meets_both(one, other):
+        cookie = _session_cookie(one)
+        if cookie and cookie == _session_cookie(other) and _browser_meets_both(one, other):
             yield Finding(
                 _key(other),
                 f'its session cookie "{cookie[0]}" at path {cookie[1]} is that of {one.config.key} too, and each login '
-                "logs the other out; give each app its own SESSION_COOKIE_NAME",
+                'logs the other out; write cookies = "scoped", or give each app its own SESSION_COOKIE_NAME',
             )
-        if _is_a(one.app, "django.WSGIHandler") and _is_a(other.app, "django.WSGIHandler"):
-            if one.app is other.app:
-                why = f"this Django project is at {one.config.key} too, and caches the prefix of its first request"
-            else:
-                why = f"another Django project is at {one.config.key}, and one process has room for one's settings"
-            yield Finding(_key(other), f"{why}; serve one of the two by a process of its own")
+        if one.app is other.app and is_a(one.app, "django.WSGIHandler"):
+            yield Finding(
+                _key(other),
+                f"this Django project is at {one.config.key} too, and caches the prefix of its first request; serve "
+                "one of the two by a process of its own",
+            )
 
 
 def _key(mount: LoadedMount) -> str:
     return f'mounts."{mount.config.key}"'
 
 
-def _is_a(app: Any, name: str) -> bool:
-    """Whether *app* is of the class ``package.Class``, which is not imported for it."""
-    return any(f"{base.__module__.partition('.')[0]}.{base.__name__}" == name for base in type(app).__mro__)
-
-
 def _has_proxy_fix(app: Any) -> bool:
     """Whether *app* is, or wraps under the usual names, werkzeug's ProxyFix."""
     for _ in range(10):  # middleware in middleware, and no endless ring
-        if app is None or _is_a(app, "werkzeug.ProxyFix"):
+        if app is None or is_a(app, "werkzeug.ProxyFix"):
             return app is not None
         inner = vars(app).get("wsgi_app") or vars(app).get("app") if hasattr(app, "__dict__") else None
         app = inner
     return False
 
 
-def _session_cookie(app: Any) -> tuple[str, str, str | None] | None:
-    """Return name, path and domain of the session cookie of a Flask app, or None.
+def _session_cookie(mount: LoadedMount) -> tuple[str, str, str | None] | None:
+    """Return name, path and domain of the session cookie of *mount*, a Flask app, or None.
 
     Flask's own sessions need a secret key, and without one there is no cookie.
     """
-    if not _is_a(app, "flask.Flask"):
+    app: Any = mount.app
+    if not is_a(app, "flask.Flask"):
         return None
     config = app.config
-    if not config["SECRET_KEY"] and _is_a(app.session_interface, "flask.SecureCookieSessionInterface"):
+    if not config["SECRET_KEY"] and is_a(app.session_interface, "flask.SecureCookieSessionInterface"):
         return None
     path = config["SESSION_COOKIE_PATH"] or config["APPLICATION_ROOT"]
+    if path == "/" and mount.config.cookies == "scoped":
+        path = mount.config.key
     return config["SESSION_COOKIE_NAME"], path, config["SESSION_COOKIE_DOMAIN"]
 
 

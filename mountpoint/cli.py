@@ -74,16 +74,58 @@ def _parser() -> argparse.ArgumentParser:
     resolve.add_argument("--host", help="the Host header; by default that of URL")
     resolve.add_argument("--method", default="GET", help="the request method (GET)")
     resolve.add_argument("--json", action="store_true", help="print JSON")
+
+    proxy = _add(commands, "proxy-config", _proxy_config, "print a proxy's configuration for a mount table")
+    proxy.add_argument("proxy", metavar="PROXY", help="nginx, apache, caddy, haproxy or traefik")
+    _add_file(proxy)
+    proxy.add_argument("--server-name", default="", metavar="NAME", help="the site's host; by default, any")
+    proxy.add_argument("--shape", choices=("keep", "strip"), default="keep", help="what becomes of the prefixes (keep)")
+    proxy.add_argument(
+        "--tls", nargs=2, metavar=("CERT", "KEY"), help="serve HTTPS, with the certificate in these files"
+    )
+    proxy.add_argument(
+        "--upstream",
+        action="append",
+        type=_as_in_the_file(listen_address),
+        metavar="ADDR",
+        help='where mountpoint serves, "host:port" or "unix:/path" (the file\'s listen); may be repeated',
+    )
+    proxy.add_argument("--standalone", action="store_true", help="print a complete file")
+
+    doctor = _command(
+        commands, "doctor", _doctor, "say what is wrong between the proxy and the apps, and what mends it"
+    )
+    doctor.set_defaults(file=None)
+    doctor.add_argument("--url", metavar="URL", help="where it is served; without FILE, a mount of anybody's site")
+    doctor.add_argument(
+        "--requests", type=_count, default=200, metavar="N", help="how many requests are made at most (200)"
+    )
+    doctor.add_argument("--json", action="store_true", help="print JSON")
     return parser
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 10**6:
+        raise argparse.ArgumentTypeError(f'expected a number of at least 1, found "{text}"')
+    return int(text)
 
 
 def _command(commands: Any, name: str, function: Any, text: str) -> argparse.ArgumentParser:
+    parser = _add(commands, name, function, text)
+    _add_file(parser)
+    return parser
+
+
+def _add(commands: Any, name: str, function: Any, text: str) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    parser.set_defaults(command=function)
+    return parser
+
+
+def _add_file(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "file", nargs="?", default=DEFAULT_FILE, metavar="FILE", help=f"the mount table ({DEFAULT_FILE})"
     )
-    parser.set_defaults(command=function)
-    return parser
 
 
 def _as_in_the_file(rule: Rule, convert: Callable[[str], object] = str) -> Callable[[str], object]:
@@ -113,9 +155,12 @@ class _Command(argparse.ArgumentParser):
             return super().parse_known_args(args, namespace)
         self._intermixed = True
         try:
-            return self.parse_known_intermixed_args(args, namespace)
+            found, unknown = self.parse_known_intermixed_args(args, namespace)
         finally:
             self._intermixed = False
+        if unknown:  # said here, with the usage of this command
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return found, unknown
 
 
 class _Version(argparse.Action):
@@ -172,3 +217,42 @@ def _resolve(options: argparse.Namespace) -> int:
     answer = resolve(load_config(options.file), options.url, host=options.host, method=options.method)
     print(answer.as_json() if options.json else answer.as_text())
     return 0 if answer.status is None and answer.mount is not None else 1
+
+
+def _proxy_config(options: argparse.Namespace) -> int:
+    from .proxyconf import Wish, proxy_config
+
+    wish = Wish(
+        server_name=options.server_name,
+        shape=options.shape,
+        tls=tuple(options.tls) if options.tls else None,
+        upstreams=[listen_address(text) for text in options.upstream or ()],
+        standalone=options.standalone,
+    )
+    answer = proxy_config(load_config(options.file), options.proxy, wish)
+    print(answer.text, end="")
+    if answer.advice:
+        print(answer.advice, end="", file=sys.stderr)
+    return 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from .doctor.run import doctor
+
+    file = options.file if options.file or options.url else DEFAULT_FILE
+    with _answer() as answer:
+        try:
+            report = doctor(file, options.url, options.requests, _progress if sys.stderr.isatty() else None)
+        except MountpointError as error:  # whatever is wrong: nothing was looked at
+            print(error, file=sys.stderr)
+            return 2
+        finally:
+            if sys.stderr.isatty():
+                print("\r\x1b[K", end="", file=sys.stderr)
+        print(report.as_json() if options.json else report.as_text(), file=answer)
+    return report.exit_code
+
+
+def _progress(made: int, limit: int, url: str) -> None:
+    """Show on a terminal, in one line, how far it is."""
+    print(f"\r\x1b[K{made}/{limit} {url[:100]}", end="", file=sys.stderr, flush=True)

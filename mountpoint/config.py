@@ -18,6 +18,7 @@ from .spec import AppSpec
 from .table import DotSegments, Mount, MountTable, Slash
 from .trust import Trust
 from .values import (
+    DOCTOR_RULES,
     MOUNT_RULES,
     PROXY_RULES,
     REPLACED,
@@ -33,6 +34,7 @@ from .values import (
 
 DEFAULT_FILE = "mounts.toml"
 DEFAULT_LISTEN = "127.0.0.1:8080"
+SERVER_KEYS = ("listen", *SERVER_RULES, *WAITRESS_RULES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,14 @@ class ServerConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class DoctorConfig:
+    """The section ``[doctor]``: the echo's key, empty for no echo, and the addresses that may leave their mount."""
+
+    key: str = field(default="", repr=False)
+    allow: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """A whole ``mounts.toml``, checked. ``logging`` a `logging.config` dictionary."""
 
@@ -71,6 +81,7 @@ class Config:
     server: ServerConfig
     proxy: Trust = field(default_factory=Trust)
     logging: Mapping[str, Any] | None = None
+    doctor: DoctorConfig = field(default_factory=DoctorConfig)
 
 
 def load_config(file: str | Path = DEFAULT_FILE, overrides: Mapping[str, object] | None = None) -> Config:
@@ -136,7 +147,7 @@ class _Reader:
         self.problems: list[Problem] = []
 
     def config(self, document: dict[str, Any]) -> Config:
-        sections = ("server", "defaults", "mounts", "proxy", "logging")
+        sections = ("server", "defaults", "mounts", "proxy", "logging", "doctor")
         if not document.get("mounts", {}):
             found = "found none" if document else "found an empty file"
             self.wrong("mounts", f'expected at least one mount, {found}; write [mounts], and "/path" = "module:app"')
@@ -150,6 +161,7 @@ class _Reader:
             server=self.server(tables["server"]),
             proxy=self.proxy(tables["proxy"]),
             logging=tables["logging"] or None,
+            doctor=self.doctor(tables["doctor"]),
         )
 
     # -------------------------------------------------------------------------------------------------- collecting
@@ -176,6 +188,9 @@ class _Reader:
         mounts: list[MountConfig] = []
         for key, value in table.items():
             where = f"mounts.{_quoted(key)}"
+            if message := _misplaced(key, value):
+                self.wrong(where, message)
+                continue
             own = {"app": value} if isinstance(value, str) else self.keep(where, _mount_value, value)
             if own is None:
                 continue
@@ -257,7 +272,7 @@ class _Reader:
             elif rule := WAITRESS_RULES.get(name):
                 adjustments[name] = self.keep(key, rule, value)
             else:
-                self.unknown(key, name, ("listen", *SERVER_RULES, *WAITRESS_RULES))
+                self.unknown(key, name, SERVER_KEYS)
         ours.setdefault("connection_limit", min(1000, connection_ceiling()))
         return ServerConfig(listen=listen, adjustments=adjustments, **ours)
 
@@ -284,8 +299,35 @@ class _Reader:
             else:
                 self.unknown(key, name, PROXY_RULES)
         trust = Trust(**ours)
-        self.problems += [Problem(f"proxy.{problem.key}", problem.message) for problem in trust.problems()]
+        # What a value contradicts that was not taken is not known.
+        problems = trust.problems() if len(ours) == len(table) else trust.wrong_values()
+        self.problems += [Problem(f"proxy.{problem.key}", problem.message) for problem in problems]
         return trust
+
+    def doctor(self, table: dict[str, Any]) -> DoctorConfig:
+        ours = {}
+        for name, value in table.items():
+            key = f"doctor.{_quoted(name)}"
+            if rule := DOCTOR_RULES.get(name):
+                if (right := self.keep(key, rule, value)) is not None:
+                    ours[name] = right
+            else:
+                self.unknown(key, name, DOCTOR_RULES)
+        return DoctorConfig(**ours)
+
+
+def _misplaced(key: str, value: Any) -> str:
+    """Return what is to be said of a key that TOML has put under ``[mounts]``, and that was meant for another place."""
+    if key in SERVER_KEYS:
+        return "is a key of [server]; write it under that, which ends where [mounts] begins"
+    names = [key]
+    while isinstance(value, dict) and len(value) == 1 and not value.keys() & MOUNT_RULES.keys():
+        [(name, value)] = value.items()
+        names.append(name)
+    if len(names) > 1 and not any("/" in name for name in names):
+        dotted = ".".join(names)
+        return f'a key with a dot is written in quotes, "{dotted}"'
+    return ""
 
 
 def _mount_value(value: Any) -> dict[str, Any]:

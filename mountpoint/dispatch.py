@@ -7,7 +7,6 @@ outer middleware and server logs go on reading it, while a generator response ru
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -21,7 +20,6 @@ from .table import Mount, MountTable
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-_DOT_SEGMENT = re.compile(r"/\.\.?(?:/|\Z)")
 # RFC 3986: what may stand unencoded in a path and in a query. A query comes encoded, so its percent signs stay.
 _PATH_SAFE = "/!$&'()*+,;=:@-._~"
 _QUERY_SAFE = _PATH_SAFE + "?%"
@@ -79,8 +77,6 @@ class Dispatcher:
             if name is None and "HTTP_HOST" in environ:
                 return answer(environ, start_response, "400 Bad Request", "the Host header is not a host")
             host = name or ""
-        if path and path[0] != "/":
-            return _refuse_target(environ, start_response, path)
         owner = table.owner  # a name first: CPython is slower to call an attribute that is no method
         mount = owner(path, host)
         # A proxy evaluates its rules on the resolved path and forwards the raw one: what holds a dot segment has not
@@ -89,26 +85,30 @@ class Dispatcher:
             "." in path
             and "/." in path
             and (mount is None or mount.dot_segments != "pass")
-            and _DOT_SEGMENT.search(path)
+            and ("/./" in path or "/../" in path or path.endswith(("/.", "/..")))
         ):
             return answer(environ, start_response, "400 Bad Request", "the path holds a dot segment")
         if mount is None:
+            if path and path[0] != "/":
+                return _refuse_target(environ, start_response, path)
             return answer(environ, start_response, "404 Not Found", "no mount owns the path")
 
-        prefix = mount.prefix
         if script_name:
             script_name = script_name.rstrip("/")  # "/" counts as empty: "//x" must never arise
-        script_name += prefix
-        rest = path[len(prefix) :]
-        if not rest:
-            if prefix and mount.slash != "pass" and environ["REQUEST_METHOD"] in ("GET", "HEAD"):
+        prefix = mount.prefix
+        if prefix:
+            script_name += prefix
+            path = path.removeprefix(prefix)
+            if not path and mount.slash != "pass" and environ["REQUEST_METHOD"] in ("GET", "HEAD"):
                 return _redirect_to_slash(environ, start_response, mount, script_name)
-            if not script_name:
-                rest = "/"
+        elif not path:
+            path = "" if script_name else "/"
+        elif path[0] != "/":  # only the root, or nobody, can own such a path
+            return _refuse_target(environ, start_response, path)
 
         inner = environ.copy()
         inner["SCRIPT_NAME"] = script_name
-        inner["PATH_INFO"] = rest
+        inner["PATH_INFO"] = path
         inner["mountpoint.mount"] = mount.key
         record: RequestRecord | None = environ.get(KEY)
         if record is None:

@@ -66,7 +66,7 @@ def path_of_key(key: object) -> str:
 
 def wsgi_string(text: str) -> str:
     """Return *text*, written for people, as PEP 3333 has it in environ: its UTF-8 bytes decoded as latin-1."""
-    return text.encode().decode("latin-1")
+    return text if text.isascii() else text.encode().decode("latin-1")
 
 
 def host_name(value: str) -> str | None:

@@ -34,24 +34,8 @@ def put_on_path(roots: Iterable[Path]) -> None:
     importlib.invalidate_caches()
 
 
-def shared_names(root: Path, others: Iterable[Path]) -> list[tuple[Path, Path]]:
-    """Return the files of *root* that would be mistaken for those of *others*, with what they would be mistaken for.
-
-    Two modules or packages of one name cannot both be imported into one process: the second import is answered with
-    the first module, silently.
-    """
-    own = _top_level(root)
-    clashes: dict[str, tuple[Path, Path]] = {}
-    for other in others:
-        if other.resolve() != root.resolve():
-            theirs = _top_level(other)
-            for name in own.keys() & theirs.keys():
-                clashes.setdefault(name, (own[name], theirs[name]))
-    return [clashes[name] for name in sorted(clashes)]
-
-
-def _top_level(root: Path) -> dict[str, Path]:
-    """Return the modules and packages that *root* would add to the import path, by name."""
+def top_level(root: Path) -> dict[str, Path]:
+    """Return the files of the modules and packages that *root* adds to the import path, by name."""
     found = {}
     for entry in root.iterdir():
         if entry.suffix == ".py":
@@ -63,13 +47,18 @@ def _top_level(root: Path) -> dict[str, Path]:
     return {name: file for name, file in found.items() if name not in _HARMLESS and name.isidentifier()}
 
 
+def is_a(value: object, name: str) -> bool:
+    """Whether *value* is of the class ``package.Class``, which is not imported for it."""
+    return any(f"{base.__module__.partition('.')[0]}.{base.__name__}" == name for base in type(value).__mro__)
+
+
 def load_app(spec: AppSpec, root: Path) -> WSGIApplication:
     """Import what *spec* names, call it if it is a factory, and return the WSGI application.
 
     *root* must be on the import path. Raises a `LoadError` that says which of the failures it was.
     """
     module = _import(spec, root)
-    found = _attribute(spec, module)
+    found = _attribute(spec, root, module)
     if spec.args is not None:
         found = _call(spec, found)
     try:
@@ -90,7 +79,7 @@ def _import(spec: AppSpec, root: Path) -> ModuleType:
         if error.name and _is_self_or_parent(error.name, spec.module) and _own_frames(error.__traceback__) is None:
             if expected.exists():  # the package of that name is another one
                 raise _taken(spec, expected, sys.modules.get(spec.module.partition(".")[0])) from None
-            hint = _nearest(error.name, root)
+            hint = _below(spec, root) or _nearest(error.name, root)
             raise NoSuchModule(
                 f'no module "{error.name}" in the folder "{root}", nor installed{hint}', files=[str(expected)]
             ) from None
@@ -113,11 +102,19 @@ def _taken(spec: AppSpec, expected: Path, module: ModuleType | None) -> NoSuchMo
     )
 
 
+def _below(spec: AppSpec, root: Path) -> str:
+    """Return the hint at the folder of *root* in which the module would be found."""
+    for folder in sorted(entry for entry in root.iterdir() if entry.is_dir()):
+        if (file := _file_of(spec, folder)).exists():
+            return f'; there is {file}: write root = "{folder.name}"'
+    return ""
+
+
 def _nearest(name: str, root: Path) -> str:
     """Return the hint at the module whose name is nearest to *name*: in its package, where it has one."""
     package, dot, _ = name.rpartition(".")
     folder = root.joinpath(*package.split(".")) if dot else root
-    return did_you_mean(name, [f"{package}{dot}{own}" for own in _top_level(folder)] if folder.is_dir() else ())
+    return did_you_mean(name, [f"{package}{dot}{own}" for own in top_level(folder)] if folder.is_dir() else ())
 
 
 def _file_of(spec: AppSpec, root: Path) -> Path:
@@ -131,7 +128,10 @@ def _is_self_or_parent(name: str, module: str) -> bool:
     return module == name or module.startswith(f"{name}.")
 
 
-def _attribute(spec: AppSpec, module: ModuleType) -> Any:
+def _attribute(spec: AppSpec, root: Path, module: ModuleType) -> Any:
+    if getattr(module, "__file__", None) is None and hasattr(module, "__path__"):
+        hint = _below(spec, root) or "; write the file that is meant, or put an __init__.py into the folder"
+        raise NoSuchAttribute(f'"{spec.module}" is a folder without an __init__.py{hint}')
     if not spec.attribute:
         for name in ("application", "app"):
             if hasattr(module, name):
@@ -201,8 +201,7 @@ def _call(spec: AppSpec, factory: Any) -> Any:
 def _require_app(spec: AppSpec, found: Any) -> None:
     """Raise `NotAnApp`, with what to do, if *found* cannot be called as ``app(environ, start_response)``."""
     name = f'"{spec.text}"'
-    bases = {f"{base.__module__.partition('.')[0]}.{base.__name__}" for base in type(found).__mro__}
-    if "flask.Blueprint" in bases:
+    if is_a(found, "flask.Blueprint"):
         raise NotAnApp(f"{name} is a Flask Blueprint, a part of an app; register it on a Flask() and name that")
     if isinstance(found, ModuleType):
         raise NotAnApp(f'{name} is a module; write "{found.__name__}:app", with the name that the app has in it')

@@ -7,7 +7,6 @@ nothing had we been there before.
 from __future__ import annotations
 
 import logging
-import logging.config
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -23,8 +22,10 @@ def configure_logging(level: str, *, access_log: bool = True, dictionary: Mappin
     """
     access = logging.getLogger("mountpoint.access")
     if dictionary:
+        from logging.config import dictConfig  # costs some milliseconds, and few files need it
+
         try:
-            logging.config.dictConfig({"version": 1, "disable_existing_loggers": False, **dictionary})
+            dictConfig({"version": 1, "disable_existing_loggers": False, **dictionary})
         except (ValueError, TypeError, AttributeError, ImportError, OSError) as error:
             cause = f" ({error.__cause__})" if error.__cause__ else ""
             message = f"expected a dictionary for logging.config, and it was refused: {error}{cause}"

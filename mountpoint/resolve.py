@@ -60,7 +60,9 @@ def resolve(config: Config, url: str, *, host: str | None = None, method: str = 
     `UsageError` if *url* is neither a path nor a URL.
     """
     if not re.match(r"/|[A-Za-z][A-Za-z0-9+.-]*://", url):
-        raise UsageError([Problem("URL", f'expected a path or a URL, found "{url}"; write "/{url}"')])
+        right = f"http://{url}" if re.match(r"[\w.-]+:[0-9]+(/|$)", url) else f"/{url}"
+        hint = "name a URL after the file" if url.endswith(".toml") else f'write "{right}"'
+        raise UsageError([Problem("URL", f'expected a path or a URL, found "{url}"; {hint}')])
     try:
         # As a browser would send it: encoded, and without its fragment.
         target = split_target(quote(url.partition("#")[0], safe="%/?:@!$&'()*+,;=[]~"))

@@ -58,6 +58,7 @@ def serve(config: Config, *, watch: Callable[[list[str]], object] | None = None)
         permissions=settings.unix_socket_perms,
     )
     try:
+        logger.info("%s: loading %d apps", config.file, len(config.mounts))  # one whose import hangs stops here
         mounts = load_mounts(config)
         if watch:
             watch([file for mount in mounts if mount.error for file in mount.error.files])

@@ -54,8 +54,8 @@ def parse_spec(text: str) -> AppSpec:
     else:
         module, colon, expression = text.partition(":")
         if "/" in module or "\\" in module:
-            right = f"{_dotted(module)}{colon}{expression}"
-            raise ValueError(f'{_FORMS}, found "{text}"; a path ends in ".py", a module has dots: "{right}"')
+            hint = f'; a path ends in ".py": write "{module}.py:{expression}"' if expression else ""
+            raise ValueError(f'{_FORMS}, found "{text}"{hint}')
         if not all(part.isidentifier() for part in module.split(".")):
             module, dot, _ = re.sub(r"\(.*", "", text, flags=re.DOTALL).rpartition(".")
             hint = f'; write "{module}:{text.removeprefix(module + dot)}"' if dot and "(" in text and not colon else ""
@@ -92,7 +92,3 @@ def _literal(node: ast.expr) -> object:
     except ValueError:
         found = ast.unparse(node)
         raise ValueError(f'expected a literal argument (a string, a number, a list ...), found "{found}"') from None
-
-
-def _dotted(path: str) -> str:
-    return re.sub(r"[/\\]+", ".", path).strip(".")

@@ -17,6 +17,7 @@ matched as their UTF-8 bytes.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
@@ -174,13 +175,14 @@ class MountTable:
 class _Place:
     """The mounts of one host: which of them owns a path."""
 
-    __slots__ = ("_deeper", "_mounts", "_reach", "_root")
+    __slots__ = ("_beginnings", "_reach", "_root", "_shortest")
 
     def __init__(self) -> None:
         self._root: Mount | None = None
-        self._mounts: dict[str, Mount] = {}
-        self._deeper: set[str] = set()  # beginnings of a path below which a mount lies
-        self._reach = 1  # no slash from here on can end a prefix: the walk is bounded by the table, not by the path
+        #: By every beginning of a prefix, whole segments long: the mount there, if any, and whether one lies below it.
+        self._beginnings: dict[str, tuple[Mount | None, bool]] = {}
+        self._shortest = sys.maxsize  # characters in the shortest prefix
+        self._reach = 0  # one more than in the longest
 
     def add(self, mount: Mount) -> bool:
         """Take *mount* in; return False if its place is taken."""
@@ -189,22 +191,36 @@ class _Place:
             taken = self._root is not None
             self._root = self._root or mount
             return not taken
+        nothing = (None, False)
         end = prefix.find("/", 1)
         while end > 0:
-            self._deeper.add(prefix[:end])
+            there, _ = self._beginnings.get(prefix[:end], nothing)
+            self._beginnings[prefix[:end]] = there, True
             end = prefix.find("/", end + 1)
+        there, goes_on = self._beginnings.get(prefix, nothing)
+        if there is None:
+            self._beginnings[prefix] = mount, goes_on
+        self._shortest = min(self._shortest, len(prefix))
         self._reach = max(self._reach, len(prefix) + 1)
-        return self._mounts.setdefault(prefix, mount) is mount
+        return there is None
 
     def owner(self, path: str, host: str = "") -> Mount | None:
         """Return the mount with the longest prefix that ends where a segment of *path* ends, whatever the *host*."""
-        found = self._root
+        owner = self._root
+        beginnings = self._beginnings
+        # No prefix ends before the shortest one or beyond the longest: the table bounds the walk, not the path.
         reach = self._reach
-        end = path.find("/", 1, reach)
+        end = path.find("/", self._shortest, reach)
         while end > 0:
-            beginning = path[:end]
-            found = self._mounts.get(beginning, found)
-            if beginning not in self._deeper:
-                return found
+            known = beginnings.get(path[:end])
+            if known is None:
+                return owner
+            mount, goes_on = known
+            if mount is not None:
+                owner = mount
+            if not goes_on:
+                return owner
             end = path.find("/", end + 1, reach)
-        return self._mounts.get(path, found) if len(path) < reach else found
+        if len(path) < reach and path in beginnings:
+            return beginnings[path][0] or owner
+        return owner

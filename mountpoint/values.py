@@ -172,6 +172,24 @@ def _strings(value: Any) -> list[str]:
     return values
 
 
+def _array_of_strings(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise ValueError(f"expected an array of strings, found {in_toml(value)}")
+    return tuple(value)
+
+
+def _echo_key(value: Any) -> str:
+    """Take at least 128 bits, in hex or base64. What was found is not shown: it may be a key all the same."""
+    text = string(value)
+    fewest = 32 if re.fullmatch(r"[0-9A-Fa-f]+", text) else 22
+    if not re.fullmatch(rf"[A-Za-z0-9+/_=-]{{{fewest},}}", text):
+        raise ValueError(
+            f"expected at least 128 random bits, 32 hex digits or 22 characters of base64, found {len(text)} "
+            'characters; make one: python3 -c "import secrets; print(secrets.token_hex())"'
+        )
+    return text
+
+
 MOUNT_RULES: Mapping[str, Rule] = {
     "app": _app,
     "root": string,
@@ -185,6 +203,11 @@ PROXY_RULES: Mapping[str, Rule] = {
     "trusted": _strings,
     **dict.fromkeys(COUNTED, _integer(0)),
     "restore_prefix": _boolean,
+}
+
+DOCTOR_RULES: Mapping[str, Rule] = {
+    "key": _echo_key,
+    "allow": _array_of_strings,
 }
 
 SERVER_RULES: Mapping[str, Rule] = {

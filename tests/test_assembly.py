@@ -8,7 +8,7 @@ import mountpoint
 from mountpoint.assembly import load_mounts
 from mountpoint.config import load_config
 from mountpoint.errors import ConfigError, LoadError
-from mountpoint.loading import put_on_path, shared_names
+from mountpoint.loading import put_on_path
 
 APP = """
 def app(environ, start_response):
@@ -137,28 +137,33 @@ def test_of_two_roots_with_one_module_name_the_later_mount_is_broken_and_both_fi
     assert "blog" not in sys.modules
 
 
+def clashes_of(loaded, files):
+    """Load an app of each of the folders a, b and c, which have *files* too; return which files clash in the last."""
+    *_, last = loaded(CLASH, {"a/web.py": APP, "b/blog.py": APP, "c/shop.py": APP, **files})
+    return str(last.error).partition("has it: ")[2].removesuffix("; rename one") if last.error else ""
+
+
 @pytest.mark.parametrize(
     ("first", "second"),
     [("util.py", "util.py"), ("util/__init__.py", "util/__init__.py"), ("util.py", "util/__init__.py")],
 )
-def test_modules_and_packages_of_one_name_are_told_alike(tmp_path, first, second):
-    write(tmp_path, {f"a/{first}": "", f"b/{second}": ""})
-    assert shared_names(tmp_path / "b", [tmp_path / "a"]) == [(tmp_path / "b" / second, tmp_path / "a" / first)]
+def test_modules_and_packages_of_one_name_are_told_alike(loaded, tmp_path, first, second):
+    files = {f"a/{first}": "", f"c/{second}": ""}
+    assert clashes_of(loaded, files) == f"{tmp_path / 'c' / second} and {tmp_path / 'a' / first}"
 
 
 @pytest.mark.parametrize(
     "name",
     ["setup.py", "conftest.py", "manage.py", "tests/__init__.py", "util/part.py", "static/x.js", "README", "to-do.py"],
 )
-def test_names_that_no_app_imports_are_no_clash(tmp_path, name):
-    write(tmp_path, {f"a/{name}": "", f"b/{name}": ""})
-    assert shared_names(tmp_path / "b", [tmp_path / "a"]) == []
+def test_names_that_no_app_imports_are_no_clash(loaded, name):
+    assert clashes_of(loaded, {f"a/{name}": "", f"c/{name}": ""}) == ""
 
 
-def test_every_clash_is_named_once(tmp_path):
-    write(tmp_path, {f"{root}/{name}.py": "" for root in "abc" for name in ("x", "y")})
-    clashes = shared_names(tmp_path / "c", [tmp_path / "a", tmp_path / "b"])
-    assert clashes == [(tmp_path / "c" / f"{name}.py", tmp_path / "a" / f"{name}.py") for name in ("x", "y")]
+def test_every_clash_is_named_once(loaded, tmp_path):
+    files = {f"{root}/{name}.py": "" for root in "abc" for name in ("x", "y")}
+    first, second = (f"{tmp_path / 'c' / name} and {tmp_path / 'a' / name}" for name in ("x.py", "y.py"))
+    assert clashes_of(loaded, files) == f"{first}; {second}"
 
 
 def test_a_harmless_name_is_no_excuse_for_the_wrong_app(loaded, tmp_path):

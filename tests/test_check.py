@@ -224,8 +224,15 @@ def test_two_flask_apps_with_one_session_cookie_log_each_other_out(warned):
     assert key == 'mounts."/b"'
     assert message == (
         'its session cookie "session" at path / is that of /a too, and each login logs the other out; '
-        "give each app its own SESSION_COOKIE_NAME"
+        'write cookies = "scoped", or give each app its own SESSION_COOKIE_NAME'
     )
+
+
+@pytest.mark.parametrize("where", ["[defaults]", '[mounts."/b"]\napp = "two:app"'])
+def test_scoped_cookies_do_not_clash(warned, where):
+    files = {"one.py": FLASK, "two.py": FLASK}
+    mounts = '[mounts]\n"/a" = "one:app"\n' + ('"/b" = "two:app"\n' if where == "[defaults]" else "")
+    assert warned(f'{mounts}{where}\ncookies = "scoped"\n', files) == []
 
 
 @pytest.mark.parametrize(
@@ -295,12 +302,12 @@ def test_one_django_project_mounted_twice_is_warned_of(tmp_path):
     assert "this Django project is at /a too, and caches the prefix of its first request" in warning["message"]
 
 
-def test_two_django_projects_in_one_process_are_warned_of(tmp_path):
+def test_of_two_django_projects_in_one_process_the_later_is_broken(tmp_path):
     files = {"mounts.toml": '[mounts]\n"/a" = "one:app"\n"/b" = "two:app"\n', "one.py": DJANGO, "two.py": DJANGO}
     answer = json.loads(command("check", "--json", cwd=write(tmp_path, files)).stdout)
-    [warning] = answer["warnings"]
-    assert warning["key"] == 'mounts."/b"'
-    assert "another Django project is at /a, and one process has room for one's settings" in warning["message"]
+    [problem] = answer["problems"]
+    assert problem["key"] == 'mounts."/b"'
+    assert "another Django project is at /a, and one process has room for the settings of one" in problem["message"]
 
 
 def test_bottle_under_a_prefix_that_is_not_ascii_is_warned_of(warned):
@@ -346,3 +353,14 @@ def test_a_broken_mount_does_not_silence_the_warnings_of_the_others(tmp_path):
     with imports_undone(tmp_path):
         report = check(tmp_path / "mounts.toml")
     assert (len(report.problems), len(report.warnings), report.exit_code) == (1, 1, 1)
+
+
+def test_trusting_somebody_about_nothing_is_warned_of(tmp_path):
+    files = {"mounts.toml": '[proxy]\ntrusted = ["127.0.0.1"]\n[mounts]\n"/a" = "one:app"\n', "one.py": APP}
+    answer = json.loads(command("check", "--json", cwd=write(tmp_path, files)).stdout)
+    assert [(warning["key"], warning["message"]) for warning in answer["warnings"]] == [
+        (
+            "proxy.trusted",
+            "somebody is trusted, and about nothing; write what their headers tell, x_for = 1 and x_proto = 1 say",
+        )
+    ]

@@ -32,6 +32,28 @@ def test_the_command_is_installed_under_its_name(folder):
     assert done.stdout == f"mountpoint {version('mountpoint')}\n"
 
 
+def test_an_unknown_option_is_answered_with_the_usage_of_its_command(folder):
+    done = command("serve", "--port", "8090", cwd=folder)
+    assert done.returncode == 2
+    assert done.stderr.startswith("usage: mountpoint serve ")
+    assert "--listen" in done.stderr
+    assert done.stderr.endswith("mountpoint serve: error: unrecognized arguments: --port\n")
+
+
+@pytest.mark.parametrize(
+    ("url", "advice"),
+    [
+        ("mounts.toml", "name a URL after the file"),
+        ("localhost:8090/x", 'write "http://localhost:8090/x"'),
+        ("tv/x", 'write "/tv/x"'),
+    ],
+)
+def test_what_is_no_url_is_answered_with_what_to_write(folder, url, advice):
+    done = command("resolve", url, cwd=folder)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f'URL: expected a path or a URL, found "{url}"; {advice}\n'
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["serve", "--help"], ["check", "--help"], ["resolve", "--help"]])
 def test_help_is_an_answer(folder, arguments):
     done = command(*arguments, cwd=folder)

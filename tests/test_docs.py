@@ -27,8 +27,8 @@ def blocks(language: str) -> list[str]:
 
 @pytest.mark.parametrize("text", blocks("toml"))
 def test_each_table_of_the_readme_loads(text, tmp_path):
-    for folder in ("notes", "tv_ws"):
-        (tmp_path / "apps" / folder).mkdir(parents=True)
+    for folder in ("apps/notes", "apps/tv_ws", "shop", "blog"):
+        (tmp_path / folder).mkdir(parents=True)
     if "[mounts]" not in text:
         text += '[mounts]\n"/" = "app"\n'
     (tmp_path / "mounts.toml").write_text(text)

@@ -37,6 +37,22 @@ def failure(load):
     return failure
 
 
+def test_a_folder_without_code_is_told_from_an_empty_module(failure, tmp_path):
+    file = tmp_path / "blog" / "blog" / "__init__.py"
+    error = failure(NoSuchAttribute, "blog:make()", {"blog/blog/__init__.py": APP})
+    assert str(error) == f'"blog" is a folder without an __init__.py; there is {file}: write root = "blog"'
+
+
+def test_a_folder_that_holds_nothing_to_import_asks_for_a_file(failure):
+    error = failure(NoSuchAttribute, "blog:app", {"blog/README": ""})
+    assert str(error).endswith("; write the file that is meant, or put an __init__.py into the folder")
+
+
+def test_a_module_one_folder_down_is_found_for_the_hint(failure, tmp_path):
+    error = failure(NoSuchModule, "mysite.wsgi", {"mysite/mysite/wsgi.py": APP})
+    assert str(error).endswith(f'; there is {tmp_path / "mysite/mysite/wsgi.py"}: write root = "mysite"')
+
+
 # --------------------------------------------------------------------------------------------------------- what loads
 
 

@@ -104,8 +104,8 @@ def test_a_keyword_that_is_given_twice_is_refused():
         parse_spec("tv:make(debug=True, debug=False)")
 
 
-def test_a_path_without_py_is_answered_with_its_dotted_form():
-    with pytest.raises(ValueError, match=re.escape('a module has dots: "apps.tv:app"')):
+def test_a_path_without_py_is_answered_with_what_to_write():
+    with pytest.raises(ValueError, match=re.escape('write "./apps/tv.py:app"')):
         parse_spec("./apps/tv:app")
 
 

@@ -394,3 +394,14 @@ handlers = ["eager"]
 """
     server = serve(TABLE + logging, wait=False)
     assert_nothing_lost(server)
+
+
+def test_a_thread_of_an_app_that_never_ends_does_not_keep_the_process(serve, tmp_path):
+    (tmp_path / "busy.py").write_text(
+        "import threading\n"
+        "threading.Thread(target=threading.Event().wait, name='poller').start()\n"
+        "def app(environ, start_response): ...\n"
+    )
+    server = serve('[server]\nlisten = "127.0.0.1:0"\ndrain_timeout = 0.5\n[mounts]\n"/" = "busy:app"\n')
+    assert server.stop() == 1
+    assert "cut off: threads that apps have started: poller" in server.log()

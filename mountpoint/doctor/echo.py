@@ -1,0 +1,59 @@
+"""The echo: tells whoever has the key what arrived, which nobody outside can see otherwise.
+
+It stands outermost, so that nothing has been matched, believed or removed yet, and answers before dispatch. Without a
+key in ``[doctor]`` it is not there at all.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final
+
+from ..record import KEY, RequestRecord
+from ..trust import FORWARDING
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+HEADER: Final = "X-Mountpoint-Echo"
+_VARIABLE = "HTTP_X_MOUNTPOINT_ECHO"
+
+
+class Echo:
+    """WSGI middleware that answers a request with the *key* in ``X-Mountpoint-Echo``, and hands on all others.
+
+    The answer is JSON: ``path`` and ``script_name`` (WSGI strings), ``peer``, and ``forwarding``, the forwarding
+    headers by their variables; nothing of any other header. The key is compared in constant time. A wrong one is
+    removed, so that no app can log it.
+    """
+
+    def __init__(self, app: WSGIApplication, key: str) -> None:
+        self._app = app
+        self._key = key.encode()
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        given: str | None = environ.get(_VARIABLE)
+        if given is None:
+            return self._app(environ, start_response)
+        if not hmac.compare_digest(given.encode(errors="replace"), self._key):
+            inner = {name: value for name, value in environ.items() if name != _VARIABLE}
+            return self._app(inner, start_response)
+        record: RequestRecord | None = environ.get(KEY)
+        if record is not None:
+            record.reason = "an echo for mountpoint doctor"
+        seen = {
+            "path": environ.get("PATH_INFO", ""),
+            "script_name": environ.get("SCRIPT_NAME", ""),
+            "peer": environ.get("REMOTE_ADDR"),
+            "forwarding": {name: environ[name] for name in sorted(FORWARDING) if name in environ},
+        }
+        body = json.dumps(seen).encode()
+        headers = [
+            ("Content-Type", "application/json"),
+            ("Content-Length", str(len(body))),
+            ("Cache-Control", "no-store"),
+        ]
+        start_response("200 OK", headers)
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]

@@ -1,0 +1,75 @@
+"""The three ways to ask: a site by its address, a table in process, and a table through its proxy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from ..errors import MountpointError
+from .addresses import checked_url
+from .crawl import Place
+from .fetch import HttpSite, OutOfRequests
+from .findings import Report
+from .site import examine
+
+Progress = Callable[[int, int, str], object]
+
+REQUESTS = 200  # at most, by default, whatever is found
+
+
+class CannotLookError(MountpointError):
+    """There is nothing to be looked at: the site does not answer, or no app could be loaded."""
+
+
+def examine_url(url: str, limit: int = REQUESTS, progress: Progress | None = None) -> Report:
+    """Look at the site at *url*, whose path is taken for the mount's prefix; make at most *limit* requests.
+
+    Raises `CannotLookError` if it does not answer at all, and `UsageError` if *url* is no address.
+    """
+    origin, path = checked_url(url)
+    site = HttpSite(origin, limit, progress)
+    prefix = path.rstrip("/")
+    report = Report(site.url(f"{prefix}/"), mounts=[f"the prefix is {prefix or '/'}"], limit=limit)
+    place = Place(site, prefix, report)
+    reach(site, place.root)
+    report.server = site.server
+    run(report, lambda: examine(place))
+    report.requests = site.made
+    for what in (
+        "spoofed forwarding headers, bodies over the limit: these need the table and [doctor] key",
+        "cookies of siblings, the exact path that arrives: these need the table",
+    ):
+        report.skip(what)
+    return report
+
+
+def reach(site: HttpSite, url: str) -> None:
+    """Raise `CannotLookError` if *url* does not answer."""
+    try:
+        first = site.get(url)
+    except OutOfRequests:
+        raise CannotLookError(f"{url}: no requests are allowed") from None
+    if not first.status:
+        raise CannotLookError(f"{url}: {first.error}")
+
+
+def run(report: Report, look: Callable[[], object]) -> bool:
+    """Do *look*; return False, and say so in *report*, if the requests came to their end before."""
+    try:
+        look()
+    except OutOfRequests:
+        report.skip(f"what would have taken more than {report.limit} requests")
+        return False
+    return True
+
+
+def doctor(file: str | Path | None, url: str | None, limit: int = REQUESTS, progress: Progress | None = None) -> Report:
+    """Look at what *file*, a mount table, and *url*, where it is served, say; one of the two may be missing.
+
+    Raises `MountpointError` if there is nothing to look at.
+    """
+    if file is None and url is not None:
+        return examine_url(url, limit, progress)
+    from .table import examine_table  # loads apps
+
+    return examine_table(file, url, limit, progress)

@@ -1,0 +1,56 @@
+"""Child processes of the benchmarks: find a port, wait until somebody listens there, end what was started."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+PATIENCE = 20  # seconds
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+def script(name: str) -> str:
+    """Return the file of a console script of this environment."""
+    file = Path(sys.executable).with_name(name)
+    if not file.exists():
+        sys.exit(f"{file} is missing: pip install -e '.[test]' with {sys.executable}")
+    return str(file)
+
+
+@contextmanager
+def running(command: Sequence[str], folder: str | Path, port: int) -> Iterator[tuple[subprocess.Popen[bytes], float]]:
+    """Start *command* in *folder* and wait until it listens on *port*; yield it and the seconds that that took."""
+    with tempfile.TemporaryFile() as log:
+        start = time.perf_counter()
+        process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
+        try:
+            while not _listens(port):
+                if process.poll() is not None or time.perf_counter() - start > PATIENCE:
+                    log.seek(0)
+                    sys.exit(f"{' '.join(command)} does not listen on port {port}:\n{log.read().decode()}")
+                time.sleep(0.0005)
+            yield process, time.perf_counter() - start
+        finally:
+            process.terminate()
+            try:
+                process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as sock:
+        return sock.connect_ex(("127.0.0.1", port)) == 0

@@ -1,0 +1,111 @@
+"""The real nginx in front of `sites.py`, which runs once for all tests."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+HERE = Path(__file__).parent
+
+# The fixtures of the server's tests, which are another folder's: a conftest is no module that can be imported by name.
+_spec = importlib.util.spec_from_file_location("serving_fixtures", HERE.parent / "serving" / "conftest.py")
+assert _spec
+assert _spec.loader
+_serving = importlib.util.module_from_spec(_spec)
+sys.modules[_spec.name] = _serving
+_spec.loader.exec_module(_serving)
+
+nginx, serve, start = _serving.nginx, _serving.serve, _serving.start
+
+
+@pytest.fixture(scope="session")
+def stacks() -> Iterator[dict[str, int]]:
+    """The port of each stack in `sites.py`, by name."""
+    if sys.platform == "win32":
+        pytest.skip("it is ended by a signal, which Windows has not")
+    with _serving.children(_serving.Child) as start:
+        yield json.loads(start([sys.executable, HERE / "sites.py"]).wait_for("}\n"))
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory) -> Path:
+    """A file with a certificate for localhost and its key."""
+    openssl = _serving.needed("openssl", "openssl")
+    file = tmp_path_factory.mktemp("tls") / "localhost.pem"
+    command = [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-days", "2"]
+    subprocess.run([*command, *names, "-keyout", file, "-out", f"{file}.crt"], check=True, capture_output=True)
+    file.write_text(file.read_text() + Path(f"{file}.crt").read_text())
+    return file
+
+
+# --------------------------------------------------------------------------------------------------- with a mount table
+
+APP = """
+import flask
+
+
+def make(name, extra="", cookie="session"):
+    app = flask.Flask(name)
+    app.config.update(SECRET_KEY="-", SESSION_COOKIE_NAME=cookie)
+
+    @app.get("/")
+    def home():
+        flask.session["seen"] = 1
+        to = flask.url_for
+        return f'<script src="{to("asset")}"></script><a href="{to("past")}">past</a>\\n{extra}'
+
+    @app.get("/history")
+    def past():
+        return "the past"
+
+    @app.get("/ws.js")
+    def asset():
+        return flask.Response("alert()", content_type="text/javascript")
+
+    return app
+"""
+
+
+class Done(NamedTuple):
+    """What `mountpoint doctor --json` said: its exit code, its report, and what it wrote to stderr."""
+
+    code: int
+    report: dict
+    log: str
+
+    @property
+    def named(self) -> set[tuple[str, str, str]]:
+        """Its findings, but for notes, as (mount, symptom, certainty)."""
+        found = ((each["mount"], each["symptom"], each["certainty"]) for each in self.report["findings"])
+        return {each for each in found if each[2] != "note"}
+
+    @property
+    def skipped(self) -> str:
+        return "\n".join(self.report["not_looked_at"])
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with a module ``site_app``, whose ``make`` makes Flask apps."""
+    (tmp_path / "site_app.py").write_text(APP)
+    return tmp_path
+
+
+@pytest.fixture
+def examine(folder: Path) -> Callable[..., Done]:
+    """Return ``examine(*args)``, which runs `mountpoint doctor --json` in the folder."""
+
+    def examine(*args: str) -> Done:
+        command = [sys.executable, "-m", "mountpoint", "doctor", "--json", *args]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=60)
+        return Done(done.returncode, json.loads(done.stdout) if done.stdout else {}, done.stderr)
+
+    return examine

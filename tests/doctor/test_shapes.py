@@ -1,0 +1,62 @@
+"""The real nginx, configured wrongly and rightly, in front of five frameworks, looked at by its address alone."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+from shapes import RIGHT, WRONG
+
+from mountpoint.doctor.run import examine_url
+
+pytestmark = pytest.mark.nginx
+
+
+def cases(shapes):
+    return [pytest.param(shape, app, id=f"{shape.name}: {app}") for shape in shapes for app in shape.apps]
+
+
+# Whose fix for nginx is a whole location, and needs no other change than that to what stands behind.
+MENDED_BY_A_LOCATION = ("prefix-missing", "proxy-strips", "no-location", "same-page")
+
+
+@pytest.fixture
+def look(request, monkeypatch, nginx, stacks, tmp_path):
+    """Return ``look(shape, app)``, which starts nginx in that shape and returns the doctor's report of it."""
+
+    def look(shape, app):
+        certificate = request.getfixturevalue("certificate") if shape.secure else None
+        if certificate:
+            monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        front = nginx(shape.site(app, stacks, certificate))
+        scheme = "https" if shape.secure else "http"
+        report = examine_url(f"{scheme}://localhost:{front.port}{shape.prefix}/{app}/")
+        front.stop()
+        shutil.rmtree(tmp_path / "nginx")  # so that another can be started
+        return report
+
+    return look
+
+
+@pytest.mark.parametrize(("shape", "app"), cases(WRONG))
+def test_each_wrong_shape_is_named(look, shape, app):
+    report = look(shape, app)
+    found = {(finding.symptom, finding.certainty) for finding in report.findings}
+    assert (shape.symptom, shape.certainty) in found, report.as_text()
+    assert {symptom for symptom, certainty in found if certainty == "sure"} <= {shape.symptom}, report.as_text()
+    assert report.exit_code == 1
+
+
+@pytest.mark.parametrize(("shape", "app"), cases(shape for shape in WRONG if shape.symptom in MENDED_BY_A_LOCATION))
+def test_what_it_says_mends_it(look, shape, app):
+    """The fix as it is printed, in the place of the wrong location, with the mounts behind it that it asks for."""
+    [found] = [found for found in look(shape, app).findings if found.symptom == shape.symptom]
+    report = look(shape._replace(locations=found.fix.replace("APP", "<mounted>") + "\n"), app)
+    assert (report.exit_code, report.findings) == (0, []), report.as_text()
+
+
+@pytest.mark.parametrize(("shape", "app"), cases(RIGHT))
+def test_no_right_shape_has_a_finding(look, shape, app):
+    report = look(shape, app)
+    assert [finding for finding in report.findings if finding.certainty != "note"] == [], report.as_text()
+    assert report.exit_code == 0

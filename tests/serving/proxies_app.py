@@ -1,0 +1,57 @@
+"""The app behind the real proxies: a page with what pages have, and an echo of what arrived."""
+
+import hashlib
+import time
+from pathlib import Path
+
+from flask import Flask, make_response, redirect, request, url_for
+
+PATIENCE = 60  # seconds
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def make_app():
+    app = Flask(__name__, static_folder=EXAMPLES / "apps" / "tv_ws" / "static")
+
+    @app.get("/")
+    def index():
+        return f'<script src="{url_for("static", filename="ws.js")}"></script> {request.args.get("stn", "")}'
+
+    @app.get("/go")
+    def go():
+        return redirect(url_for("index"))
+
+    @app.post("/form")
+    def form():
+        answer = make_response(redirect(url_for("index"), 303))
+        answer.set_cookie("station", request.form["stn"], path=request.script_root + "/")
+        return answer
+
+    @app.get("/absolute")
+    def absolute():
+        return url_for("index", _external=True)
+
+    @app.post("/upload")
+    def upload():
+        return hashlib.sha256(request.get_data()).hexdigest()
+
+    @app.get("/stream/<name>")
+    def stream(name):
+        """Answer one half, and the other when the test has made the file *name*."""
+
+        def halves():
+            yield "first "
+            deadline = time.monotonic() + PATIENCE
+            while not Path(name).exists() and time.monotonic() < deadline:
+                time.sleep(0.01)
+            yield "second"
+
+        return halves(), {"Content-Type": "text/plain"}
+
+    @app.route("/echo", methods=["GET", "POST"])
+    @app.route("/<path:_>", methods=["GET", "POST"])
+    def echo(_=""):
+        return {key: value for key, value in request.environ.items() if isinstance(value, str)}
+
+    app.url_map.merge_slashes = False
+    return app

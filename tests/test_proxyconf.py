@@ -1,0 +1,270 @@
+"""Printed configurations against golden files, and what is common to all; the real proxies are in `tests/serving`.
+
+With MOUNTPOINT_REWRITE_TABLES set the golden files are written anew.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tables_helper import command, config_of, to_compare, write
+
+from mountpoint.errors import UsageError
+from mountpoint.proxyconf import PROXIES, Wish, proxy_config
+from mountpoint.proxyconf.plan import make_plan
+from mountpoint.values import Address, listen_address
+
+GOLDEN = Path(__file__).parent / "proxyconf"
+PLAIN = '[mounts]\n"/tv_ws" = "a:app"\n"/notes" = "a:app"\n'
+HOSTILE = "/a$b;{x}(y)[z]|^+.,=&!~@:${HOME}{{env}}"
+EVERYTHING = f"""
+[server]
+drain_timeout = 90
+channel_timeout = 30
+max_request_body_size = 1000000
+
+[mounts]
+"/" = "a:app"
+"/shop" = "a:app"
+"/shop/admin" = "a:app"
+"/café" = "a:app"
+"{HOSTILE}" = "a:app"
+"one.example.com/" = "a:app"
+"*.example.com/wild" = "a:app"
+"""
+FORWARDED = '[proxy]\ntrusted = ["127.0.0.1", "unix"]\nforwarded = 1\n'
+TLS = ("/etc/ssl/site.pem", "/etc/ssl/site.key")
+TWO = (Address("10.0.0.2", 8080), Address("10.0.0.3", 8080))
+
+CASES: dict[str, tuple[str, dict[str, Any]]] = {
+    "keep": (PLAIN, {}),
+    "strip": (PLAIN, {"shape": "strip", "server_name": "www.example.com"}),
+    "strips": (PLAIN + '"/" = "a:app"\n[proxy]\nstrips = "/apps"\n', {"shape": "strip"}),
+    "everything-keep": (
+        EVERYTHING + FORWARDED,
+        {"server_name": "www.example.com", "tls": TLS, "standalone": True, "upstreams": TWO},
+    ),
+    "everything-strip": (EVERYTHING, {"shape": "strip", "server_name": "www.example.com", "tls": TLS}),
+}
+
+
+def printed(tmp_path: Path, table: str, proxy: str, **wish: Any) -> str:
+    return proxy_config(config_of(tmp_path, table), proxy, Wish(**wish)).text
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the paths in them are those of Linux and macOS")
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("proxy", PROXIES)
+def test_a_configuration_is_the_golden_one(proxy, case, tmp_path):
+    table, wish = CASES[case]
+    text = printed(tmp_path, table, proxy, **wish).replace(str(tmp_path), "/srv")
+    actual, expected = to_compare(GOLDEN / f"{case}.{proxy}", text)
+    assert actual == expected
+
+
+def test_no_golden_file_is_left_over():
+    assert {file.name for file in GOLDEN.iterdir()} == {f"{case}.{proxy}" for case in CASES for proxy in PROXIES}
+
+
+# ------------------------------------------------------------------------------------------------------------ [proxy]
+
+
+@pytest.mark.parametrize("shape", ["keep", "strip"])
+@pytest.mark.parametrize("proxy", PROXIES)
+@pytest.mark.parametrize(
+    "section",
+    [
+        "",
+        '[proxy]\ntrusted = ["10.0.0.1"]\nx_for = 2\n',
+        '[proxy]\ntrusted = ["127.0.0.0/8"]\nx_for = 1\nx_proto = 1\nx_host = 1\nx_port = 1\n',
+        '[proxy]\ntrusted = ["unix"]\nx_for = 1\nx_prefix = 1\nrestore_prefix = true\n',
+        '[proxy]\ntrusted = ["::1"]\nforwarded = 1\n',
+        '[proxy]\nstrips = "/apps"\n',
+    ],
+)
+def test_the_section_that_is_advised_fits_and_is_in_the_configuration_too(proxy, shape, section, tmp_path):
+    wish = Wish(shape=shape)
+    answer = proxy_config(config_of(tmp_path, PLAIN + section), proxy, wish)
+    if answer.advice:
+        advised = answer.advice[answer.advice.index("[proxy]\n") :]
+        for line in advised.splitlines():
+            assert f"#     {line}" in answer.text.splitlines()
+        section = advised
+    again = proxy_config(config_of(tmp_path, PLAIN + section), proxy, wish)
+    assert again.advice == ""
+    assert "[proxy]" not in again.text
+
+
+def test_what_fits_is_left_as_it_is(tmp_path):
+    section = '[proxy]\ntrusted = ["127.0.0.0/8"]\nx_for = 1\nx_host = 1\n'
+    assert proxy_config(config_of(tmp_path, PLAIN + section), "nginx", Wish()).advice == ""
+
+
+@pytest.mark.parametrize(
+    ("section", "wish", "expected"),
+    [
+        ("", {}, {"trusted": ["127.0.0.1"], "x_for": 1, "x_proto": 1}),
+        ("", {"upstreams": [Address("::1", 80)]}, {"trusted": ["::1"]}),
+        ("", {"upstreams": [Address("localhost", 80)]}, {"trusted": ["127.0.0.1"]}),
+        ("", {"upstreams": TWO}, {"trusted": ["192.0.2.1"]}),  # with the remark that it is to be filled in
+        ("", {"upstreams": [Address("app.example.com", 80)]}, {"trusted": ["192.0.2.1"]}),
+        ('[proxy]\ntrusted = ["10.0.0.1"]\nx_for = 1\n', {"upstreams": TWO}, {"trusted": ["10.0.0.1"], "x_proto": 0}),
+        ('[proxy]\ntrusted = ["10.0.0.1"]\nx_for = 1\n', {}, {"trusted": ["10.0.0.1", "127.0.0.1"]}),
+        ('[proxy]\ntrusted = ["127.0.0.1"]\nx_for = 3\n', {"tls": TLS}, {"x_for": 1, "x_proto": 1}),
+        ("", {"shape": "strip"}, {"x_prefix": 1, "restore_prefix": True, "strips": ""}),
+        ('[proxy]\nstrips = "/apps"\n', {"shape": "strip"}, {"x_prefix": 0, "strips": "/apps"}),
+        ('[proxy]\nstrips = "/apps"\n', {}, {"strips": ""}),
+        ('[proxy]\ntrusted = ["127.0.0.1"]\nforwarded = 1\n', {}, {"forwarded": 1, "x_for": 0}),
+        ('[proxy]\ntrusted = ["127.0.0.1"]\nforwarded = 1\n', {"shape": "strip"}, {"forwarded": 0, "x_prefix": 1}),
+    ],
+)
+def test_what_has_to_be_believed_follows_from_the_table_and_the_shape(section, wish, expected, tmp_path):
+    trust = make_plan(config_of(tmp_path, PLAIN + section), Wish(**wish)).trust
+    assert {name: getattr(trust, name) for name in expected} == expected
+    assert trust.problems() == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no unix sockets for servers")
+def test_over_a_unix_socket_whoever_connects_is_the_proxy(tmp_path):
+    config = config_of(tmp_path, '[server]\nlisten = "unix:/run/m.sock"\n' + PLAIN)
+    assert make_plan(config, Wish()).trust.trusted == ["unix"]
+    for proxy in ("nginx", "apache", "caddy", "haproxy"):
+        assert "/run/m.sock" in proxy_config(config, proxy, Wish()).text
+    with pytest.raises(UsageError, match="connects to no unix socket"):
+        proxy_config(config, "traefik", Wish())
+
+
+def test_the_rfc_7239_header_is_replaced_where_the_proxy_cannot_write_it(tmp_path):
+    config = config_of(tmp_path, PLAIN + '[proxy]\ntrusted = ["127.0.0.1"]\nforwarded = 1\n')
+    assert "x_for = 1" in proxy_config(config, "traefik", Wish()).advice
+
+
+# ---------------------------------------------------------------------------------------------------------- the table
+
+
+def test_a_site_has_its_own_mounts_and_of_the_others_those_that_can_be_reached(tmp_path):
+    table = """[mounts]
+"/a" = "a:app"
+"/a/b" = "a:app"
+"/c" = "a:app"
+"one.example.com/a" = "a:app"
+"*.example.com/c/d" = "a:app"
+"*.one.example.com/" = "a:app"
+"""
+    plan = make_plan(config_of(tmp_path, table), Wish(server_name="one.example.com"))
+    found = {site.name: [location.key for location in site.locations] for site in plan.sites}
+    assert found == {
+        "one.example.com": ["*.example.com/c/d", "one.example.com/a", "/c"],  # whose /a owns /a/b, too
+        "*.one.example.com": ["*.one.example.com/"],
+        "*.example.com": ["/a/b", "*.example.com/c/d", "/a", "/c"],
+    }
+    assert list(found) == ["one.example.com", "*.one.example.com", "*.example.com"]
+
+
+KEYS = st.text(st.characters(blacklist_categories=("Cs", "Cc")), min_size=1, max_size=8)
+
+
+@settings(max_examples=50)
+@given(key=KEYS, shape=st.sampled_from(["keep", "strip"]))
+@pytest.mark.parametrize("proxy", PROXIES)
+def test_no_key_changes_the_lines_of_a_configuration(proxy, key, shape, tmp_path_factory):
+    """Whatever its characters, what a key adds is what an ordinary one does: it breaks out of no line."""
+    folder = tmp_path_factory.getbasetemp()
+    try:
+        config = config_of(folder, f'[mounts]\n"/{key}" = "a:app"\n')
+    except ValueError:  # not a key, or not TOML
+        return
+    if len(config.mounts[0].key.split("/")) != 2 or config.mounts[0].key == "/":
+        return
+    ordinary = printed(folder, '[mounts]\n"/x" = "a:app"\n', proxy, shape=shape)
+    hostile = printed(folder, f'[mounts]\n"/{key}" = "a:app"\n', proxy, shape=shape)
+    lines = [line for line in hostile.splitlines() if "mountpoint_dollar $" not in line and "looks like a" not in line]
+    assert len(lines) == len(ordinary.splitlines())
+
+
+@pytest.mark.parametrize("proxy", PROXIES)
+def test_what_looks_like_syntax_stands_in_comments_only_encoded(proxy, tmp_path):
+    text = printed(tmp_path, f'[mounts]\n"{HOSTILE}" = "a:app"\n', proxy)
+    comments = [line for line in text.splitlines() if line.lstrip().startswith("#")]
+    assert not re.search(r"[${};|\[\]]", "".join(line for line in comments if "/a" in line and "%24" in line))
+
+
+# -------------------------------------------------------------------------------------------------------- the command
+
+
+@pytest.mark.parametrize(
+    ("wish", "message"),
+    [
+        ({"server_name": "a b"}, "--server-name: expected a name without a port"),
+        ({"server_name": "a;b"}, "--server-name"),
+        ({"server_name": "www.example.com:80"}, "--server-name"),
+        ({"upstreams": [Address("127.0.0.1", 0)]}, "--upstream: expected a port"),
+        ({"upstreams": [Address("a;b", 80)]}, "--upstream: expected a host or an address"),
+        ({"upstreams": [Address("a", 80), Address("a", 80)]}, "--upstream: expected each address once"),
+        ({"upstreams": [Address(unix=Path("/run/a b"))]}, "--upstream: expected a path without spaces"),
+        ({"tls": ("/a b", "/c")}, "--tls: expected a path without spaces"),
+        ({"tls": ("/a", "/c\nd")}, "--tls: expected a path without spaces"),
+    ],
+)
+def test_an_option_that_cannot_be_meant_is_refused(wish, message, tmp_path):
+    with pytest.raises(UsageError, match=re.escape(message)):
+        printed(tmp_path, PLAIN, "nginx", **wish)
+
+
+def test_a_free_port_is_none_to_connect_to(tmp_path):
+    with pytest.raises(UsageError, match="listens on any that is free; write --upstream host:port"):
+        printed(tmp_path, '[server]\nlisten = "127.0.0.1:0"\n' + PLAIN, "nginx")
+
+
+@pytest.mark.parametrize(
+    ("listen", "met"), [("*:81", "127.0.0.1:81"), ("0.0.0.0:81", "127.0.0.1:81"), ("[::]:81", "[::1]:81")]
+)
+def test_who_listens_everywhere_is_met_on_this_machine(listen, met, tmp_path):
+    assert [
+        str(one) for one in make_plan(config_of(tmp_path, PLAIN), Wish(upstreams=[listen_address(listen)])).upstreams
+    ] == [met]
+
+
+def test_the_command_prints_the_configuration_and_says_on_stderr_what_does_not_fit(tmp_path):
+    write(tmp_path, {"mounts.toml": PLAIN})
+    done = command("proxy-config", "nginx", "--server-name", "www.example.com", "--tls", "a.pem", "a.key", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "server_name www.example.com;" in done.stdout
+    assert f"ssl_certificate {(tmp_path / 'a.pem').as_posix()};" in done.stdout
+    assert done.stderr.startswith("mounts.toml: [proxy] does not fit this configuration; write\n\n[proxy]\ntrusted = ")
+    done = command("proxy-config", "caddy", "mounts.toml", "--upstream", "10.0.0.1:80", "--shape=strip", cwd=tmp_path)
+    assert "reverse_proxy 10.0.0.1:80 {" in done.stdout
+    assert "restore_prefix = true" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["ngin"], 'expected nginx, apache, caddy, haproxy or traefik, found "ngin"; did you mean "nginx"?'),
+        (["nginx", "--shape", "both"], "argument --shape: invalid choice"),
+        (["nginx", "--upstream", "80"], "argument --upstream: "),
+        (["nginx", "--tls", "a.pem"], "argument --tls: expected 2 arguments"),
+    ],
+)
+def test_wrong_usage_exits_2(arguments, message, tmp_path):
+    write(tmp_path, {"mounts.toml": PLAIN})
+    done = command("proxy-config", *arguments, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr
+
+
+def test_a_configuration_needs_neither_werkzeug_nor_waitress(tmp_path):
+    write(tmp_path, {"mounts.toml": PLAIN})
+    code = (
+        "import sys; from mountpoint.cli import main; main(['proxy-config', 'nginx']); "
+        "print(sorted({'waitress', 'werkzeug'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
