@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -11,18 +10,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import running
+from running import nginx, serve, start
+
+__all__ = ["nginx", "serve", "start"]
 
 HERE = Path(__file__).parent
-
-# The fixtures of the server's tests, which are another folder's: a conftest is no module that can be imported by name.
-_spec = importlib.util.spec_from_file_location("serving_fixtures", HERE.parent / "serving" / "conftest.py")
-assert _spec
-assert _spec.loader
-_serving = importlib.util.module_from_spec(_spec)
-sys.modules[_spec.name] = _serving
-_spec.loader.exec_module(_serving)
-
-nginx, serve, start = _serving.nginx, _serving.serve, _serving.start
 
 
 @pytest.fixture(scope="session")
@@ -30,14 +23,14 @@ def stacks() -> Iterator[dict[str, int]]:
     """The port of each stack in `sites.py`, by name."""
     if sys.platform == "win32":
         pytest.skip("it is ended by a signal, which Windows has not")
-    with _serving.children(_serving.Child) as start:
+    with running.children(running.Child) as start:
         yield json.loads(start([sys.executable, HERE / "sites.py"]).wait_for("}\n"))
 
 
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory) -> Path:
     """A file with a certificate for localhost and its key."""
-    openssl = _serving.needed("openssl", "openssl")
+    openssl = running.needed("openssl", "openssl")
     file = tmp_path_factory.mktemp("tls") / "localhost.pem"
     command = [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-days", "2"]

@@ -11,8 +11,8 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from conftest import Answer, MountpointServe, children
 from proxies import PROXIES, Front, deny_admin, digest, make_certificate, reserved_ports, start
+from running import Answer, MountpointServe, children
 
 from mountpoint.config import load_config
 from mountpoint.proxyconf import Wish, proxy_config

@@ -19,6 +19,8 @@ import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
+pytestmark = [pytest.mark.nginx, pytest.mark.browser]
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 LUND_NOW = "2.1 °C"  # the last row of readings.csv
 

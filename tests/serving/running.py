@@ -1,0 +1,322 @@
+"""Real processes for the tests: `mountpoint serve` and other servers, nginx, a browser.
+
+Each is a child whose output is read all the time, that is ended by its own process id, and that must leave nothing
+running: what it started shares its pipes, so that they reach their end only when all of it has ended.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import IO, NamedTuple, NoReturn
+
+import pytest
+
+PATIENCE = 30.0  # seconds to wait for what must happen
+
+
+class Answer(NamedTuple):
+    """A response: its status, its headers (``answer.headers["location"]``, case does not matter) and its body."""
+
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+
+    @property
+    def text(self) -> str:
+        return self.body.decode()
+
+
+class Child:
+    """A child process; what it has written to stderr is `log`, to stdout `out`."""
+
+    def __init__(self, command: Sequence[str | Path], *, env: Mapping[str, str] | None, cwd: Path | None, **options):
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, **(env or {})},
+            cwd=cwd,
+            **options,
+        )
+        self.pid = self.process.pid
+        self._news = threading.Condition()
+        self._out, self._log = bytearray(), bytearray()
+        pipes = ((self.process.stdout, self._out), (self.process.stderr, self._log))
+        self._readers = [threading.Thread(target=self._read, args=pipe, daemon=True) for pipe in pipes]
+        for reader in self._readers:
+            reader.start()
+
+    def _read(self, pipe: IO[bytes], into: bytearray) -> None:
+        with pipe:
+            while data := os.read(pipe.fileno(), 65536):
+                with self._news:
+                    into += data
+                    self._news.notify_all()
+
+    def out(self) -> str:
+        """Return what was written to stdout so far."""
+        return self._out.decode(errors="replace").replace("\r\n", "\n")
+
+    def log(self) -> str:
+        """Return what was written to stderr so far."""
+        return self._log.decode(errors="replace").replace("\r\n", "\n")
+
+    def wait_for(self, text: str | re.Pattern[str], *, count: int = 1, timeout: float = PATIENCE) -> str:
+        """Wait until *text* is in the log *count* times; return the log. Fails if it ends, or time does, before."""
+        pattern = re.compile(re.escape(text)) if isinstance(text, str) else text
+        deadline = time.monotonic() + timeout
+        with self._news:
+            while True:
+                ended = not any(reader.is_alive() for reader in self._readers)  # asked first: then the log is whole
+                if len(pattern.findall(self.log())) >= count:
+                    return self.log()
+                if ended:
+                    pytest.fail(f"it ended, with exit code {self.wait()}, and did not say {text!r}:\n{self.log()}")
+                if time.monotonic() > deadline:
+                    pytest.fail(f"it did not say {text!r} within {timeout} s:\n{self.log()}")
+                self._news.wait(0.1)
+
+    def wait(self, timeout: float = PATIENCE) -> int:
+        """Wait for the exit code, and until all of its output is read."""
+        try:
+            code = self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            pytest.fail(f"it did not end within {timeout} s:\n{self.log()}")
+        for reader in self._readers:
+            reader.join(timeout)
+            if reader.is_alive():
+                pytest.fail(f"it ended, and something that it started is still running:\n{self.log()}")
+        return code
+
+    def send(self, number: int = signal.SIGTERM) -> None:
+        self.process.send_signal(number)
+
+    def stop(self, signal: int = signal.SIGTERM, timeout: float = PATIENCE) -> int:
+        """Send *signal*, wait, and return the exit code."""
+        self.send(signal)
+        return self.wait(timeout)
+
+    def end(self) -> None:
+        """End it if it still runs. What had to be killed is a failure."""
+        if self.process.poll() is None:
+            self.send()
+            try:
+                self.process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+                pytest.fail(f"it had to be killed:\n{self.log()}")
+        self.wait()
+
+
+class Serving(Child):
+    """A child that serves HTTP on 127.0.0.1, at `url` (which has no slash at its end) and `port`."""
+
+    url: str = ""
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
+    def request(
+        self, path: str, method: str = "GET", *, headers: Mapping[str, str] | None = None, body: bytes | None = None
+    ) -> Answer:
+        """Send one request, *path* as it is, on a connection of its own. Redirects are not followed."""
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)) as connection:
+            connection.request(method, path, body=body, headers=dict(headers or {}))
+            response = connection.getresponse()
+            return Answer(response.status, response.headers, response.read())
+
+
+class MountpointServe(Serving):
+    """`mountpoint serve` as a child. Its `urls` are all that it said it serves on, `url` the first of them."""
+
+    @property
+    def urls(self) -> list[str]:
+        return re.findall(r"^serving on (\S+?)/?$", self.log(), re.MULTILINE)
+
+    @property
+    def url(self) -> str:  # type: ignore[override]
+        return self.urls[0]
+
+
+@contextmanager
+def children(kind: type[Child]) -> Iterator[Callable[..., Child]]:
+    """Give a function that starts children of a *kind*; end them all afterwards."""
+    with ExitStack() as stack:
+
+        def start(command: Sequence[str | Path], *, env=None, cwd=None, **options) -> Child:
+            child = kind(command, env=env, cwd=cwd, **options)
+            stack.callback(child.end)
+            return child
+
+        yield start
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., Serving]]:
+    """Return ``start(command, env=, cwd=)``, which starts any program as a `Serving` child."""
+    with children(Serving) as start:
+        yield start
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[..., MountpointServe]]:
+    """Return ``serve(table, *args, env=, cwd=, wait=True)``, which starts `mountpoint serve` and waits until it serves.
+
+    *table* is the path of a file, or the text of one, which is written to ``tmp_path / "mounts.toml"``. It listens on
+    a free port unless the text, or ``--listen`` in *args*, says where. Without *wait* it is only started, as it must be
+    where the start fails, or where the log level hides that it serves.
+    """
+
+    def serve(table: str | Path, *args: str, wait: bool = True, cwd: Path = tmp_path, **options) -> MountpointServe:
+        listens = "--listen" in args
+        if isinstance(table, str):
+            listens = listens or bool(re.search(r"^\s*listen\s*=", table, re.MULTILINE))
+            (tmp_path / "mounts.toml").write_text(table, encoding="utf-8")
+            table = tmp_path / "mounts.toml"
+        where = [] if listens else ["--listen", "127.0.0.1:0"]
+        child = launch([sys.executable, "-m", "mountpoint", "serve", str(table), *where, *args], cwd=cwd, **options)
+        if wait:
+            child.wait_for(re.compile(r"^serving on \S+\n", re.MULTILINE))
+        return child
+
+    with children(MountpointServe) as launch:
+        yield serve
+
+
+# ------------------------------------------------------------------------------------------------- nginx and a browser
+
+
+def needed(program: str, package: str) -> str:
+    """Return the path of *program*. Without it the test is skipped; with ``CI=true`` it fails."""
+    path = shutil.which(program, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
+    return path or _lacking(f"{program} is not installed; with Debian: apt install {package}")
+
+
+def _lacking(what: str) -> NoReturn:
+    (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(what)
+
+
+@pytest.fixture
+def lacking() -> Callable[[str], NoReturn]:
+    """Return what ends a test that lacks something: skipped, or failed with ``CI=true``."""
+    return _lacking
+
+
+class Nginx(Serving):
+    """nginx as a child. `requests` are those that it has answered, as (status, method, target)."""
+
+    access_log: Path
+
+    @property
+    def requests(self) -> list[tuple[int, str, str]]:
+        lines = self.access_log.read_text().splitlines()
+        return [(int(status), *request.split(" ")[:2]) for status, request in (line.split(" ", 1) for line in lines)]
+
+
+@pytest.fixture
+def nginx(tmp_path: Path) -> Iterator[Callable[[str], Nginx]]:
+    """Return ``nginx(site)``, which starts nginx with the ``server`` blocks in *site*, their port 80 a free one."""
+    if sys.platform == "win32":
+        pytest.skip("it is handed a socket, as Windows cannot")
+    program = needed("nginx", "nginx-light")
+    folder = tmp_path / "nginx"
+
+    def nginx(site: str) -> Nginx:
+        folder.mkdir()
+        # It inherits a socket that listens already, as when a new version takes over: there is no port to be lost to
+        # somebody else, and nothing to wait for.
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port, descriptor = listener.getsockname()[1], listener.fileno()
+            file = folder / "nginx.conf"
+            file.write_text(_nginx_conf(folder, site.replace("listen 80", f"listen 127.0.0.1:{port}")))
+            command = [program, "-p", folder, "-c", file, "-e", folder / "error.log"]
+            child = launch(command, env={"NGINX": f"{descriptor};"}, pass_fds=[descriptor])
+        child.url, child.access_log = f"http://127.0.0.1:{port}", folder / "access.log"
+        return child
+
+    with children(Nginx) as launch:
+        yield nginx
+
+
+def _nginx_conf(folder: Path, site: str) -> str:
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    temporary = "\n".join(f"  {kind}_temp_path {folder / kind};" for kind in kinds)
+    user = "user root;" if os.geteuid() == 0 else ""  # who may write into pytest's folders
+    return f"""{user}
+daemon off;
+worker_processes 1;
+pid {folder / "nginx.pid"};
+events {{}}
+http {{
+  log_format short "$status $request";
+  access_log {folder / "access.log"} short;
+{temporary}
+{site}
+}}
+"""
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory: pytest.TempPathFactory):
+    """A headless Chromium, driven through selenium, that speaks to this machine only."""
+    program, driver = needed("chromium", "chromium"), needed("chromedriver", "chromium-driver")
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = program
+    for flag in (
+        "headless",
+        "no-sandbox",
+        "disable-gpu",
+        "disable-quic",
+        "no-first-run",
+        "disable-background-networking",
+        "disable-component-update",
+        "disable-sync",
+        "disable-dev-shm-usage",
+        "no-proxy-server",
+        "host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+        "window-size=900,700",
+        f"user-data-dir={tmp_path_factory.mktemp('chromium')}",
+    ):
+        options.add_argument(f"--{flag}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    # The driver's path is given, so that selenium downloads none.
+    browser = webdriver.Chrome(options, webdriver.ChromeService(executable_path=driver))
+    browser.set_page_load_timeout(PATIENCE)
+    yield browser
+    browser.quit()
+
+
+@pytest.fixture
+def browser(chromium):
+    """The browser, without cookies, cache, page and logs of the test before."""
+    chromium.get("about:blank")
+    chromium.execute_cdp_cmd("Network.clearBrowserCookies", {})
+    chromium.execute_cdp_cmd("Network.clearBrowserCache", {})
+    for kind in ("browser", "performance"):
+        chromium.get_log(kind)
+    return chromium
+
+
+@pytest.fixture
+def socket_path() -> Iterator[Path]:
+    """Return a path for a unix socket: a short one, since they end at about 100 bytes."""
+    with tempfile.TemporaryDirectory(prefix="mp-") as folder:
+        yield Path(folder) / "s.sock"

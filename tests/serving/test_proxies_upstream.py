@@ -1,0 +1,181 @@
+"""What the real proxies send, byte for byte, with the printed configurations: seen by an upstream that notes it."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from proxies import PROXIES, Front, Recorder, Sent, make_certificate, prepare, recorder, reserved_ports, start
+from running import children
+
+from mountpoint.config import load_config
+from mountpoint.proxyconf import Wish, proxy_config
+from mountpoint.proxyconf.plan import encoded, spelled
+from mountpoint.values import listen_address
+
+if sys.platform == "win32":
+    pytest.skip("the proxies are those of Linux and macOS", allow_module_level=True)
+
+TABLE = """
+[server]
+max_request_body_size = 1000
+
+[mounts]
+"/tv_ws" = "a:app"
+"/tv_ws/deep" = "a:app"
+"/café" = "a:app"
+"/a$b,c;d=e" = "a:app"
+"one.example.com/only" = "a:app"
+"*.example.com/wild" = "a:app"
+"""
+HOSTILE = """
+[mounts]
+"/" = "a:app"
+"/a$b;{x}(y)[z]|^+.,=&!~@:${HOME}{{env}}" = "a:app"
+"/}" = "a:app"
+"/;" = "a:app"
+"/$host/${HOME}/$1" = "a:app"
+"/-x/--/!/(/[/{/|" = "a:app"
+"/日本/😀" = "a:app"
+"one.example.com/" = "a:app"
+"*.example.com/wild" = "a:app"
+"[::1]/v6" = "a:app"
+"""
+EVIL = "203.0.113.9"
+
+
+@dataclass
+class Stack:
+    proxy: str
+    front: Front
+    upstream: Recorder
+
+    def sent(self, target: str, **options: Any) -> Sent:
+        """Return what the proxy sends for a request."""
+        answer = self.front.fetch(target, **options)
+        assert answer.status == 200, answer
+        return self.upstream.sent[-1]
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory) -> tuple[Path, Path]:
+    return make_certificate(tmp_path_factory.mktemp("certificate"))
+
+
+def marked(*names: str) -> list[Any]:
+    return [pytest.param(name, marks=getattr(pytest.mark, name)) for name in names]
+
+
+@contextmanager
+def started(proxy: str, table: str, folder: Path, **wish: Any) -> Iterator[Stack]:
+    with ExitStack() as stack:
+        upstream = stack.enter_context(recorder())
+        launch, ports = stack.enter_context(children(Front)), stack.enter_context(reserved_ports())
+        file = folder / "mounts.toml"
+        file.write_text(table, encoding="utf-8")
+        wanted = Wish("localhost", upstreams=[listen_address(f"127.0.0.1:{upstream.port}")], standalone=True, **wish)
+        text = proxy_config(load_config(file), proxy, wanted).text
+        yield Stack(proxy, start(launch, proxy, text, folder, ports, None), upstream)
+
+
+@pytest.fixture(scope="module", params=marked(*PROXIES))
+def strip(request, tmp_path_factory) -> Iterator[Stack]:
+    with started(request.param, TABLE, tmp_path_factory.mktemp("strip"), shape="strip") as stack:
+        yield stack
+
+
+@pytest.mark.parametrize("key", ["/tv_ws", "/tv_ws/deep", "/café", "/a$b,c;d=e"])
+def test_what_is_stripped_is_told(strip, key):
+    sent = strip.sent(f"{spelled(key)}/some/page?q=1")
+    assert sent.line == "GET /some/page?q=1 HTTP/1.1"
+    assert sent.headers.get_all("X-Forwarded-Prefix") == [encoded(key)]
+    slashless = strip.sent(f"{spelled(key)}?q=1")
+    assert slashless.line == f"GET {spelled(key)}?q=1 HTTP/1.1"
+    assert not slashless.headers["X-Forwarded-Prefix"]
+
+
+def test_no_forwarding_header_of_a_client_arrives(strip):
+    names = ["For", "Proto", "Host", "Port", "Prefix", "Server", "By"]
+    spoofed = [(f"X-Forwarded-{name}", EVIL) for name in names]
+    spoofed += [("X-Real-IP", EVIL), ("X-Script-Name", EVIL), ("Forwarded", f"for={EVIL}")]
+    sent = strip.sent("/tv_ws/", headers=spoofed)
+    assert EVIL not in str(sent.headers)
+    assert sent.headers.get_all("X-Forwarded-For") == ["127.0.0.1"]
+    assert sent.headers.get_all("X-Forwarded-Proto") == ["http"]
+    assert sent.headers.get_all("Host") == [f"localhost:{strip.front.port}"]
+    for name in (*(f"X-Forwarded-{name}" for name in names[2:] if name != "Prefix"), "X-Real-IP", "Forwarded"):
+        assert sent.headers[name] is None
+
+
+def test_a_connection_to_the_upstream_is_used_again(strip):
+    before = strip.upstream.connections
+    with closing(strip.front.connect()) as connection:
+        for _ in range(10):
+            connection.request("GET", "/tv_ws/")
+            assert connection.getresponse().read() == b"ok"
+    assert strip.upstream.connections - before < 5
+
+
+def test_a_table_without_a_root_has_no_other_paths(strip):
+    before = len(strip.upstream.sent)
+    for target in ("/", "/tv_wsx", "/tv_ws%61/", "/TV_WS/", "/tv_ws;/", "/other", "/only/", "/wild/"):
+        assert strip.front.fetch(target).status == 404
+    assert len(strip.upstream.sent) == before
+
+
+def test_doubled_slashes_are_nobodys_or_squeezed(strip):
+    answer = strip.front.fetch("//tv_ws/page")
+    if strip.proxy in ("apache", "traefik"):
+        sent = strip.upstream.sent[-1]
+        assert (sent.line, sent.headers["X-Forwarded-Prefix"]) == ("GET /page HTTP/1.1", "/tv_ws")
+    else:
+        assert answer.status == 404
+
+
+def test_each_host_has_its_own_mounts_and_those_of_all(strip):
+    for host, own in (("one.example.com", "/only"), ("two.example.com", "/wild"), ("one.example.com", "/wild")):
+        headers = [("Host", host)]
+        sent = strip.sent(f"{own}/page", headers=headers)
+        assert (sent.line, sent.headers["X-Forwarded-Prefix"]) == ("GET /page HTTP/1.1", own)
+        assert strip.sent("/tv_ws/page", headers=headers).headers["X-Forwarded-Prefix"] == "/tv_ws"
+        assert strip.sent("/tv_ws/page", headers=headers).headers["Host"] == host
+    assert strip.front.fetch("/only/page", headers=[("Host", "two.example.com")]).status == 404
+
+
+def test_a_body_over_the_limit_is_refused(strip):
+    # Caddy 2.6 notices while it sends it on, and Traefik leaves it to mountpoint.
+    answers = {"caddy": (413, 502), "traefik": (200,)}
+    assert strip.front.fetch("/tv_ws/", "POST", body=b"x" * 1001).status in answers.get(strip.proxy, (413,))
+    assert strip.sent("/tv_ws/", method="POST", body=b"x" * 1000).line.startswith("POST")
+
+
+@pytest.mark.parametrize("proxy", marked("nginx", "caddy", "haproxy", "apache"))
+def test_the_header_of_rfc_7239_is_written_where_it_is_the_one_that_counts(proxy, tmp_path):
+    table = '[mounts]\n"/tv_ws" = "a:app"\n[proxy]\ntrusted = ["127.0.0.1"]\nforwarded = 1\n'
+    with started(proxy, table, tmp_path) as stack:
+        sent = stack.sent("/tv_ws/", headers=[("Forwarded", f"for={EVIL}"), ("X-Forwarded-For", EVIL)])
+        host = f"localhost:{stack.front.port}"
+        assert sent.headers.get_all("Forwarded") == [f'for="127.0.0.1";host="{host}";proto=http']
+        assert EVIL not in str(sent.headers)
+
+
+@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="needs unix sockets")
+@pytest.mark.parametrize("shape", ["keep", "strip", "strips"])
+@pytest.mark.parametrize("proxy", marked(*PROXIES))
+def test_the_proxy_itself_finds_nothing_wrong_with_any_key_host_and_upstream(proxy, shape, certificate, tmp_path):
+    listen = '["127.0.0.1:81"]' if proxy == "traefik" else '"unix:/run/mountpoint.sock"'
+    strips = '[proxy]\nstrips = "/café$x"\n' if shape == "strips" else ""
+    (tmp_path / "mounts.toml").write_text(HOSTILE + f"[server]\nlisten = {listen}\n" + strips, encoding="utf-8")
+    wish = Wish(shape="keep" if shape == "keep" else "strip", tls=tuple(map(str, certificate)), standalone=True)
+    text = proxy_config(load_config(tmp_path / "mounts.toml"), proxy, wish).text
+    with children(Front) as launch, reserved_ports() as ports:
+        if proxy == "traefik":  # which has no checker: it is started, and asked
+            start(launch, proxy, text, tmp_path, ports, certificate[0], serves=False)
+        else:
+            prepare(proxy, text, tmp_path, ports)
