@@ -237,7 +237,7 @@ def _proxy_config(options: argparse.Namespace) -> int:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    from .doctor.run import doctor
+    from .doctor.ask import doctor
 
     file = options.file if options.file or options.url else DEFAULT_FILE
     with _answer() as answer:

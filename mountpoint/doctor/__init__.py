@@ -11,7 +11,8 @@ The method is the counterfactual probe: fetch the address that fails, then the c
     crawl      follow the links of one mount and try each correction on what fails
     site       everything that is asked of one mount, by its address alone
     arrival    what arrives behind the proxy, by the echo
+    run        the same for a site that only its address is known of
     table      the same with the mount table at hand, in process and through the proxy
-    run        which of the three ways it is asked in
+    ask        which of the three ways it is asked in
     echo       what answers, in the served stack, to the probe that carries the key
 """

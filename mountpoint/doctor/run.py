@@ -1,9 +1,8 @@
-"""The three ways to ask: a site by its address, a table in process, and a table through its proxy."""
+"""Look at a site by its address alone; and what each way of looking needs: somebody who answers, and an end."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 from ..errors import MountpointError
 from .addresses import checked_url
@@ -61,15 +60,3 @@ def run(report: Report, look: Callable[[], object]) -> bool:
         report.skip(f"what would have taken more than {report.limit} requests")
         return False
     return True
-
-
-def doctor(file: str | Path | None, url: str | None, limit: int = REQUESTS, progress: Progress | None = None) -> Report:
-    """Look at what *file*, a mount table, and *url*, where it is served, say; one of the two may be missing.
-
-    Raises `MountpointError` if there is nothing to look at.
-    """
-    if file is None and url is not None:
-        return examine_url(url, limit, progress)
-    from .table import examine_table  # loads apps
-
-    return examine_table(file, url, limit, progress)
