@@ -20,7 +20,7 @@ def answer(
 ) -> Iterable[bytes]:
     """Answer a request with *status* and a line of plain text.
 
-    *reason* goes into the request's record, for logs and for ``mountpoint resolve``, and never to the client.
+    *reason* goes into the request's record, for ``mountpoint resolve``, and never to the client.
     """
     record: RequestRecord | None = environ.get(KEY)
     if record is not None:

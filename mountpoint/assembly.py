@@ -19,7 +19,7 @@ from .config import DEFAULT_FILE, Config, MountConfig, load_config
 from .cookies import ScopedCookies
 from .dispatch import Dispatcher
 from .errors import LoadError
-from .loading import is_a, load_app, put_on_path, top_level
+from .loading import import_path, is_a, load_app, put_on_path, top_level
 from .proxies import TrustedProxies
 from .table import Mount, MountTable
 
@@ -47,21 +47,23 @@ class LoadedMount:
 
 def load_mounts(config: Config) -> Sequence[LoadedMount]:
     """Load every app of *config*, in the table's order. What fails is in the result, and is not raised."""
-    put_on_path(mount.root for mount in config.mounts)
-    loader = _Loader()
+    loader = _Loader(import_path(mount.root for mount in config.mounts))
     return [loader.load(mount) for mount in config.mounts]
 
 
 class _Loader:
     """Loads one mount after the other, and remembers what of the process the earlier ones have taken."""
 
-    def __init__(self) -> None:
-        self._modules: dict[str, tuple[Path, Path]] = {}  # root and file, by top-level name
+    def __init__(self, path: Sequence[str]) -> None:
+        put_on_path(path)
+        self._path = path
+        self._modules: dict[str, Path] = {}  # file, by top-level name
+        self._clashes: dict[Path, list[tuple[Path, Path]]] = {}  # by root
         self._django: MountConfig | None = None
 
     def load(self, mount: MountConfig) -> LoadedMount:
         try:
-            self._claim_modules(mount)
+            self._claim_modules(mount.root)
             app = load_app(mount.app, mount.root)
             if is_a(app, "django.WSGIHandler"):
                 self._claim_django(mount)
@@ -70,16 +72,15 @@ class _Loader:
             return LoadedMount(mount, error=error)
         except OSError as error:  # of the root: what the app itself raises is a LoadError by now
             return LoadedMount(mount, error=LoadError(f"{error.filename} cannot be read: {error.strerror}"))
+        finally:
+            put_on_path(self._path)  # the app may have put its own folders first
 
-    def _claim_modules(self, mount: MountConfig) -> None:
-        """Raise LoadError if the root has a module of the name of another's: a second import answers with the first."""
-        root = mount.root.resolve()
-        clashes = []
-        for name, file in sorted(top_level(mount.root).items()):
-            owner, other = self._modules.setdefault(name, (root, file))
-            if owner != root:
-                clashes.append((file, other))
-        if clashes:
+    def _claim_modules(self, root: Path) -> None:
+        """Raise LoadError if *root* has a module of the name of another's: a second import answers with the first."""
+        if root not in self._clashes:  # each is looked into once, and one file by two names is no clash
+            claimed = [(file, self._modules.setdefault(name, file)) for name, file in sorted(top_level(root).items())]
+            self._clashes[root] = [(file, other) for file, other in claimed if not file.samefile(other)]
+        if clashes := self._clashes[root]:
             files = "; ".join(f"{file} and {other}" for file, other in clashes)
             raise LoadError(
                 f"one process can import only one module of a name, and an earlier mount has it: {files}; rename one",
@@ -89,11 +90,15 @@ class _Loader:
     def _claim_django(self, mount: MountConfig) -> None:
         """Raise LoadError if there is another Django project: it would answer with that one's URLs and database."""
         first = self._django = self._django or mount
-        if (first.app.module, first.root) != (mount.app.module, mount.root):
+        if (first.root, _package(first)) != (mount.root, _package(mount)):
             raise LoadError(
                 f"another Django project is at {first.key}, and one process has room for the settings of one; "
                 "serve this one by a process of its own"
             )
+
+
+def _package(mount: MountConfig) -> str:
+    return mount.app.module.partition(".")[0]
 
 
 def build_table(mounts: Sequence[LoadedMount]) -> MountTable:

@@ -106,15 +106,16 @@ def warnings(mounts: Sequence[LoadedMount]) -> Iterator[Finding]:
                 "the app is wrapped in ProxyFix, which believes headers that are removed here and would overwrite its "
                 "mount; remove it, and say under [proxy] what the proxy does",
             )
-    for one, other in combinations(ready, 2):
-        cookie = _session_cookie(one)
-        if cookie and cookie == _session_cookie(other) and _browser_meets_both(one, other):
+    cookies = [(mount, cookie) for mount in ready if (cookie := _session_cookie(mount))]
+    for (one, cookie), (other, its_cookie) in combinations(cookies, 2):
+        if cookie == its_cookie and _browser_meets_both(one, other):
             yield Finding(
                 _key(other),
                 f'its session cookie "{cookie[0]}" at path {cookie[1]} is that of {one.config.key} too, and each login '
                 'logs the other out; write cookies = "scoped", or give each app its own SESSION_COOKIE_NAME',
             )
-        if one.app is other.app and is_a(one.app, "django.WSGIHandler"):
+    for one, other in combinations([mount for mount in ready if is_a(mount.app, "django.WSGIHandler")], 2):
+        if one.app is other.app:
             yield Finding(
                 _key(other),
                 f"this Django project is at {one.config.key} too, and caches the prefix of its first request; serve "

@@ -10,6 +10,7 @@ import argparse
 import io
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn, TextIO
@@ -21,6 +22,8 @@ from .values import LOG_LEVELS, SERVER_RULES, Rule, listen_address
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command that *argv* (by default that of the process) asks for, and return its exit code."""
+    if sys.stdout is None:  # closed by whoever started us
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - until the process ends
     if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that cannot show a path is no reason to fail
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
@@ -208,6 +211,9 @@ def _check(options: argparse.Namespace) -> int:
     with _answer() as answer:
         report = check(options.file)
         print(report.as_json() if options.json else report.as_text(), file=answer)
+    if any(not thread.daemon and thread is not threading.current_thread() for thread in threading.enumerate()):
+        sys.stderr.flush()
+        os._exit(report.exit_code)  # Python would wait for what an app has started, perhaps for ever
     return report.exit_code
 
 

@@ -58,7 +58,7 @@ class ServerConfig:
     drain_timeout: float = 30.0  # seconds
     strict: bool = False
     access_log: bool = True
-    log_level: str = "info"
+    log_level: str | None = None  # "info", and where there is a [logging], what that says
     unix_socket_perms: int = 0o660
     connection_limit: int = 1000
     adjustments: Mapping[str, object] = field(default_factory=dict)
@@ -145,6 +145,7 @@ class _Reader:
         self.folder = file.absolute().parent  # absolute, since an app may change the working folder
         self.overrides = overrides
         self.problems: list[Problem] = []
+        self.missing: set[Problem] = set()  # the folders that are none
 
     def config(self, document: dict[str, Any]) -> Config:
         sections = ("server", "defaults", "mounts", "proxy", "logging", "doctor")
@@ -242,7 +243,8 @@ class _Reader:
         except (OSError, ValueError) as error:  # no permission on the way to it; a null character
             found = f"{getattr(error, 'strerror', None) or error},"
         problem = Problem(key, f'expected a folder, found {found} at "{folder}"')
-        if problem not in self.problems:  # one root of [defaults] is looked at for every mount
+        if problem not in self.missing:  # one root of [defaults] is looked at for every mount
+            self.missing.add(problem)
             self.problems.append(problem)
         return False
 

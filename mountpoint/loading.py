@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 import sys
 import traceback
 from collections.abc import Iterable, Sequence
@@ -27,11 +28,17 @@ if TYPE_CHECKING:
 _HARMLESS = frozenset({"__init__", "__main__", "conftest", "manage", "setup", "tests"})
 
 
-def put_on_path(roots: Iterable[Path]) -> None:
-    """Put *roots* in front of ``sys.path``, in their order, each once."""
-    names = list({root.resolve(): str(root) for root in roots}.values())  # one folder may have two spellings
-    sys.path[:] = names + [name for name in sys.path if name not in names]
-    importlib.invalidate_caches()
+def import_path(roots: Iterable[Path]) -> list[str]:
+    """Return *roots* as they are to stand on ``sys.path``: in their order, each once."""
+    return list({root.resolve(): str(root) for root in dict.fromkeys(roots)}.values())  # one folder, two spellings
+
+
+def put_on_path(names: Sequence[str]) -> None:
+    """Put *names* in front of ``sys.path``, where an app may have put others before them."""
+    if sys.path[: len(names)] != names:
+        own = set(names)
+        sys.path[:] = [*names, *(name for name in sys.path if name not in own)]
+        importlib.invalidate_caches()
 
 
 def top_level(root: Path) -> dict[str, Path]:
@@ -72,6 +79,7 @@ def load_app(spec: AppSpec, root: Path) -> WSGIApplication:
 
 def _import(spec: AppSpec, root: Path) -> ModuleType:
     expected = _file_of(spec, root)
+    process = os.getpid()
     try:
         module = importlib.import_module(spec.module)
     except ModuleNotFoundError as error:
@@ -87,6 +95,7 @@ def _import(spec: AppSpec, root: Path) -> ModuleType:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # sys.exit(), a CancelledError: no reason to take the others down
+        _end_if_forked(process)
         raise _raised(spec, error, "could not be imported", expected) from error
     origin = getattr(module, "__file__", None)  # a module that is built in has none
     if expected.exists() and (origin is None or not expected.samefile(origin)):
@@ -181,11 +190,13 @@ def _is_imported(module: object, value: object) -> bool:
 def _call(spec: AppSpec, factory: Any) -> Any:
     if not callable(factory):
         raise NotAnApp(f'"{spec.module}:{spec.attribute}" is {_kind(factory)}, which cannot be called; remove the "()"')
+    process = os.getpid()
     try:
         made = factory(*(spec.args or ()), **spec.kwargs)
     except KeyboardInterrupt:
         raise
     except BaseException as error:
+        _end_if_forked(process)
         raise _raised(spec, error, "raised when it was called", *_file(sys.modules[spec.module])) from error
     if inspect.iscoroutine(made):
         made.close()
@@ -265,7 +276,9 @@ def _raised(spec: AppSpec, error: BaseException, what: str, *sources: str | Path
     files = {frame.filename for frame in traceback.extract_tb(own)} if own else set()
     if isinstance(error, SyntaxError) and error.filename:
         files.add(error.filename)
-    summary = traceback.format_exception_only(type(error), error)[-1].strip()
+    said = traceback.TracebackException(type(error), error, None)
+    said.__notes__ = None  # else the last of them would stand for the error
+    summary = [*said.format_exception_only()][-1].strip().partition("\n")[0]
     return AppRaised(f'"{spec.text}" {what}: {summary}', details=details, files=sorted(files | set(map(str, sources))))
 
 
@@ -274,6 +287,12 @@ def _own_frames(tb: TracebackType | None) -> TracebackType | None:
     while tb is not None and _is_machinery(tb.tb_frame.f_code.co_filename):
         tb = tb.tb_next
     return tb
+
+
+def _end_if_forked(process: int) -> None:
+    """End a child that the app has forked off *process*: it was about to end, and must not serve beside its parent."""
+    if os.getpid() != process:
+        os._exit(1)
 
 
 def _is_machinery(filename: str) -> bool:

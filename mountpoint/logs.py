@@ -14,11 +14,13 @@ from typing import Any
 from .errors import ConfigError, Problem
 
 
-def configure_logging(level: str, *, access_log: bool = True, dictionary: Mapping[str, Any] | None = None) -> None:
+def configure_logging(
+    level: str | None, *, access_log: bool = True, dictionary: Mapping[str, Any] | None = None
+) -> None:
     """Set up ``mountpoint``, ``mountpoint.access`` and ``waitress`` at *level*, one of ``debug`` to ``critical``.
 
-    *dictionary* replaces that: a `logging.config` dictionary; ``version`` may be left out, and existing loggers stay
-    enabled unless it says otherwise. Raises `ConfigError` if `logging` refuses it.
+    *dictionary* replaces that, except for a *level* that is given: a `logging.config` dictionary; ``version`` may be
+    left out, and existing loggers stay enabled unless it says otherwise. Raises `ConfigError` if `logging` refuses it.
     """
     access = logging.getLogger("mountpoint.access")
     if dictionary:
@@ -30,11 +32,14 @@ def configure_logging(level: str, *, access_log: bool = True, dictionary: Mappin
             cause = f" ({error.__cause__})" if error.__cause__ else ""
             message = f"expected a dictionary for logging.config, and it was refused: {error}{cause}"
             raise ConfigError([Problem("logging", message)]) from error
+        if level:
+            for name in ("mountpoint", "waitress"):
+                logging.getLogger(name).setLevel(level.upper())
     else:
-        plain = _handler("%(message)s")
+        level = level or "info"
         _set_up("mountpoint", level, _handler("%(asctime)s %(levelname)s %(message)s"))
         _set_up("waitress", level, _handler("%(asctime)s %(levelname)s waitress: %(message)s"))
-        _set_up("mountpoint.access", "info", plain)
+        _set_up("mountpoint.access", "info", _handler("%(message)s"))
         logging.getLogger("waitress.queue").setLevel("ERROR")  # it warns once for each request that has to wait
     if not access_log:
         access.disabled = True

@@ -4,10 +4,16 @@
 - Tasks: the access log, written where a response is finished, so that waitress's own 400, 413 and 431 are in it; and
   ``Connection: close`` while the server drains.
 
-What is used of waitress beyond its documentation: the class attributes ``channel_class``, ``task_class``,
-``error_task_class`` and ``parser_class``; `Task` and its ``write``, ``build_response_header``, ``wrote_header``,
-``content_length``, ``has_body`` and ``start_time``; `HTTPRequestParser.parse_header` and ``first_line``;
-`HTTPChannel.requests`. The tests run them against each release that ``pyproject.toml`` admits.
+What is used of waitress beyond its documentation, here and in `mountpoint.server`:
+
+- the class attributes ``channel_class``, ``task_class``, ``error_task_class`` and ``parser_class``;
+- of a task ``write``, ``build_response_header``, ``wrote_header``, ``content_length``, ``has_body`` and ``start_time``;
+- of the parser ``parse_header``, ``first_line``, ``header_plus`` and ``headers_finished``;
+- of a channel ``requests``, ``request``, ``write_soon``, ``total_outbufs_len``, ``last_activity`` and ``will_close``;
+- of a listener its constructor, ``handle_accept`` and ``pull_trigger``; of the task dispatcher ``queue`` and
+  ``active_count``; and `wasyncore.loop`, a turn at a time.
+
+The tests run them against the oldest release that ``pyproject.toml`` admits, and the newest.
 """
 
 from __future__ import annotations

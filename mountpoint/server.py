@@ -28,6 +28,7 @@ from .errors import ConfigError
 from .logs import configure_logging
 from .protocol import Channel
 from .sockets import Bound, bind, cannot_listen
+from .values import hard_file_limit
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
@@ -71,18 +72,25 @@ def serve(config: Config, *, watch: Callable[[list[str]], object] | None = None)
 
 
 def end_process(code: int, patience: float) -> NoReturn:
-    """End the process with *code*, or with 1 if threads of apps still run *patience* seconds from now.
+    """End the process with *code*, or with 1 if threads of apps still run *patience* seconds from now, or at a signal.
 
     Python waits at its end for every thread that is no daemon; one that never ends would keep a stopped server alive.
+    Where something was cut off already, or at an interrupt, nothing is waited for.
     """
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + (0 if code else patience)
     others = [
         thread for thread in threading.enumerate() if not thread.daemon and thread is not threading.current_thread()
     ]
-    for thread in others:
-        thread.join(max(0.0, deadline - time.monotonic()))
-    if running := [thread.name for thread in others if thread.is_alive()]:
-        logger.warning("cut off: threads that apps have started: %s", ", ".join(running))
+    if others and not code:
+        logger.info("waiting up to %g s for threads that apps have started", patience)
+    try:
+        for thread in others:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        running = [thread for thread in others if thread.is_alive()]
+    except KeyboardInterrupt:
+        running = others  # Python 3.11 takes one whose join was interrupted for ended
+    if running:
+        logger.warning("cut off: threads that apps have started: %s", ", ".join(thread.name for thread in running))
         logging.shutdown()
         os._exit(1)
     sys.exit(code)
@@ -94,9 +102,11 @@ def raise_file_limit() -> None:
         return
     import resource
 
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(ValueError, OSError):  # macOS has no limit, and does not allow that; the soft one stays
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    limit = hard_file_limit()
+    if soft < limit:
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
 
 
 def announcement(config: Config, mounts: Sequence[LoadedMount], urls: Sequence[str]) -> str:

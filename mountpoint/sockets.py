@@ -18,7 +18,7 @@ from .values import Address
 
 @dataclass(slots=True)
 class Bound:
-    """A socket that is bound and does not listen yet, with the *file* of a unix socket that we made: path and inode."""
+    """A socket that is bound; of a unix socket, which listens already, the *file* that we made: its path and inode."""
 
     socket: socket.socket
     address: Address
@@ -133,6 +133,7 @@ def _bind_unix(address: Address, path: Path, permissions: int) -> Bound:
         sock.bind(str(path))
         # Nobody can connect before it listens, so that there is no moment with other permissions.
         path.chmod(permissions)
+        sock.listen(1)  # now, so that who starts while our apps are loaded sees that somebody lives here
         return Bound(sock, address, (path, path.stat().st_ino))
     except OSError as error:
         sock.close()

@@ -19,7 +19,7 @@ _FORMS = 'expected "module:attribute", "module:factory()", "dir/file.py:attribut
 class AppSpec:
     """The parsed name of an app.
 
-    ``attribute`` is empty where only a module was named; ``args`` and ``kwargs`` are None unless it is called.
+    ``attribute`` is empty where only a module was named; ``args`` is None unless it is called.
     """
 
     text: str

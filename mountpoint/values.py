@@ -44,10 +44,18 @@ def connection_ceiling() -> int:
     """
     if sys.platform == "win32":
         return 400
+    return max((hard_file_limit() - 64) // 3, 1)
+
+
+def hard_file_limit() -> int:
+    """Return how many files one process can have open, once it has raised its soft limit."""
+    if sys.platform == "win32":
+        return 512
     import resource
 
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return sys.maxsize if hard == resource.RLIM_INFINITY else max((hard - 64) // 3, 1)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # macOS says that there is no limit, and refuses to set more than its OPEN_MAX.
+    return max(soft, 10_240) if hard == resource.RLIM_INFINITY else hard
 
 
 def in_toml(value: object) -> str:

@@ -64,7 +64,7 @@ def test_the_roots_stand_in_front_on_the_path_in_the_order_of_the_table(loaded, 
 def test_a_root_that_is_on_the_path_already_moves_to_the_front(tmp_path):
     with imports_undone(tmp_path):
         sys.path.append(str(tmp_path))
-        put_on_path([tmp_path])
+        put_on_path([str(tmp_path)])
         assert sys.path[0] == str(tmp_path)
         assert sys.path.count(str(tmp_path)) == 1
 
@@ -73,6 +73,18 @@ def test_a_root_stays_on_the_path_for_what_is_imported_later(loaded):
     code = "def app(environ, start_response):\n    import late\n    return late.value\n"
     [mount] = loaded('[mounts]\n"/" = "tv/web.py:app"\n', {"tv/web.py": code, "tv/late.py": "value = [b'late']\n"})
     assert mount.app({}, print) == [b"late"]
+
+
+@pytest.mark.parametrize("mangle", ["sys.path.insert(0, 'lib')", "sys.path = []", "sys.path.reverse()"])
+def test_an_app_that_changes_the_path_does_not_change_it_for_the_others(loaded, tmp_path, monkeypatch, mangle):
+    monkeypatch.setattr(sys, "path", sys.path)  # one that an app has replaced comes back
+    toml = '[mounts]\n"/a" = "a/web.py:app"\n"/b" = "b/blog.py:app"\n'
+    helped = f"import helper\nassert helper.mine\n{APP}"
+    mangle = mangle.replace("'lib'", repr(str(tmp_path / "lib")))
+    files = {"a/web.py": f"import sys\n{mangle}\n{APP}", "b/blog.py": helped, "b/helper.py": "mine = True\n"}
+    a, b = loaded(toml, {**files, "lib/helper.py": "mine = False\n"})
+    assert (a.state, b.state) == ("ready", "ready")
+    assert sys.path[:2] == [str(tmp_path / "a"), str(tmp_path / "b")]
 
 
 def test_two_spellings_of_one_root_are_one_root(loaded, tmp_path):
@@ -158,6 +170,27 @@ def test_modules_and_packages_of_one_name_are_told_alike(loaded, tmp_path, first
 )
 def test_names_that_no_app_imports_are_no_clash(loaded, name):
     assert clashes_of(loaded, {f"a/{name}": "", f"c/{name}": ""}) == ""
+
+
+def test_a_later_mount_of_the_first_root_is_none_the_worse_for_a_clash_between(loaded):
+    toml = '[mounts]\n"/a" = "a/web.py:app"\n"/b" = "b/blog.py:app"\n"/c" = "a/shop.py:app"\n'
+    a, b, c = loaded(toml, {"a/web.py": APP, "a/shop.py": APP, "a/x.py": "", "b/blog.py": APP, "b/x.py": ""})
+    assert (a.state, b.state[:6], c.state) == ("ready", "broken", "ready")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links are a privilege on Windows")
+def test_one_file_in_two_roots_is_no_clash(loaded, tmp_path):
+    write(tmp_path, {"common.py": "", "a/readme.txt": "", "c/readme.txt": ""})
+    for root in "ac":
+        (tmp_path / root / "common.py").symlink_to(tmp_path / "common.py")
+    assert clashes_of(loaded, {}) == ""
+
+
+def test_loading_looks_into_each_root_once_whatever_the_number_of_mounts(loaded, monkeypatch):
+    seen = []
+    monkeypatch.setattr("mountpoint.assembly.top_level", lambda root: seen.append(root) or {})
+    loaded("[mounts]\n" + "".join(f'"/{number}" = "web:app"\n' for number in range(100)), {"web.py": APP})
+    assert len(seen) == 1
 
 
 def test_every_clash_is_named_once(loaded, tmp_path):

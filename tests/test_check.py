@@ -191,6 +191,13 @@ def test_an_app_that_prints_does_not_speak_into_the_answer(tmp_path, line):
     assert json.loads(done.stdout)["problems"] == []
 
 
+def test_a_thread_that_never_ends_does_not_keep_the_check(tmp_path):
+    code = f"import threading\nthreading.Thread(target=threading.Event().wait).start()\n{APP}"
+    done = command("check", "--json", cwd=write(tmp_path, GOOD | {"one.py": code}))
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["problems"] == []
+
+
 def test_logs_that_the_table_sends_to_stdout_do_not_speak_into_the_answer(tmp_path):
     table = (
         GOOD["mounts.toml"]

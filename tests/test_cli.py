@@ -275,6 +275,14 @@ def test_a_reader_that_has_seen_enough_is_no_reason_for_a_traceback(folder, argu
     assert done.stderr == ""
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell of POSIX")
+@pytest.mark.parametrize("arguments", ["resolve /tv/", "check", "--version"])
+def test_a_closed_stdout_is_no_reason_for_a_traceback(folder, arguments):
+    line = f"{sys.executable} -P -m mountpoint {arguments} >&-"
+    done = subprocess.run(["/bin/sh", "-c", line], cwd=folder, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.stderr == ""
+
+
 def test_an_argument_that_is_no_text_is_refused_in_words(folder):
     if sys.platform == "win32":
         pytest.skip("arguments are text on Windows")

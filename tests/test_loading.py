@@ -17,7 +17,7 @@ def load(tmp_path):
 
     def load(text, files):
         write(tmp_path, files)
-        put_on_path([tmp_path])
+        put_on_path([str(tmp_path)])
         return load_app(parse_spec(text), tmp_path)
 
     with imports_undone(tmp_path):
@@ -279,6 +279,19 @@ def test_a_module_that_failed_is_imported_anew_the_next_time(failure, load):
     failure(AppRaised, "tv:app", {"tv.py": "1 / 0\n"})
     assert "tv" not in sys.modules
     assert callable(load("tv:app", {"tv.py": f"# mended\n{APP}"}))
+
+
+@pytest.mark.parametrize(
+    ("code", "summary"),
+    [
+        ("raise ValueError('one\\ntwo')\n", "ValueError: one"),
+        ("error = ValueError('one')\nerror.add_note('a note')\nraise error\n", "ValueError: one"),
+    ],
+    ids=["lines", "note"],
+)
+def test_the_reason_is_one_line_and_the_error_s_own(failure, code, summary):
+    error = failure(AppRaised, "tv:app", {"tv.py": code})
+    assert str(error) == f'"tv:app" could not be imported: {summary}'
 
 
 @pytest.mark.parametrize("decorator", ["", "import functools\n@functools.cache\n"], ids=["plain", "cached"])

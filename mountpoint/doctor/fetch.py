@@ -20,6 +20,7 @@ from urllib.parse import urljoin, urlsplit, urlunsplit
 
 from ..target import split_target
 from .addresses import Origin, encoded, origin_of, path_of
+from .fixes import language_of
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
@@ -143,7 +144,9 @@ class Site:
         if self._progress:
             self._progress(self.made, self.limit, url)
         answer = self._ask(method, url, headers, body)
-        self.server = self.server or answer.header("Server")
+        # Some proxies hand on the name of what is behind them, and give their own where they answer themselves.
+        names = [name for name in (self.server, *answer.all("Server")) if name]
+        self.server = next((name for name in names if language_of(name) != "words"), "".join(names[:1]))
         return answer
 
     def answers(self) -> list[Answer]:

@@ -107,7 +107,9 @@ def _as_lines(found: Finding) -> Iterator[str]:
     if len(found.evidence) > _SHOWN:
         yield f"  and {len(found.evidence) - _SHOWN} more"
     if found.certainty != "note":
-        yield f"  fix: {found.fix}"
+        first, *others = found.fix.expandtabs(4).splitlines()
+        yield f"  fix: {first}"
+        yield from (f"       {line}" for line in others)
 
 
 def _plain(line: str) -> str:

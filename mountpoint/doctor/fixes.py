@@ -1,4 +1,4 @@
-"""The one change that mends a symptom, in the language of the proxy.
+"""The one change that mends a symptom, in the language of the proxy: to be written as it stands, comments and all.
 
 ``words`` stands where a language has nothing of its own, and for proxies that do not name themselves. Between angle
 brackets stands what is filled in: ``<prefix>``, ``<origin>``, ``<host>``, ``<detail>``.
@@ -13,9 +13,10 @@ _LANGUAGES = {"nginx": "nginx", "openresty": "nginx", "apache": "apache", "caddy
 _KEEP = {
     "words": "let the proxy forward <prefix>/ as it is, and mount the app at <prefix> behind it",
     "nginx": 'location <prefix>/ { proxy_pass http://APP; }  # no path after APP, not even "/"',
-    "apache": 'ProxyPass "<prefix>/" "http://APP<prefix>/"',
-    "caddy": "handle <prefix>/* { reverse_proxy APP }  # handle, not handle_path",
+    "apache": 'ProxyPass "<prefix>" "http://APP<prefix>"\n# in the place of what strips',
+    "caddy": "@app path <prefix> <prefix>/*\nhandle @app {  # handle, not handle_path\n\treverse_proxy APP\n}",
 }
+_MOUNT = '\n# and behind it, mounts.toml: [mounts] "<prefix>" = "module:app"'
 _HOST = {
     "words": "let the proxy send the Host that the client asked for: <host>",
     "nginx": "proxy_set_header Host $host;  # on a port other than 80 and 443: $host:$server_port",
@@ -25,21 +26,22 @@ _HOST = {
 _SCHEME = {
     "words": 'let the proxy set X-Forwarded-Proto, and believe it ([proxy] trusted = ["ADDRESS"], x_proto = 1)',
     "nginx": 'proxy_set_header X-Forwarded-Proto $scheme;  # and [proxy] trusted = ["127.0.0.1"], x_proto = 1',
-    "apache": 'RequestHeader set X-Forwarded-Proto "expr=%{REQUEST_SCHEME}"  '
+    "apache": 'RequestHeader set X-Forwarded-Proto "expr=%{REQUEST_SCHEME}"\n'
     '# and [proxy] trusted = ["127.0.0.1"], x_proto = 1',
     "caddy": 'remove header_up X-Forwarded-Proto if there is one; [proxy] trusted = ["127.0.0.1"], x_proto = 1',
 }
 _LOCATION = {
     "words": "let the proxy forward what is below <prefix>/ to the app",
     "nginx": "location <prefix>/ { proxy_pass http://APP; }",
-    "apache": 'ProxyPass "<prefix>/" "http://APP<prefix>/"',
-    "caddy": "handle <prefix>/* { reverse_proxy APP }",
+    "apache": 'ProxyPass "<prefix>" "http://APP<prefix>"',
+    "caddy": "@app path <prefix> <prefix>/*\nhandle @app {\n\treverse_proxy APP\n}",
 }
 _SLASH = {
     "words": "let the proxy redirect <prefix> to the path <prefix>/, or forward it to mountpoint, which does",
     "nginx": "location = <prefix> { return 308 <prefix>/$is_args$args; }  absolute_redirect off;",
-    "apache": "RewriteRule ^<prefix>$ <prefix>/ [R=308,L]",
-    "caddy": "@bare path <prefix>  handle @bare { reverse_proxy APP }  # mountpoint redirects it, query and all",
+    "apache": 'RewriteEngine On\nRewriteRule "^<prefix>$" "<prefix>/" [R=308,L]',
+    "caddy": "redir <prefix> <prefix>/?{query} 308\n# or, before mountpoint, which redirects it: "
+    "handle <prefix> as <prefix>/* is handled",
 }
 _CLEAR = {
     "words": "let the proxy remove <detail> from what clients send, or set it itself",
@@ -50,11 +52,8 @@ _CLEAR = {
 
 #: What mends each symptom, by language.
 FIXES: Mapping[str, Mapping[str, str]] = {
-    "prefix-missing": _KEEP
+    "prefix-missing": {language: text + _MOUNT for language, text in _KEEP.items()}
     | {
-        "nginx": f'{_KEEP["nginx"]}; and behind it, mounts.toml: [mounts] "<prefix>" = "module:app"',
-        "apache": f'{_KEEP["apache"]}; and behind it, mounts.toml: [mounts] "<prefix>" = "module:app"',
-        "caddy": f'{_KEEP["caddy"]}; and behind it, mounts.toml: [mounts] "<prefix>" = "module:app"',
         "words": f'{_KEEP["words"]} (mounts.toml: [mounts] "<prefix>" = "module:app")',
     },
     "prefix-hard-coded": {"words": "build the address in the app (url_for, reverse, get_url), or write it relative"},
@@ -62,7 +61,7 @@ FIXES: Mapping[str, Mapping[str, str]] = {
         "words": "let one of the two add it: behind a mount, send no X-Forwarded-Prefix and set no [proxy] x_prefix",
         "nginx": 'proxy_set_header X-Forwarded-Prefix "";  # and no x_prefix in [proxy]; '
         "if only cookies are doubled, proxy_cookie_path ~^/$ <prefix>;",
-        "apache": "RequestHeader unset X-Forwarded-Prefix  # and no x_prefix in [proxy]",
+        "apache": "RequestHeader unset X-Forwarded-Prefix\n# and no x_prefix in [proxy]",
         "caddy": "header_up -X-Forwarded-Prefix  # and no x_prefix in [proxy]",
     },
     "proxy-strips": _KEEP,
@@ -86,7 +85,7 @@ FIXES: Mapping[str, Mapping[str, str]] = {
     "loop-slash": {
         "words": "let the proxy forward <prefix>/ with its slash",
         "nginx": "proxy_pass http://APP;  # or with a path that ends with a slash, as the location does",
-        "apache": 'ProxyPass "<prefix>/" "http://APP<prefix>/"  # a slash at the end of both, or of none',
+        "apache": 'ProxyPass "<prefix>" "http://APP<prefix>"\n# a slash at the end of both, or of none',
     },
     "loop-scheme": _SCHEME,
     "http-links": _SCHEME,
@@ -111,16 +110,16 @@ FIXES: Mapping[str, Mapping[str, str]] = {
     "no-boundary": {
         "words": "end the location at a segment: <prefix>/ with its slash, and <prefix> alone",
         "nginx": "location <prefix>/ { ... }  # with the slash; and no slash lost: proxy_pass http://APP;",
-        "apache": 'ProxyPass "<prefix>/" "http://APP<prefix>/"',
-        "caddy": "handle <prefix>/* { ... }  # and not <prefix>*",
+        "apache": 'ProxyPass "<prefix>" "http://APP<prefix>"\n# in the place of ProxyPassMatch',
+        "caddy": "@app path <prefix> <prefix>/*\nhandle @app {  # and not <prefix>*\n\treverse_proxy APP\n}",
     },
     "spoofed-header": _CLEAR,
     "large-body": {
         "words": "limit bodies at the proxy to <detail> bytes",
         "nginx": "client_max_body_size <detail>;",
-        "apache": 'RewriteCond expr "%{HTTP:Content-Length} -gt <detail>"  RewriteRule ^ - [R=413,L]  '
-        "# LimitRequestBody does not apply to proxied requests",
-        "caddy": "request_body { max_size <detail> }",
+        "apache": 'RewriteEngine On\nRewriteCond expr "%{HTTP:Content-Length} -gt <detail>"\n'
+        'RewriteRule "^" - [R=413]\n# LimitRequestBody does not apply to proxied requests',
+        "caddy": "request_body {\n\tmax_size <detail>\n}",
     },
     "dead-link": {"words": "correct the address in the app; or, if it is meant, list it in [doctor] allow"},
     "broken-mount": {"words": "mountpoint check says why"},

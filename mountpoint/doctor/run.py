@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from ..errors import MountpointError
 from .addresses import checked_url
@@ -43,13 +44,15 @@ def examine_url(url: str, limit: int = REQUESTS, progress: Progress | None = Non
 
 
 def reach(site: HttpSite, url: str) -> None:
-    """Raise `CannotLookError` if *url* does not answer."""
+    """Raise `CannotLookError` if *url* does not answer. Learn who the proxy is, from what no app answers."""
     try:
         first = site.get(url)
     except OutOfRequests:
         raise CannotLookError(f"{url}: no requests are allowed") from None
     if not first.status:
         raise CannotLookError(f"{url}: {first.error}")
+    with suppress(OutOfRequests):
+        Place(site, "", Report(url)).beyond()
 
 
 def run(report: Report, look: Callable[[], object]) -> bool:

@@ -405,3 +405,23 @@ def test_a_thread_of_an_app_that_never_ends_does_not_keep_the_process(serve, tmp
     server = serve('[server]\nlisten = "127.0.0.1:0"\ndrain_timeout = 0.5\n[mounts]\n"/" = "busy:app"\n')
     assert server.stop() == 1
     assert "cut off: threads that apps have started: poller" in server.log()
+
+
+@pytest.mark.parametrize("busy", [True, False], ids=["in flight", "idle"])
+def test_a_second_signal_does_not_wait_for_threads_of_apps(serve, tmp_path, busy):
+    (tmp_path / "threads.py").write_text(
+        "import threading\nthreading.Thread(target=threading.Event().wait).start()\n"
+        "def app(environ, start_response):\n"
+        "    print('asked', file=environ['wsgi.errors'], flush=True)\n    threading.Event().wait()\n"
+    )
+    server = serve('[mounts]\n"/" = "threads:app"\n')
+    with Client(server.url) as client:
+        if busy:
+            client.request("/")
+            server.wait_for("asked")
+        drain(server, signal.SIGINT)
+        if not busy:
+            server.wait_for("waiting up to")
+        server.send(signal.SIGINT)
+        assert server.wait() == 1
+    assert "cut off: threads that apps have started" in server.log()

@@ -139,6 +139,18 @@ handlers = ["file"]
     assert "waitress|Exception while serving" in written
 
 
+def test_the_level_of_the_command_line_goes_before_logging_of_the_file(ask):
+    text = """
+[logging.handlers.stderr]
+class = "logging.StreamHandler"
+[logging.loggers.mountpoint]
+level = "INFO"
+handlers = ["stderr"]
+"""
+    assert "serving on" in ask(TABLE + text).log()
+    assert "serving on" not in ask(TABLE + text, "--log-level", "error").log()
+
+
 def test_no_access_log_goes_before_logging_of_the_file(ask):
     text = """
 [logging.handlers.stderr]

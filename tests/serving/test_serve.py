@@ -149,6 +149,17 @@ def test_an_app_that_changes_the_working_folder_hurts_no_other(serve, tmp_path):
         assert client.get("/second/").body == b"second"
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fork")
+def test_a_child_that_an_app_forks_while_it_loads_does_not_serve(serve, tmp_path):
+    (tmp_path / "forks.py").write_text(
+        "import os, sys\nchild = os.fork()\nif not child:\n    sys.exit()\nos.waitpid(child, 0)\n" + HELLO.format(b"hi")
+    )
+    server = serve('[mounts]\n"/" = "forks:app"\n')
+    assert server.log().count("serving on") == 1
+    with Client(server.url) as client:
+        assert client.get("/").status == 200
+
+
 def test_an_app_that_prints_while_it_loads_and_serves_hurts_nothing(serve, tmp_path):
     (tmp_path / "chatty.py").write_text("print('hello')\nimport warnings\nwarnings.warn('x')\n" + HELLO.format(b"hi"))
     server = serve('[mounts]\n"/" = "chatty:app"\n')

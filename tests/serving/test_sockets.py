@@ -154,6 +154,20 @@ def test_a_unix_socket_that_a_live_server_holds(serve, socket_path):
         assert client.get("/app/").status == 200
 
 
+def test_a_unix_socket_of_a_server_that_still_loads_its_apps(serve, socket_path, tmp_path):
+    (tmp_path / "slow.py").write_text(
+        "import pathlib, sys, time\nprint('loading', file=sys.stderr, flush=True)\n"
+        "while not pathlib.Path('go').exists():\n    time.sleep(0.01)\n"
+    )
+    address = f"unix:{socket_path}"
+    first = serve('[mounts]\n"/" = "slow:app"\n', "--listen", address, wait=False)
+    first.wait_for("loading")
+    assert "another program listens there already" in refused(serve(TABLE, "--listen", address, wait=False))
+    (tmp_path / "go").touch()
+    first.wait_for("serving on")
+    assert socket_path.exists()
+
+
 def test_a_unix_socket_whose_server_is_too_busy_to_accept(serve, socket_path):
     with socket.socket(socket.AF_UNIX) as busy, ExitStack() as stack:
         busy.bind(str(socket_path))
