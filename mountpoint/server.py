@@ -78,17 +78,15 @@ def end_process(code: int, patience: float) -> NoReturn:
     Where something was cut off already, or at an interrupt, nothing is waited for.
     """
     deadline = time.monotonic() + (0 if code else patience)
-    others = [
-        thread for thread in threading.enumerate() if not thread.daemon and thread is not threading.current_thread()
-    ]
-    if others and not code:
+    this = threading.current_thread()
+    running = [thread for thread in threading.enumerate() if not thread.daemon and thread is not this]
+    if running and not code:
         logger.info("waiting up to %g s for threads that apps have started", patience)
-    try:
-        for thread in others:
-            thread.join(max(0.0, deadline - time.monotonic()))
-        running = [thread for thread in others if thread.is_alive()]
-    except KeyboardInterrupt:
-        running = others  # Python 3.11 takes one whose join was interrupted for ended
+    with suppress(KeyboardInterrupt):
+        # Not join(): of Python 3.13 it cannot be interrupted, and Python 3.11 takes an interrupted one for ended.
+        while running and time.monotonic() < deadline:
+            time.sleep(0.02)
+            running = [thread for thread in running if thread.is_alive()]
     if running:
         logger.warning("cut off: threads that apps have started: %s", ", ".join(thread.name for thread in running))
         logging.shutdown()
