@@ -178,7 +178,8 @@ class HttpSite(Site):
                 connection.putheader(name, value)
             if body is not None:
                 connection.putheader("Transfer-Encoding", "chunked")
-            with suppress(BrokenPipeError, ConnectionResetError):  # who refuses a body need not read it to its end
+            # Who refuses a body need not read it to its end.
+            with suppress(BrokenPipeError, ConnectionResetError, ssl.SSLEOFError):
                 connection.endheaders(body, encode_chunked=body is not None)
             response = connection.getresponse()
             return Answer(url, response.status, response.getheaders(), _body(response))
@@ -201,7 +202,7 @@ def _body(response: http.client.HTTPResponse) -> bytes:
 
 def _reason(error: Exception) -> str:
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return text[:1].lower() + text[1:]
+    return text if text[:2].isupper() else text[:1].lower() + text[1:]
 
 
 class WsgiSite(Site):

@@ -21,7 +21,7 @@ _HOST = {
     "words": "let the proxy send the Host that the client asked for: <host>",
     "nginx": "proxy_set_header Host $host;  # on a port other than 80 and 443: $host:$server_port",
     "apache": "ProxyPreserveHost On",
-    "caddy": "header_up Host {http.request.host}  # in the reverse_proxy block, or remove what sets it otherwise",
+    "caddy": "header_up Host {http.request.hostport}  # in the reverse_proxy block; or remove what sets it otherwise",
 }
 _SCHEME = {
     "words": 'let the proxy set X-Forwarded-Proto, and believe it ([proxy] trusted = ["ADDRESS"], x_proto = 1)',
@@ -40,8 +40,7 @@ _SLASH = {
     "words": "let the proxy redirect <prefix> to the path <prefix>/, or forward it to mountpoint, which does",
     "nginx": "location = <prefix> { return 308 <prefix>/$is_args$args; }  absolute_redirect off;",
     "apache": 'RewriteEngine On\nRewriteRule "^<prefix>$" "<prefix>/" [R=308,L]',
-    "caddy": "redir <prefix> <prefix>/?{query} 308\n# or, before mountpoint, which redirects it: "
-    "handle <prefix> as <prefix>/* is handled",
+    "caddy": "handle <prefix> {  # mountpoint redirects it, query and all\n\treverse_proxy APP\n}",
 }
 _CLEAR = {
     "words": "let the proxy remove <detail> from what clients send, or set it itself",
@@ -53,9 +52,7 @@ _CLEAR = {
 #: What mends each symptom, by language.
 FIXES: Mapping[str, Mapping[str, str]] = {
     "prefix-missing": {language: text + _MOUNT for language, text in _KEEP.items()}
-    | {
-        "words": f'{_KEEP["words"]} (mounts.toml: [mounts] "<prefix>" = "module:app")',
-    },
+    | {"words": f'{_KEEP["words"]} (mounts.toml: [mounts] "<prefix>" = "module:app")'},
     "prefix-hard-coded": {"words": "build the address in the app (url_for, reverse, get_url), or write it relative"},
     "prefix-doubled": {
         "words": "let one of the two add it: behind a mount, send no X-Forwarded-Prefix and set no [proxy] x_prefix",

@@ -10,6 +10,7 @@ import pytest
 
 from mountpoint.doctor.addresses import Origin, checked_url, origin_of
 from mountpoint.doctor.fetch import Answer, HttpSite, OutOfRequests
+from mountpoint.doctor.findings import Report
 from mountpoint.doctor.fixes import FIXES, fix, language_of
 from mountpoint.doctor.pages import links
 from mountpoint.doctor.symptoms import CORRECTIONS, SYMPTOMS
@@ -175,3 +176,11 @@ def test_each_symptom_has_a_fix_and_each_fix_words():
 def test_the_language_is_that_of_who_names_itself(server, language):
     assert language_of(server) == language
     assert fix("no-location", server, {"prefix": "/a"}) == FIXES["no-location"][language].replace("<prefix>", "/a")
+
+
+def test_a_fix_of_several_lines_is_printed_as_such():
+    report = Report("http://example.com/a/", server="Caddy")
+    report.add("slash-404", "sure", "/a", ["/a: 404"])
+    lines = report.as_text().splitlines()
+    start = lines.index("  fix: handle /a {  # mountpoint redirects it, query and all")
+    assert lines[start + 1 : start + 3] == ["           reverse_proxy APP", "       }"]

@@ -1,4 +1,4 @@
-"""The five proxies, each with what `mountpoint proxy-config` prints for it, in front of five frameworks: all healthy."""
+"""The five proxies, with what `mountpoint proxy-config` prints for each, before five frameworks: all are healthy."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 from proxies import PROXIES, Front, make_certificate, prepare, reserved_ports, wait_until
@@ -32,6 +32,9 @@ max_request_body_size = 65536
 
 [doctor]
 key = "0123456789abcdef0123456789abcdef"
+
+[defaults]
+cookies = "scoped"  # two of them call theirs "session"
 
 [mounts]
 {MOUNTS}
@@ -126,10 +129,10 @@ def proxied(request, behind, tmp_path_factory) -> Iterator[Proxied]:
 
 
 def answers(front: Front, target: str) -> bool:
-    """Whether it hands on what it is asked for: it may listen before it has read its file."""
+    """Whether it hands on what it is asked for. It may listen before it has read its file, or its certificate."""
     try:
         return front.fetch(target).status == 200
-    except ConnectionRefusedError:
+    except (ConnectionError, ssl.SSLError):
         return False
 
 
@@ -137,14 +140,18 @@ def test_with_the_table_and_the_key_a_right_proxy_has_no_finding(proxied):
     command = [sys.executable, "-m", "mountpoint", "doctor", "mounts.toml", "--url", f"{proxied.url}/", "--json"]
     done = subprocess.run(command, cwd=proxied.folder, capture_output=True, text=True, check=False, timeout=120)
     report = json.loads(done.stdout)
-    print(report)
-    assert [found for found in report["findings"] if found["certainty"] != "note"] == []
-    assert (done.returncode, report["mounts"]) == (0, [x for x in report["mounts"]])
+    found = {(finding["symptom"], finding["certainty"]) for finding in report["findings"]}
+    # These do not count what comes in chunks: mountpoint does, and refuses it.
+    counts_none = proxied.proxy in ("apache", "haproxy", "traefik")
+    assert found <= ({("large-body", "note")} if counts_none else set()), done.stdout
+    assert (done.returncode, report["healthy"], len(report["mounts"])) == (0, True, len(FIVE))
+    # All was looked at, the probes that need the key too. Whoever refuses a body may hang up before it is answered.
+    expected = ("1 links to other hosts", "bodies over the limit: no answer")
+    assert [what for what in report["not_looked_at"] if not any(part in what for part in expected)] == []
 
 
 @pytest.mark.parametrize("app", FIVE)
 def test_by_its_address_alone_a_right_proxy_has_no_finding(proxied, app):
     report = examine_url(f"{proxied.url}/{app}/")
-    print(report.as_text())
     assert report.findings == [], report.as_text()
     assert report.exit_code == 0

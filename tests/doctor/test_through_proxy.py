@@ -98,12 +98,39 @@ def test_a_header_of_the_client_that_nobody_believes_is_a_note(behind):
     assert {found["symptom"] for found in done.report["findings"]} == {"spoofed-header"}
 
 
-@pytest.mark.parametrize(
-    ("limit", "named"), [("", {("/a", "large-body", "sure")}), ("client_max_body_size 64k;", set())]
-)
-def test_bodies_over_the_limit_that_get_through_are_named(behind, limit, named):
-    done = behind(f"[server]\nmax_request_body_size = 65536\n{ECHO}{TABLE}", KEEP + limit)
-    assert done.named == named, done.report
+def test_what_the_proxy_itself_sends_is_no_header_of_the_client(behind):
+    done = behind(ECHO + TABLE, headers=CLEARED.replace('X-Forwarded-Port ""', "X-Forwarded-Port 8070"))
+    assert done.report["findings"] == []  # and a client's own would be 7
+
+
+LIMITED = f"[server]\nmax_request_body_size = 65536\n{ECHO}{TABLE}"
+
+
+@pytest.fixture
+def large_body(folder, serve, nginx, examine):
+    """Return ``large_body(served, limit)``, how sure it is of large bodies when the table behind nginx is *served*."""
+
+    def large_body(served, limit=""):
+        locations = KEEP.replace("<app>", serve(served).url).replace("<headers>", CLEARED)
+        front = nginx(f"server {{ listen 80; server_name localhost; {locations} {limit} }}")
+        (folder / "mounts.toml").write_text(LIMITED)
+        done = examine("mounts.toml", "--url", f"http://localhost:{front.port}/")
+        assert {found["symptom"] for found in done.report["findings"]} <= {"large-body"}
+        return [found["certainty"] for found in done.report["findings"]]
+
+    return large_body
+
+
+def test_bodies_over_the_limit_that_are_taken_are_named(large_body):
+    assert large_body(ECHO + TABLE) == ["sure"]  # by a server that was started without the limit
+
+
+def test_bodies_over_the_limit_that_only_the_server_refuses_are_a_note(large_body):
+    assert large_body(LIMITED) == ["note"]
+
+
+def test_bodies_over_the_limit_that_the_proxy_refuses_are_right(large_body):
+    assert large_body(ECHO + TABLE, "client_max_body_size 64k;") == []
 
 
 def test_each_probe_has_a_query_string_of_its_own(behind):
