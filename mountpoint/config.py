@@ -162,7 +162,7 @@ class _Reader:
             server=self.server(tables["server"]),
             proxy=self.proxy(tables["proxy"]),
             logging=tables["logging"] or None,
-            doctor=self.doctor(tables["doctor"]),
+            doctor=DoctorConfig(**self.section("doctor", tables["doctor"], DOCTOR_RULES)),
         )
 
     # -------------------------------------------------------------------------------------------------- collecting
@@ -185,7 +185,7 @@ class _Reader:
     # ---------------------------------------------------------------------------------------------------- sections
 
     def mounts(self, table: dict[str, Any], defaults: dict[str, Any]) -> tuple[MountConfig, ...]:
-        shared = self.mount_keys("defaults", defaults)
+        shared = self.section("defaults", defaults, MOUNT_RULES)
         mounts: list[MountConfig] = []
         for key, value in table.items():
             where = f"mounts.{_quoted(key)}"
@@ -195,7 +195,7 @@ class _Reader:
             own = {"app": value} if isinstance(value, str) else self.keep(where, _mount_value, value)
             if own is None:
                 continue
-            ours = shared | self.mount_keys(where, own)
+            ours = shared | self.section(where, own, MOUNT_RULES)
             if "app" not in ours and "app" not in own and "app" not in defaults:
                 self.wrong(where, 'expected the key app, found none; write app = "module:attribute"')
             app = ours.get("app") or AppSpec("", "")
@@ -216,12 +216,14 @@ class _Reader:
             )
         return self.normalised(mounts)
 
-    def mount_keys(self, where: str, table: dict[str, Any]) -> dict[str, Any]:
+    def section(self, where: str, table: dict[str, Any], rules: Mapping[str, Rule]) -> dict[str, Any]:
+        """Return what *rules* make of the keys of *table*, without those that are wrong or unknown."""
         kept = {}
         for name, value in table.items():
-            if (rule := MOUNT_RULES.get(name)) is None:
-                self.unknown(f"{where}.{_quoted(name)}", name, MOUNT_RULES)
-            elif (right := self.keep(f"{where}.{name}", rule, value)) is not None:
+            key = f"{where}.{_quoted(name)}"
+            if (rule := rules.get(name)) is None:
+                self.unknown(key, name, rules)
+            elif (right := self.keep(key, rule, value)) is not None:
                 kept[name] = right
         return kept
 
@@ -292,30 +294,12 @@ class _Reader:
         return tuple(Address(unix=folder / address.unix) if address.unix else address for address in addresses)
 
     def proxy(self, table: dict[str, Any]) -> Trust:
-        ours = {}
-        for name, value in table.items():
-            key = f"proxy.{_quoted(name)}"
-            if rule := PROXY_RULES.get(name):
-                if (right := self.keep(key, rule, value)) is not None:
-                    ours[name] = right
-            else:
-                self.unknown(key, name, PROXY_RULES)
+        ours = self.section("proxy", table, PROXY_RULES)
         trust = Trust(**ours)
         # What a value contradicts that was not taken is not known.
         problems = trust.problems() if len(ours) == len(table) else trust.wrong_values()
         self.problems += [Problem(f"proxy.{problem.key}", problem.message) for problem in problems]
         return trust
-
-    def doctor(self, table: dict[str, Any]) -> DoctorConfig:
-        ours = {}
-        for name, value in table.items():
-            key = f"doctor.{_quoted(name)}"
-            if rule := DOCTOR_RULES.get(name):
-                if (right := self.keep(key, rule, value)) is not None:
-                    ours[name] = right
-            else:
-                self.unknown(key, name, DOCTOR_RULES)
-        return DoctorConfig(**ours)
 
 
 def _misplaced(key: str, value: Any) -> str:
