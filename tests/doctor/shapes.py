@@ -63,7 +63,7 @@ WRONG = (
         "prefix-doubled",
     ),
     Shape("loses the slash", "location /<app>/ { proxy_pass http://<mounted>/<app>; }", "loop-slash", "likely"),
-    Shape("has no location", "location /other/ { proxy_pass http://<mounted>; }", "no-location", "likely", ONE),
+    Shape("has no location", "location /other/ { proxy_pass http://<mounted>; }", "no-location", "likely"),
     Shape(
         "sends one path for all",
         "location /<app>/ { rewrite ^ /<app>/ break; proxy_pass http://<mounted>; }",
@@ -108,7 +108,7 @@ WRONG = (
         headers=_SECURE,
         secure=True,
     ),
-    Shape("has the slash only", f"location = /<app> {{ return 404; }} {_KEEP}", "slash-404", "likely", ONE),
+    Shape("has the slash only", f"location = /<app> {{ return 404; }} {_KEEP}", "slash-404", "likely"),
     Shape("has no boundary", "location /<app> { proxy_pass http://<named-<app>>/; }", "no-boundary"),
     Shape(
         "has no boundary, for a mount",
@@ -126,7 +126,7 @@ WRONG = (
     ),
     Shape("sets a cookie too deep", _KEEP.replace("mounted", "deep-cookie"), "cookie-pathless", "likely"),
     Shape("has an app with a hard-coded link", _KEEP.replace("mounted", "hard"), "prefix-hard-coded", apps=ONE),
-    Shape("has nothing behind", "location /<app>/ { proxy_pass http://127.0.0.1:1; }", "app-down", "likely", ONE),
+    Shape("has nothing behind", "location /<app>/ { proxy_pass http://127.0.0.1:1; }", "app-down", "likely"),
     Shape(
         "goes round in a circle",
         "location = /<app>/ { return 302 /<app>/in; } location = /<app>/in { return 302 /<app>/; }",
