@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .assembly import LoadedMount, load_mounts
-from .config import load_config
+from .config import load_config, quoted
 from .errors import ConfigError, Problem, UnreadableError
 from .loading import is_a
 from .logs import configure_logging
@@ -124,7 +124,7 @@ def warnings(mounts: Sequence[LoadedMount]) -> Iterator[Finding]:
 
 
 def _key(mount: LoadedMount) -> str:
-    return f'mounts."{mount.config.key}"'
+    return f"mounts.{quoted(mount.config.key)}"
 
 
 def _has_proxy_fix(app: Any) -> bool:
@@ -132,8 +132,7 @@ def _has_proxy_fix(app: Any) -> bool:
     for _ in range(10):  # middleware in middleware, and no endless ring
         if app is None or is_a(app, "werkzeug.ProxyFix"):
             return app is not None
-        inner = vars(app).get("wsgi_app") or vars(app).get("app") if hasattr(app, "__dict__") else None
-        app = inner
+        app = vars(app).get("wsgi_app") or vars(app).get("app") if hasattr(app, "__dict__") else None
     return False
 
 

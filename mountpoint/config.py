@@ -188,7 +188,7 @@ class _Reader:
         shared = self.section("defaults", defaults, MOUNT_RULES)
         mounts: list[MountConfig] = []
         for key, value in table.items():
-            where = f"mounts.{_quoted(key)}"
+            where = f"mounts.{quoted(key)}"
             if message := _misplaced(key, value):
                 self.wrong(where, message)
                 continue
@@ -220,7 +220,7 @@ class _Reader:
         """Return what *rules* make of the keys of *table*, without those that are wrong or unknown."""
         kept = {}
         for name, value in table.items():
-            key = f"{where}.{_quoted(name)}"
+            key = f"{where}.{quoted(name)}"
             if (rule := rules.get(name)) is None:
                 self.unknown(key, name, rules)
             elif (right := self.keep(key, rule, value)) is not None:
@@ -256,7 +256,7 @@ class _Reader:
             table = MountTable(Mount(mount.key, _not_loaded_yet) for mount in mounts) if mounts else ()
         except ConfigError as error:
             for problem in error.problems:
-                self.wrong(f"mounts.{_quoted(problem.key)}", problem.message)
+                self.wrong(f"mounts.{quoted(problem.key)}", problem.message)
             return ()
         return tuple(replace(ours, key=mount.key) for ours, mount in zip(mounts, table, strict=True))
 
@@ -266,7 +266,7 @@ class _Reader:
         listen: tuple[Address, ...] = ()
         table = {"listen": DEFAULT_LISTEN, **table, **self.overrides}
         for name, value in table.items():
-            key = f"--{name.replace('_', '-')}" if name in self.overrides else f"server.{_quoted(name)}"
+            key = f"--{name.replace('_', '-')}" if name in self.overrides else f"server.{quoted(name)}"
             if name == "listen":
                 listen = self.listen(key, value, Path.cwd() if name in self.overrides else self.folder)
             elif name in REPLACED:
@@ -326,6 +326,6 @@ def _not_loaded_yet(environ: Any, start_response: Any) -> Any:
     raise NotImplementedError  # stands for an app while only the keys are looked at
 
 
-def _quoted(name: str) -> str:
+def quoted(name: str) -> str:
     """Return *name* as a key of TOML is written."""
     return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name, ensure_ascii=False)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from .errors import Problem
 from .keys import path_of_key, wsgi_string
@@ -109,9 +109,6 @@ class Trust:
         if self.restore_prefix and not self.x_prefix:
             found.append(Problem("restore_prefix", "needs the prefix from a header; write x_prefix = 1 too"))
         return found
-
-
-TRUST_SETTINGS = tuple(field.name for field in fields(Trust))
 
 
 def _network(text: object) -> Network:

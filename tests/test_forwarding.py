@@ -6,7 +6,7 @@ import pytest
 
 from mountpoint import Dispatcher, TrustedProxies
 from mountpoint.record import RequestRecord
-from mountpoint.trust import COUNTED, TRUST_SETTINGS
+from mountpoint.trust import COUNTED, Trust
 
 PROXY = "192.0.2.7"  # the peer of every request, unless it says otherwise
 CLIENT = "203.0.113.9"
@@ -20,7 +20,7 @@ def ask(call, echo):
     """
 
     def ask(path="/tv_ws/x", method="GET", **both):
-        settings = {"trusted": [PROXY], **{name: both.pop(name) for name in TRUST_SETTINGS if name in both}}
+        settings = {"trusted": [PROXY], **{name: both.pop(name) for name in Trust.__match_args__ if name in both}}
         return call(TrustedProxies(Dispatcher({"/tv_ws": echo("tv")}), **settings), path, method, **both)
 
     return ask

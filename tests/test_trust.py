@@ -5,7 +5,7 @@ from tables_helper import config_of, imports_undone, problems_of
 
 from mountpoint import ConfigError, Dispatcher, TrustedProxies
 from mountpoint.assembly import load
-from mountpoint.trust import COUNTED, TRUST_SETTINGS, Trust
+from mountpoint.trust import COUNTED, Trust
 from mountpoint.values import PROXY_RULES
 
 TABLE = '[mounts]\n"/" = "site:app"\n'
@@ -153,7 +153,7 @@ def test_all_that_is_wrong_is_said_at_once():
 
 
 def test_the_file_knows_exactly_the_settings_of_the_middleware():
-    assert set(PROXY_RULES) == set(TRUST_SETTINGS)
+    assert set(PROXY_RULES) == set(Trust.__match_args__)
 
 
 def test_by_default_nobody_is_believed_in_anything(tmp_path):
