@@ -189,7 +189,10 @@ def _serve(options: argparse.Namespace) -> NoReturn:
     config = load_config(options.file, overrides)
     from .server import end_process, serve
 
-    end_process(serve(config), config.server.drain_timeout)
+    try:
+        end_process(serve(config), config.server.drain_timeout)
+    except KeyboardInterrupt:  # while apps were loaded, or after the drain: what they have started is not waited for
+        end_process(130, 0)
 
 
 @contextmanager

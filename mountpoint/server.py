@@ -80,9 +80,9 @@ def end_process(code: int, patience: float) -> NoReturn:
     deadline = time.monotonic() + (0 if code else patience)
     this = threading.current_thread()
     running = [thread for thread in threading.enumerate() if not thread.daemon and thread is not this]
-    if running and not code:
-        logger.info("waiting up to %g s for threads that apps have started", patience)
     with suppress(KeyboardInterrupt):
+        if running and not code:
+            logger.info("waiting up to %g s for threads that apps have started", patience)
         # Not join(): of Python 3.13 it cannot be interrupted, and Python 3.11 takes an interrupted one for ended.
         while running and time.monotonic() < deadline:
             time.sleep(0.02)
@@ -90,7 +90,7 @@ def end_process(code: int, patience: float) -> NoReturn:
     if running:
         logger.warning("cut off: threads that apps have started: %s", ", ".join(thread.name for thread in running))
         logging.shutdown()
-        os._exit(1)
+        os._exit(code or 1)
     sys.exit(code)
 
 

@@ -425,3 +425,16 @@ def test_a_second_signal_does_not_wait_for_threads_of_apps(serve, tmp_path, busy
         server.send(signal.SIGINT)
         assert server.wait() == 1
     assert "cut off: threads that apps have started" in server.log()
+
+
+def test_an_interrupt_while_apps_are_loaded_does_not_wait_for_their_threads(serve, tmp_path):
+    (tmp_path / "slow.py").write_text(
+        "import sys, threading, time\n"
+        "threading.Thread(target=threading.Event().wait, name='poller').start()\n"
+        "print('loading', file=sys.stderr, flush=True)\ntime.sleep(60)\n"
+    )
+    server = serve('[mounts]\n"/" = "slow:app"\n', wait=False)
+    server.wait_for("loading\n")
+    server.send(signal.SIGINT)
+    assert server.wait() == 130
+    assert "Traceback" not in server.log()
