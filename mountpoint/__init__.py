@@ -20,6 +20,7 @@ from .errors import NotAnApp as NotAnApp
 from .errors import ServeError as ServeError
 from .errors import UnreadableError as UnreadableError
 from .errors import UsageError as UsageError
+from .limits import ConcurrencyLimit as ConcurrencyLimit
 from .proxies import TrustedProxies as TrustedProxies
 from .table import Match as Match
 from .table import Mount as Mount

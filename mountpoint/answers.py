@@ -33,11 +33,11 @@ def answer(
     return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
 
-def unavailable(retry_after: int) -> WSGIApplication:
-    """Return the app that stands where one could not be loaded: 503, to be asked again in *retry_after* seconds."""
+def unavailable(retry_after: int, reason: str) -> WSGIApplication:
+    """Return the app that stands in the place of one that cannot answer: 503, ask again in *retry_after* seconds."""
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         headers = [("Retry-After", str(retry_after))]
-        return answer(environ, start_response, "503 Service Unavailable", "the app could not be loaded", headers)
+        return answer(environ, start_response, "503 Service Unavailable", reason, headers)
 
     return app

@@ -1,26 +1,26 @@
 """From a `Config` to the WSGI stack: load every app, make the table, put the layers around it.
 
-    server  ->  [Echo]  ->  TrustedProxies  ->  Dispatcher  ->  app
-
 One app that fails to load takes none of the others down: its mount answers 503, and the log says why.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+import sys
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .answers import unavailable
 from .config import DEFAULT_FILE, Config, MountConfig, load_config
 from .cookies import ScopedCookies
-from .dispatch import Dispatcher
 from .errors import LoadError
+from .isolation import forget_failed_loads, note_failed_load, unchanged
+from .limits import ConcurrencyLimit, MaxBody
 from .loading import import_path, is_a, load_app, put_on_path, top_level
-from .proxies import TrustedProxies
+from .queues import Share
+from .stack import Stack
 from .table import Mount, MountTable
 
 if TYPE_CHECKING:
@@ -47,28 +47,47 @@ class LoadedMount:
 
 def load_mounts(config: Config) -> Sequence[LoadedMount]:
     """Load every app of *config*, in the table's order. What fails is in the result, and is not raised."""
-    loader = _Loader(import_path(mount.root for mount in config.mounts))
-    return [loader.load(mount) for mount in config.mounts]
+    return Loader().load(config)
 
 
-class _Loader:
-    """Loads one mount after the other, and remembers what of the process the earlier ones have taken."""
+class Loader:
+    """Loads the apps of a table, and of the tables after it; it remembers what of the process the earlier ones took."""
 
-    def __init__(self, path: Sequence[str]) -> None:
-        put_on_path(path)
-        self._path = path
+    def __init__(self) -> None:
+        self._path: Sequence[str] = ()
         self._modules: dict[str, Path] = {}  # file, by top-level name
         self._clashes: dict[Path, list[tuple[Path, Path]]] = {}  # by root
         self._django: MountConfig | None = None
 
-    def load(self, mount: MountConfig) -> LoadedMount:
+    def load(self, config: Config, before: Sequence[LoadedMount] = ()) -> Sequence[LoadedMount]:
+        """Load every app of *config*, in the table's order. What fails is in the result, and is not raised.
+
+        A mount that is in *before*, and has not changed, keeps its app.
+        """
+        kept = {_identity(mount.config): mount for mount in before if mount.app}
+        known = {mount.key: kept.get(_identity(mount)) for mount in config.mounts}
+        forget_failed_loads()
+        self._path = import_path(mount.root for mount in config.mounts)
+        put_on_path(self._path)
+        self._clashes.clear()
+        # What is imported stays, and so does its name; what is not may have been renamed meanwhile.
+        self._modules = {name: file for name, file in self._modules.items() if name in sys.modules or file.exists()}
+        return [
+            replace(there, config=mount) if (there := known[mount.key]) else self._load(mount)
+            for mount in config.mounts
+        ]
+
+    def _load(self, mount: MountConfig) -> LoadedMount:
+        modules = set(sys.modules)
         try:
             self._claim_modules(mount.root)
-            app = load_app(mount.app, mount.root)
+            with unchanged(mount.env):
+                app = load_app(mount.app, mount.root)
             if is_a(app, "django.WSGIHandler"):
                 self._claim_django(mount)
             return LoadedMount(mount, app=app)
         except LoadError as error:
+            note_failed_load(mount.root, modules, error.files)
             return LoadedMount(mount, error=error)
         except OSError as error:  # of the root: what the app itself raises is a LoadError by now
             return LoadedMount(mount, error=LoadError(f"{error.filename} cannot be read: {error.strerror}"))
@@ -79,7 +98,7 @@ class _Loader:
         """Raise LoadError if *root* has a module of the name of another's: a second import answers with the first."""
         if root not in self._clashes:  # each is looked into once, and one file by two names is no clash
             claimed = [(file, self._modules.setdefault(name, file)) for name, file in sorted(top_level(root).items())]
-            self._clashes[root] = [(file, other) for file, other in claimed if not file.samefile(other)]
+            self._clashes[root] = [(file, other) for file, other in claimed if not _is_same(file, other)]
         if clashes := self._clashes[root]:
             files = "; ".join(f"{file} and {other}" for file, other in clashes)
             raise LoadError(
@@ -97,41 +116,62 @@ class _Loader:
             )
 
 
+def _is_same(file: Path, other: Path) -> bool:
+    return other.exists() and file.samefile(other)
+
+
 def _package(mount: MountConfig) -> str:
     return mount.app.module.partition(".")[0]
 
 
-def build_table(mounts: Sequence[LoadedMount]) -> MountTable:
-    """Return the mount table of *mounts*, with a 503 in the place of each app that failed."""
+def _identity(mount: MountConfig) -> Hashable:
+    """Return what the app of *mount* depends on; its other settings are those of the layers around it."""
+    return mount.key, mount.app.text, mount.root, tuple(sorted(mount.env.items()))
+
+
+def build_table(mounts: Sequence[LoadedMount], *, limits: bool = False) -> MountTable:
+    """Return the mount table of *mounts*, with a 503 in the place of each app that failed.
+
+    With *limits* each app is kept to its ``limit`` here, where no server of ours does it.
+    """
     return MountTable(
-        Mount(mount.config.key, _app(mount), slash=mount.config.slash, dot_segments=mount.config.dot_segments)
+        Mount(mount.config.key, _app(mount, limits), slash=mount.config.slash, dot_segments=mount.config.dot_segments)
         for mount in mounts
     )
 
 
-def _app(mount: LoadedMount) -> WSGIApplication:
+def _app(mount: LoadedMount, limits: bool) -> WSGIApplication:
     """Return what is called for *mount*: its app, or a 503 in its place, in the layers that it asks for."""
-    app = mount.app or unavailable(RETRY_AFTER)
-    return ScopedCookies(app) if mount.config.cookies == "scoped" else app
+    app = mount.app or unavailable(RETRY_AFTER, "the app could not be loaded")
+    if mount.config.cookies == "scoped":
+        app = ScopedCookies(app)
+    if limits and mount.config.limit is not None:
+        app = ConcurrencyLimit(app, mount.config.limit)
+    return app if mount.config.max_body is None else MaxBody(app, mount.config.max_body)
 
 
-def build_stack(config: Config, table: MountTable) -> WSGIApplication:
+def shares(config: Config) -> Mapping[str, Share]:
+    """Return what each mount may take of the threads, by its key."""
+    return {mount.key: Share(mount.limit, mount.queue, mount.slow_after) for mount in config.mounts}
+
+
+def build_stack(config: Config, table: MountTable) -> Stack:
     """Return the WSGI application that serves *table* as *config* says."""
-    stack = TrustedProxies(Dispatcher(table), **dataclasses.asdict(config.proxy))
-    if not config.doctor.key:
-        return stack
-    from .doctor.echo import Echo  # of a later layer, and only where it is asked for
+    return Stack(table, config.proxy, config.doctor.key)
 
-    return Echo(stack, config.doctor.key)
+
+def describe_broken(mount: LoadedMount) -> str:
+    """Return what is to be said of *mount*, which failed: its error, with its traceback."""
+    assert mount.error is not None
+    details = f"\n{mount.error.details.rstrip()}" if mount.error.details else ""
+    return f"{mount.config.key} is broken: {mount.error}{details}"
 
 
 def report_broken(mounts: Sequence[LoadedMount], *, strict: bool) -> None:
     """Log every mount of *mounts* that failed, with its traceback; raise `LoadError` if there is one and *strict*."""
     broken = [mount for mount in mounts if mount.error]
     for mount in broken:
-        assert mount.error is not None
-        details = f"\n{mount.error.details.rstrip()}" if mount.error.details else ""
-        logger.error("%s is broken: %s%s", mount.config.key, mount.error, details)
+        logger.error("%s", describe_broken(mount))
     if broken and strict:
         names = ", ".join(mount.config.key for mount in broken)
         raise LoadError(f"strict: not started, {len(broken)} of {len(mounts)} mounts failed to load: {names}")
@@ -140,8 +180,9 @@ def report_broken(mounts: Sequence[LoadedMount], *, strict: bool) -> None:
 def load(file: str | Path = DEFAULT_FILE, *, strict: bool = False) -> WSGIApplication:
     """Return the WSGI application of a ``mounts.toml``, for any WSGI server.
 
-    It has the file's ``[mounts]`` and ``[proxy]``; ``[server]`` and ``[logging]`` are the server's own affair here. A
-    mount whose app fails to load answers 503 and is logged on ``mountpoint``; with *strict* nothing is returned and
+    It has the file's ``[mounts]`` and ``[proxy]``; ``[server]`` and ``[logging]`` are the server's own affair here. So
+    are queues: a mount at its ``limit`` answers 503 at once, and ``queue`` and ``slow_after`` mean nothing. A mount
+    whose app fails to load answers 503 and is logged on ``mountpoint``; with *strict* nothing is returned and
     `LoadError` is raised. Raises `ConfigError` with all that is wrong in the file.
 
     ``gunicorn 'mountpoint:load("mounts.toml")'``
@@ -149,4 +190,4 @@ def load(file: str | Path = DEFAULT_FILE, *, strict: bool = False) -> WSGIApplic
     config = load_config(file)
     mounts = load_mounts(config)
     report_broken(mounts, strict=strict)
-    return build_stack(config, build_table(mounts))
+    return build_stack(config, build_table(mounts, limits=True))

@@ -23,6 +23,7 @@ from .values import (
     PROXY_RULES,
     REPLACED,
     SERVER_RULES,
+    WAITRESS_DEFAULTS,
     WAITRESS_RULES,
     Address,
     Rule,
@@ -47,6 +48,11 @@ class MountConfig:
     slash: Slash = "redirect"
     dot_segments: DotSegments = "refuse"
     cookies: Literal["pass", "scoped"] = "pass"
+    limit: int | None = None  # requests that run at once
+    queue: int = 100  # requests that wait
+    max_body: int | None = None  # bytes
+    slow_after: float = 10.0  # seconds
+    env: Mapping[str, str] = field(default_factory=dict)  # while it is loaded
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +62,7 @@ class ServerConfig:
     listen: tuple[Address, ...]
     threads: int = 8
     drain_timeout: float = 30.0  # seconds
+    header_timeout: float = 30.0  # seconds
     strict: bool = False
     access_log: bool = True
     log_level: str | None = None  # "info", and where there is a [logging], what that says
@@ -74,7 +81,7 @@ class DoctorConfig:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """A whole ``mounts.toml``, checked. ``logging`` a `logging.config` dictionary."""
+    """A whole ``mounts.toml``, checked. ``logging`` is a `logging.config` dictionary, ``overrides`` what was given."""
 
     file: Path
     mounts: tuple[MountConfig, ...]
@@ -82,6 +89,7 @@ class Config:
     proxy: Trust = field(default_factory=Trust)
     logging: Mapping[str, Any] | None = None
     doctor: DoctorConfig = field(default_factory=DoctorConfig)
+    overrides: Mapping[str, object] = field(default_factory=dict)
 
 
 def load_config(file: str | Path = DEFAULT_FILE, overrides: Mapping[str, object] | None = None) -> Config:
@@ -156,13 +164,15 @@ class _Reader:
             if name not in sections:
                 self.unknown(name, name, sections)
         tables = {name: self.keep(name, any_table, document.get(name, {})) or {} for name in sections}
+        mounts = self.mounts(tables["mounts"], tables["defaults"])
         return Config(
             file=self.file,
-            mounts=self.mounts(tables["mounts"], tables["defaults"]),
-            server=self.server(tables["server"]),
+            mounts=mounts,
+            server=self.with_room(mounts, self.server(tables["server"]), tables["server"]),
             proxy=self.proxy(tables["proxy"]),
             logging=tables["logging"] or None,
             doctor=DoctorConfig(**self.section("doctor", tables["doctor"], DOCTOR_RULES)),
+            overrides=self.overrides,
         )
 
     # -------------------------------------------------------------------------------------------------- collecting
@@ -196,6 +206,7 @@ class _Reader:
             if own is None:
                 continue
             ours = shared | self.section(where, own, MOUNT_RULES)
+            ours["env"] = {**shared.get("env", {}), **ours.get("env", {})}
             if "app" not in ours and "app" not in own and "app" not in defaults:
                 self.wrong(where, 'expected the key app, found none; write app = "module:attribute"')
             app = ours.get("app") or AppSpec("", "")
@@ -209,9 +220,7 @@ class _Reader:
                         f"{where}.app" if "app" in own else "defaults.app",
                         app,
                     ),
-                    slash=ours.get("slash", "redirect"),
-                    dot_segments=ours.get("dot_segments", "refuse"),
-                    cookies=ours.get("cookies", "pass"),
+                    **{name: value for name, value in ours.items() if name not in ("app", "root")},
                 )
             )
         return self.normalised(mounts)
@@ -262,7 +271,7 @@ class _Reader:
 
     def server(self, table: dict[str, Any]) -> ServerConfig:
         ours: dict[str, Any] = {}
-        adjustments: dict[str, object] = {}
+        adjustments = dict(WAITRESS_DEFAULTS)
         listen: tuple[Address, ...] = ()
         table = {"listen": DEFAULT_LISTEN, **table, **self.overrides}
         for name, value in table.items():
@@ -279,6 +288,23 @@ class _Reader:
                 self.unknown(key, name, SERVER_KEYS)
         ours.setdefault("connection_limit", min(1000, connection_ceiling()))
         return ServerConfig(listen=listen, adjustments=adjustments, **ours)
+
+    def with_room(
+        self, mounts: tuple[MountConfig, ...], server: ServerConfig, table: Mapping[str, object]
+    ) -> ServerConfig:
+        """Return *server* with room for the largest body that a mount allows, unless its *table* says how large."""
+        name = "max_request_body_size"
+        most = server.adjustments[name]
+        largest = max((mount.max_body or 0 for mount in mounts), default=0)
+        if not isinstance(most, int) or largest <= most:  # what is no number has its problem already
+            return server
+        for mount in mounts if name in table else ():
+            if (mount.max_body or 0) > most:
+                self.wrong(
+                    f"mounts.{quoted(mount.key)}.max_body",
+                    f"expected at most the server.{name} ({most}), found {mount.max_body}; write more there, or less",
+                )
+        return replace(server, adjustments={**server.adjustments, name: largest})
 
     def listen(self, key: str, value: Any, folder: Path) -> tuple[Address, ...]:
         values = value if isinstance(value, list) else [value]

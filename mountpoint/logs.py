@@ -1,7 +1,7 @@
 """Where the logs go: to stderr, unless ``[logging]`` in the file says otherwise.
 
-Only our own loggers and waitress's are set up. The root logger is left to the apps, whose ``basicConfig`` would do
-nothing had we been there before.
+The root logger is one for all apps, so none of them can have it: what an app does to it while it loads is undone
+(`mountpoint.isolation`). What apps log there is written from INFO on, with the logger's name.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .errors import ConfigError, Problem
 def configure_logging(
     level: str | None, *, access_log: bool = True, dictionary: Mapping[str, Any] | None = None
 ) -> None:
-    """Set up ``mountpoint``, ``mountpoint.access`` and ``waitress`` at *level*, one of ``debug`` to ``critical``.
+    """Set up the root, ``mountpoint``, ``mountpoint.access`` and ``waitress`` at *level*, ``debug`` to ``critical``.
 
     *dictionary* replaces that, except for a *level* that is given: a `logging.config` dictionary; ``version`` may be
     left out, and existing loggers stay enabled unless it says otherwise. Raises `ConfigError` if `logging` refuses it.
@@ -40,7 +40,9 @@ def configure_logging(
         _set_up("mountpoint", level, _handler("%(asctime)s %(levelname)s %(message)s"))
         _set_up("waitress", level, _handler("%(asctime)s %(levelname)s waitress: %(message)s"))
         _set_up("mountpoint.access", "info", _handler("%(message)s"))
-        logging.getLogger("waitress.queue").setLevel("ERROR")  # it warns once for each request that has to wait
+        if not logging.root.handlers:  # else whoever embeds us has seen to it
+            quiet = "info" if level == "debug" else level  # of every library there is
+            _set_up("", quiet, _handler("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     if not access_log:
         access.disabled = True
 

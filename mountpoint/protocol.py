@@ -1,17 +1,19 @@
 """HTTP as we have it of waitress: its parser, its tasks and its channel, each with what it lacks.
 
 - Parser: the path as it was sent, and 400 for a request that names its host twice, not at all, or in contradiction.
-- Tasks: the access log, written where a response is finished, so that waitress's own 400, 413 and 431 are in it; and
-  ``Connection: close`` while the server drains.
+- Tasks: the access log, written where a response is finished, so that waitress's own 400, 413 and 431 are in it;
+  ``Connection: close`` while the server drains; and no body for HEAD, which would be taken for the next response.
+- Channel: the environ, built once, when a request is queued; and an end for who sends no header, or takes no byte.
 
 What is used of waitress beyond its documentation, here and in `mountpoint.server`:
 
 - the class attributes ``channel_class``, ``task_class``, ``error_task_class`` and ``parser_class``;
 - of a task ``write``, ``build_response_header``, ``wrote_header``, ``content_length``, ``has_body`` and ``start_time``;
 - of the parser ``parse_header``, ``first_line``, ``header_plus`` and ``headers_finished``;
-- of a channel ``requests``, ``request``, ``write_soon``, ``total_outbufs_len``, ``last_activity`` and ``will_close``;
-- of a listener its constructor, ``handle_accept`` and ``pull_trigger``; of the task dispatcher ``queue`` and
-  ``active_count``; and `wasyncore.loop`, a turn at a time.
+- of a channel ``service``, ``requests``, ``requests_lock``, ``request``, ``connected``, ``write_soon``,
+  ``handle_close``, ``total_outbufs_len``, ``last_activity`` and ``will_close``;
+- of a listener its constructor, with a task dispatcher of ours, ``handle_accept`` and ``pull_trigger``; and
+  `wasyncore.loop`, a turn at a time.
 
 The tests run them against the oldest release that ``pyproject.toml`` admits, and the newest.
 """
@@ -21,27 +23,49 @@ from __future__ import annotations
 import logging
 import re
 import sys
+import threading
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from waitress.buffers import ReadOnlyFileBasedBuffer
 from waitress.channel import ClientDisconnected, HTTPChannel
 from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.server import TcpWSGIServer
 from waitress.task import ErrorTask, Task, WSGITask
-from waitress.utilities import RequestHeaderFieldsTooLarge
+from waitress.utilities import Error, RequestHeaderFieldsTooLarge
 
+from .answers import unavailable
 from .keys import host_name
 from .monitor import access_line, access_logger, escaped
 from .record import KEY, RequestRecord
 from .target import split_target
 
 if TYPE_CHECKING:
-    from wsgiref.types import WSGIEnvironment
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 
 TOGETHER = 16_384  # bytes of a body that are worth a copy to save a system call
+RETRY_AFTER = 5  # seconds: how soon a client that was refused is to ask again
+
+logger = logging.getLogger("mountpoint")
 
 _TARGET = re.compile(rb"[^ ]+ ([^ ]+)")
+_APP: Final = "mountpoint.app"  # in environ, between the queue and the thread
+
+
+class Served(Protocol):
+    """What is served: a WSGI application that can tell, before it is called, whose request it is."""
+
+    def arrive(self, environ: WSGIEnvironment) -> tuple[WSGIApplication, WSGIEnvironment, str | None]:
+        """Return what is to be called, with which environ, and the key of the mount that it comes to, if any."""
+
+
+class RequestTimeout(Error):
+    """The header did not come in time (RFC 9110 section 15.5.9)."""
+
+    code = 408
+    reason = "Request Timeout"
 
 
 class Parser(HTTPRequestParser):
@@ -53,10 +77,17 @@ class Parser(HTTPRequestParser):
     path_info: str = ""
     first_line = b""  # type: ignore[assignment]  # typeshed has str
     record: RequestRecord | None = None
+    environ: WSGIEnvironment | None = None  # as it was received
+    arrival: WSGIEnvironment | None = None  # as it is to be called with
+    mount: str | None = None  # the key of the one that it waits for
     head = b""  # the first bytes that were received
+    begun = 0.0  # when they were, and when it was read whole: Unix times, in seconds
+    arrived = 0.0
 
     def received(self, data: bytes) -> int:
-        self.head = self.head or data
+        if not self.begun and data.strip():  # blank lines in front are none of it (RFC 9112 section 2.2)
+            self.head = data
+            self.begun = time.time()
         return super().received(data)
 
     def parse_header(self, header_plus: bytes) -> None:
@@ -128,7 +159,10 @@ class _Finishing(Task):
         return super().build_response_header()
 
     def write(self, data: bytes) -> None:
-        if self.wrote_header or len(data) > TOGETHER:
+        if self.sent.command == "HEAD":  # has no body (RFC 9110 section 9.3.2)
+            if not self.wrote_header:
+                super().write(b"")
+        elif self.wrote_header or len(data) > TOGETHER:
             super().write(data)
         else:
             self.channel.hold()
@@ -137,6 +171,11 @@ class _Finishing(Task):
             finally:
                 self.channel.let_go()
         self.body_bytes += len(data)
+
+    def finish(self) -> None:
+        if self.sent.command == "HEAD":
+            self.chunked_response = False  # there is no last chunk either
+        super().finish()
 
     def log(self) -> None:
         """Write the line of the access log."""
@@ -153,13 +192,13 @@ class _Finishing(Task):
                 referer=headers.get("REFERER"),
                 user_agent=headers.get("USER_AGENT"),
                 mount=record.mount if record else None,
-                started=self.start_time,
+                started=self.sent.arrived or self.start_time,
                 finished=time.time(),
             ),
         )
 
     def _size(self) -> int:
-        if not self.has_body or self.request.command == "HEAD":
+        if not self.has_body or self.sent.command == "HEAD":
             return 0
         if self.content_length is None:
             return self.body_bytes
@@ -191,10 +230,14 @@ class AppTask(_Finishing, WSGITask):
             raise RuntimeError(f"the app raised {error!r}") from error
 
     def get_environment(self) -> WSGIEnvironment:
+        assert self.request.arrival is not None
+        return self.request.arrival
+
+    def new_environment(self) -> WSGIEnvironment:
+        """Return the environ of the request as it was received."""
         environ: WSGIEnvironment = super().get_environment()
-        if KEY not in environ:  # waitress keeps it, and gives the same one again
-            environ["PATH_INFO"] = self.request.path_info  # waitress has collapsed slashes at its beginning
-            environ[KEY] = self.request.record = RequestRecord(environ["REMOTE_ADDR"])
+        environ["PATH_INFO"] = self.request.path_info  # waitress has collapsed slashes at its beginning
+        environ[KEY] = self.request.record = RequestRecord(environ["REMOTE_ADDR"])
         return environ
 
 
@@ -208,16 +251,54 @@ class OurErrorTask(_Finishing, ErrorTask):
             self.log()
 
 
+def call(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    """Call what the request has come to: the WSGI application of every listener."""
+    app: WSGIApplication = environ.pop(_APP)
+    return app(environ, start_response)
+
+
 class Channel(HTTPChannel):
     """A connection."""
 
     server: TcpListener
     requests: list[Parser]
     request: Parser | None
+    requests_lock: threading.Lock
     task_class = AppTask
     error_task_class = OurErrorTask
     parser_class = Parser
     _held: list[bytes] | None = None
+    _stands_since = 0.0  # when it was first seen that the client takes nothing of what is to be sent; a Unix time
+
+    # ------------------------------------------------------------------------------------------- before it is served
+
+    def arrive(self, served: Served) -> str | None:
+        """Make the environ of the first request, if there is none yet; return the key of the mount that it comes to."""
+        request = self.requests[0]
+        request.arrived = request.arrived or time.time()
+        if request.error:
+            return None
+        if request.environ is None:
+            request.environ = AppTask(self, request).new_environment()
+        app, request.arrival, request.mount = served.arrive(request.environ)
+        request.arrival[_APP] = app
+        return request.mount
+
+    def refuse(self) -> None:
+        """Let the first request be answered 503."""
+        request = self.requests[0]
+        if request.arrival is not None and request.record is not None:
+            request.record.mount = request.mount
+            request.arrival[_APP] = unavailable(RETRY_AFTER, "too many requests wait for the mount")
+
+    @property
+    def title(self) -> str:
+        """What is being served: the method, and the whole path."""
+        for request in self.requests[:1]:  # a thread may be taking it away
+            return f"{request.command} {request.path_info!r}"
+        return "a request"
+
+    # ------------------------------------------------------------------------------------------------ while it is sent
 
     def hold(self) -> None:
         """Keep what is written until `let_go`, so that the header leaves with the first of the body.
@@ -231,13 +312,18 @@ class Channel(HTTPChannel):
         held, self._held = self._held, None
         self.write_soon(b"".join(held or ()))
 
-    def write_soon(self, data: bytes) -> int:
+    def write_soon(self, data: Any) -> int:
+        if isinstance(data, ReadOnlyFileBasedBuffer) and self.requests[0].command == "HEAD":
+            data.close()  # as waitress does once it has sent it
+            return 0
         if self._held is None:
             return super().write_soon(data)
         if not self.connected:
             raise ClientDisconnected
         self._held.append(data)
         return len(data)
+
+    # ------------------------------------------------------------------------------------------------- from the loop
 
     def is_idle(self) -> bool:
         """Whether nothing is read of a request, being answered, or waiting to be sent."""
@@ -247,6 +333,48 @@ class Channel(HTTPChannel):
         """Whether a request is half read. Blank lines in front of one are none yet (RFC 9112 section 2.2)."""
         request = self.request
         return request is not None and (request.headers_finished or bool(request.header_plus.strip()))
+
+    def end_if_stuck(self, now: float, header_timeout: float) -> None:
+        """End the connection if its client sends a header for too long, or takes no byte of a response.
+
+        *now* is a Unix time, *header_timeout* in seconds, 0 for no end. waitress has an end for neither: each byte of
+        a header counts as activity, and a thread that writes to a client who does not read waits for ever.
+        """
+        if self.total_outbufs_len and self.last_activity <= self._stands_since:
+            if now - self._stands_since > self.adj.channel_timeout:
+                logger.info("closing: %s has taken nothing for %d s", self.description, self.adj.channel_timeout)
+                self.handle_close()  # which wakes the thread that writes
+            return
+        self._stands_since = now if self.total_outbufs_len else 0.0
+        request = self.request
+        if (
+            header_timeout
+            and request is not None
+            and request.begun
+            and not request.headers_finished
+            and now - request.begun > header_timeout
+        ):
+            self._time_out()
+
+    def _time_out(self) -> None:
+        """Answer the header that does not end 408, unless a response is still on its way in front of it."""
+        with self.requests_lock:
+            request = self.request
+            if self.requests or request is None or not self.connected:
+                return
+            request.error = RequestTimeout("The header did not come in time.")
+            self.request = None
+            self.requests.append(request)
+            self.server.add_task(self)  # type: ignore[arg-type]  # typeshed has a Task
+
+    @property
+    def description(self) -> str:
+        """What is going on, for a line of the log."""
+        for request in self.requests[:1]:  # a thread may be taking it away
+            mount = request.record.mount if request.record else None
+            return f"{request.request_line!r} of {self.addr[0]}, mount {mount or '-'}"
+        what = "a request that was not read whole" if self.request else "a response that was not taken whole"
+        return f"{what}, of {self.addr[0]}"
 
 
 class TcpListener(TcpWSGIServer):

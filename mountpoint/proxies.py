@@ -81,17 +81,25 @@ class TrustedProxies:
         self._restores = restore_prefix
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        try:
+            inner = self.believed(environ)
+        except ValueError as error:
+            return answer(environ, start_response, "400 Bad Request", f"a forwarding header is wrong: {error}")
+        return self.app(inner, start_response)
+
+    def believed(self, environ: WSGIEnvironment) -> WSGIEnvironment:
+        """Return the environ that the app gets: *environ* itself where there is nothing to believe or to remove.
+
+        Raises ValueError for a value of a trusted peer that is outside its grammar.
+        """
         if not self._strips and environ.keys().isdisjoint(FORWARDING):
-            return self.app(environ, start_response)
+            return environ
         inner = {key: value for key, value in environ.items() if key not in FORWARDING}
         if self._counts and self._is_trusted(environ.get("REMOTE_ADDR")):
-            try:
-                self._believe(environ, inner)
-            except ValueError as error:
-                return answer(environ, start_response, "400 Bad Request", f"a forwarding header is wrong: {error}")
+            self._believe(environ, inner)
         if self._strips:
             inner["SCRIPT_NAME"] = self._strips + inner.get("SCRIPT_NAME", "").rstrip("/")
-        return self.app(inner, start_response)
+        return inner
 
     def _is_trusted(self, peer: str | None) -> bool:
         if peer in ("", "localhost"):  # what gunicorn and waitress call the other end of a unix socket

@@ -1,8 +1,7 @@
-"""Serving: waitress, its loop run a turn at a time, and the drain that loses nothing.
+"""Serving a `Config`: sockets, apps, signals and the loop, put together, from the first line of the log to the last.
 
-A signal only sets a flag and wakes the loop. From then on: the accept queue is taken and the listeners closed; answers
-carry ``Connection: close``; connections that have been idle for a moment are closed; and whatever is in flight, queued
-requests and slow readers included, has until ``drain_timeout`` to finish.
+SIGTERM and SIGINT drain, a second one ends it at once. SIGHUP reads the table again (`mountpoint.renewal`), SIGUSR2
+starts a process that takes over (`mountpoint.takeover`), SIGUSR1 says what is in flight (`mountpoint.watch`).
 """
 
 from __future__ import annotations
@@ -13,27 +12,26 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, NoReturn
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
 
-from waitress import wasyncore
-from waitress.adjustments import Adjustments
-from waitress.task import ThreadedTaskDispatcher
-
-from . import protocol
-from .assembly import LoadedMount, build_stack, build_table, load_mounts, report_broken
-from .config import Config, ServerConfig
-from .errors import ConfigError
+from .assembly import LoadedMount, Loader, build_stack, build_table, report_broken, shares
+from .config import Config
+from .errors import ConfigError, LoadError, ServeError
 from .logs import configure_logging
-from .protocol import Channel
-from .sockets import Bound, bind, cannot_listen
+from .loop import Server
+from .renewal import Renewal
+from .sockets import Bound, bind, bound_by_systemd
+from .systemd import Notifier, inherited_sockets, reloading, successor_environ, watchdog_interval
+from .takeover import Inheritance, Takeover, inheritance
 from .values import hard_file_limit
 
-if TYPE_CHECKING:
-    from wsgiref.types import WSGIApplication
-
-IDLE = 1.0  # seconds without a byte, after which a keep-alive connection is taken to be idle while draining
+_STOPS = ("SIGTERM", "SIGINT", "SIGBREAK")
+_OTHERS = ("SIGHUP", "SIGUSR1", "SIGUSR2")
 
 logger = logging.getLogger("mountpoint")
 
@@ -51,24 +49,152 @@ def serve(config: Config, *, watch: Callable[[list[str]], object] | None = None)
     except ConfigError as error:
         raise ConfigError(error.problems, file=str(config.file)) from error
     raise_file_limit()
-    adjustments = settings.adjustments
-    bound = bind(
-        settings.listen,
-        ipv4=bool(adjustments.get("ipv4", True)),
-        ipv6=bool(adjustments.get("ipv6", True)),
-        permissions=settings.unix_socket_perms,
-    )
+    process = _Process(config, watch)
     try:
-        logger.info("%s: loading %d apps", config.file, len(config.mounts))  # one whose import hangs stops here
-        mounts = load_mounts(config)
-        if watch:
-            watch([file for mount in mounts if mount.error for file in mount.error.files])
-        report_broken(mounts, strict=settings.strict)
-        server = Server(build_stack(config, build_table(mounts)), settings, bound)
-        return server.run(lambda: logger.info("%s", announcement(config, mounts, server.urls())))
+        return process.run()
     finally:
-        for one in bound:
+        process.close()
+
+
+class _Process:
+    """What this process is, towards its user, its signals and systemd."""
+
+    def __init__(self, config: Config, watch: Callable[[list[str]], object] | None) -> None:
+        self._config = config
+        self._watch = watch
+        self._takeover = Takeover(successor_environ(), Path.cwd())
+        self._notifier = Notifier()
+        self._heartbeat = watchdog_interval()
+        self._next_beat = 0.0  # of `time.monotonic`
+        self._inheritance = inheritance()
+        self._bound = self._bind(self._inheritance)
+        self._signals: dict[int, Any] = {}  # their handlers before
+        self._noted: list[int] = []  # those that came before it served
+
+    def _bind(self, inheritance: Inheritance) -> list[Bound]:
+        if sockets := inherited_sockets():
+            bound = bound_by_systemd(sockets)
+            if len({one.address.unix is None for one in bound}) > 1:
+                raise ServeError(
+                    "expected all TCP or all unix sockets from systemd, found both; write one ListenStream= for each "
+                    "kind, in units of their own"
+                )
+            return bound
+        settings = self._config.server
+        adjustments = settings.adjustments
+        return bind(
+            settings.listen,
+            ipv4=bool(adjustments.get("ipv4", True)),
+            ipv6=bool(adjustments.get("ipv6", True)),
+            permissions=settings.unix_socket_perms,
+            inherited=inheritance.sockets,
+        )
+
+    def close(self) -> None:
+        """Close the sockets, and put the signals back."""
+        for one in self._bound:
             one.close()
+        for number, handler in self._signals.items():
+            signal.signal(number, handler)
+
+    def run(self) -> int:
+        """Load the apps and serve them; return the exit code."""
+        config = self._config
+        self._catch(_OTHERS, self._note)
+        logger.info("%s: loading %d apps", config.file, len(config.mounts))  # one whose import hangs stops here
+        loader = Loader()
+        mounts = loader.load(config)
+        if self._watch:
+            self._watch([file for mount in mounts if mount.error for file in mount.error.files])
+        report_broken(mounts, strict=config.server.strict)
+        self._require_no_worse(mounts)
+        server = Server(build_stack(config, build_table(mounts)), shares(config), config.server, self._bound)
+        self._server = server
+        self._renewal = Renewal(config, mounts, loader, self._take, self._renewed)
+        # After the last load: an app may have set handlers of its own.
+        self._catch(_STOPS, lambda *_: self._stop())
+        self._catch(_OTHERS, lambda number, _: self._signalled(number))
+        for number in self._noted:
+            self._signalled(number)
+        return server.run(self._announce, self._beat)
+
+    # -------------------------------------------------------------------------------------------------------- signals
+
+    def _catch(self, names: Sequence[str], handler: Callable[[int, FrameType | None], object]) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            return
+        for number in (getattr(signal, name, None) for name in names):
+            if number is not None:
+                before = signal.signal(number, handler)
+                self._signals.setdefault(number, before)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        """Keep a signal for later, which would end the process while it loads its apps; or say where it hangs."""
+        if number == getattr(signal, "SIGUSR1", None):
+            logger.info("loading, at:\n%s", "".join(traceback.format_stack(frame)).rstrip())
+        elif number not in self._noted:
+            self._noted.append(number)
+
+    def _signalled(self, number: int) -> None:
+        self._server.post(lambda: self._obey(number))
+
+    def _stop(self) -> None:
+        self._takeover.cancel()
+        self._server.stop()
+
+    def _obey(self, number: int) -> None:
+        name = signal.Signals(number).name
+        if name == "SIGUSR1":
+            self._server.tell_all()
+        elif name == "SIGHUP":
+            self._notifier.notify(*reloading())
+            self._renewal.begin()
+        elif self._watch:
+            logger.warning("SIGUSR2 does nothing under --reload, which starts a new process by itself")
+        else:
+            working = [mount.config.key for mount in self._renewal.mounts if mount.app]
+            self._takeover.begin(self._bound, working, lambda pid: self._server.post(lambda: self._hand_over(pid)))
+
+    # --------------------------------------------------------------------------------------------------- its own life
+
+    def _announce(self) -> None:
+        logger.info("%s", announcement(self._config, self._renewal.mounts, self._server.urls()))
+        self._notifier.notify("READY=1", f"STATUS={len(self._renewal.mounts)} mounts")
+        self._inheritance.tell_ready()
+
+    def _beat(self) -> None:
+        """Tell systemd that the loop turns; it ends a process that does not."""
+        if self._heartbeat and time.monotonic() >= self._next_beat:
+            self._next_beat = time.monotonic() + self._heartbeat
+            self._notifier.notify("WATCHDOG=1")
+
+    def _take(self, config: Config, mounts: Sequence[LoadedMount]) -> None:
+        """Serve a new table, from the next turn of the loop on."""
+        stack, theirs = build_stack(config, build_table(mounts)), shares(config)
+        self._server.post(lambda: self._server.replace(stack, theirs, config.server))
+
+    def _renewed(self, outcome: str) -> None:
+        def tell() -> None:
+            logger.info("reload ended: %s", outcome)
+            self._notifier.notify("READY=1", f"STATUS={outcome}")
+
+        self._server.post(tell)  # behind what is to be served from now on
+
+    def _hand_over(self, pid: int) -> None:
+        # systemd ends the service with its main process: it has to know the new one before this one goes. Both in one
+        # message, so that its watchdog waits from now on.
+        told = self._notifier.notify(f"MAINPID={pid}", "WATCHDOG=1")
+        if self._notifier.is_there and not told:
+            self._takeover.give_up("systemd could not be told of it")
+        elif self._takeover.complete():
+            logger.info("process %d serves; this one ends", pid)
+            self._server.hand_over()
+
+    def _require_no_worse(self, mounts: Sequence[LoadedMount]) -> None:
+        """Raise `LoadError` if a mount is broken here whose app works in the process that this one is to replace."""
+        worse = [mount.config.key for mount in mounts if mount.error and mount.config.key in self._inheritance.working]
+        if worse:
+            raise LoadError(f"not taking over: what works in the process that serves fails here: {', '.join(worse)}")
 
 
 def end_process(code: int, patience: float) -> NoReturn:
@@ -115,151 +241,3 @@ def announcement(config: Config, mounts: Sequence[LoadedMount], urls: Sequence[s
     lines += [f"  {key:<{widths[0]}}  {app:<{widths[1]}}  {state}" for key, app, state in rows]
     lines += [f"serving on {url}" for url in urls]
     return "\n".join(lines)
-
-
-class Server:
-    """A WSGI application on bound sockets. `run` serves until `stop` is called, or a signal comes, and then drains."""
-
-    def __init__(self, app: WSGIApplication, settings: ServerConfig, bound: Sequence[Bound]) -> None:
-        self._drain_timeout = settings.drain_timeout
-        self._bound = bound
-        self._map: dict[int, Any] = {}
-        self._stops = 0  # how often we were told to stop
-        adjustments = Adjustments(
-            **settings.adjustments,
-            threads=settings.threads,
-            # waitress counts its listeners and their triggers among the connections.
-            connection_limit=settings.connection_limit + 2 * len(bound),
-            sockets=[one.socket for one in bound],
-            asyncore_use_poll=True,  # select() dies past 1,024 descriptors
-            trusted_proxy=None,  # the proxy is ours to judge
-            clear_untrusted_proxy_headers=False,
-        )
-        self._turn_timeout = adjustments.asyncore_loop_timeout
-        self._dispatcher = ThreadedTaskDispatcher()
-        self._dispatcher.set_thread_count(settings.threads)
-        self._listeners = [self._listen(app, adjustments, one) for one in bound]
-
-    def _listen(self, app: WSGIApplication, adjustments: Adjustments, one: Bound) -> Any:
-        sock = one.socket
-        listener: Any = protocol.TcpListener
-        if sys.platform != "win32" and one.address.unix:
-            listener = protocol.UnixListener
-        try:
-            return listener(
-                app,
-                self._map,
-                _sock=sock,
-                dispatcher=self._dispatcher,
-                adj=adjustments,
-                sockinfo=(sock.family, sock.type, sock.proto, sock.getsockname()),
-                bind_socket=False,
-            )
-        except OSError as error:
-            raise cannot_listen(one.address, error) from None
-
-    def urls(self) -> list[str]:
-        """Return where it listens: URLs, or ``unix:`` and a path."""
-        urls = []
-        for one in self._bound:
-            if one.address.unix:
-                urls.append(str(one.address))
-            else:
-                host, port = one.socket.getsockname()[:2]
-                urls.append(f"http://{f'[{host}]' if ':' in host else host}:{port}/")
-        return urls
-
-    def stop(self) -> None:
-        """Begin to drain; called again, end at once. May be called from a signal handler or from another thread."""
-        self._stops += 1
-        if self._listeners:
-            self._listeners[0].pull_trigger()
-
-    def run(self, ready: Callable[[], object] = lambda: None) -> int:
-        """Call *ready*, serve until `stop`, then drain. Return 0, or 1 if something was cut off, which is logged."""
-        with self._signals():
-            ready()  # from here on a signal drains
-            while not self._stops:
-                self._turn(self._turn_timeout)
-            return self._drain()
-
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        names = ("SIGTERM", "SIGINT", "SIGBREAK")
-        before = {
-            number: signal.signal(number, lambda *_: self.stop())
-            for number in (getattr(signal, name, None) for name in names)
-            if number is not None
-        }
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def _turn(self, seconds: float) -> None:
-        """Let the loop wait for events, for at most *seconds*, and handle them."""
-        wasyncore.loop(timeout=seconds, use_poll=True, map=self._map, count=1)
-
-    # ------------------------------------------------------------------------------------------------------- draining
-
-    def _drain(self) -> int:
-        logger.info("draining: no new connections, up to %g s for what is in flight", self._drain_timeout)
-        deadline = time.monotonic() + self._drain_timeout
-
-        def is_over() -> bool:
-            return self._stops > 1 or time.monotonic() >= deadline
-
-        self._close_listeners()
-        while self._channels() and not is_over():
-            self._close_idle_channels()
-            self._turn(0.1)
-        unfinished = [channel for channel in self._channels() if not channel.is_idle()]
-        # What is left runs for clients that have gone; it may still write to a database.
-        while not unfinished and self._is_busy() and not is_over():
-            time.sleep(0.02)
-        if unfinished or self._is_busy():
-            for channel in unfinished:
-                logger.warning("cut off: %s", _describe(channel))
-            running = self._dispatcher.active_count
-            logger.warning("stopped; cut off: %d connections, %d running threads", len(unfinished), running)
-            return 1
-        wasyncore.close_all(self._map)
-        logger.info("stopped, nothing was cut off")
-        return 0
-
-    def _is_busy(self) -> bool:
-        return bool(self._dispatcher.queue or self._dispatcher.active_count)
-
-    def _close_listeners(self) -> None:
-        """Take the connections that wait to be accepted, so that they are answered, and listen no longer."""
-        for one in self._bound:
-            one.unlink()
-        for listener in self._listeners:
-            listener.draining = True
-            taken = -1
-            while taken != len(self._map):  # an accept that takes none leaves the map as it is
-                taken = len(self._map)
-                listener.handle_accept()
-            # Not listener.close(), which closes the trigger too, and the loop could no longer be woken.
-            wasyncore.dispatcher.close(listener)
-
-    def _close_idle_channels(self) -> None:
-        latest = time.time() - IDLE
-        for channel in self._channels():
-            if channel.is_idle() and channel.last_activity < latest:
-                channel.will_close = True
-
-    def _channels(self) -> list[Channel]:
-        return [channel for channel in self._map.values() if isinstance(channel, Channel)]
-
-
-def _describe(channel: Channel) -> str:
-    for request in channel.requests[:1]:  # a thread may be taking it away
-        mount = request.record.mount if request.record else None
-        return f"{request.request_line!r} of {channel.addr[0]}, mount {mount or '-'}"
-    what = "a request that was not read whole" if channel.request else "a response that was not taken whole"
-    return f"{what}, of {channel.addr[0]}"

@@ -7,7 +7,7 @@ import os
 import socket
 import stat
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,16 +42,29 @@ class Bound:
 
 
 def bind(
-    addresses: Sequence[Address], *, ipv4: bool = True, ipv6: bool = True, permissions: int = 0o660
+    addresses: Sequence[Address],
+    *,
+    ipv4: bool = True,
+    ipv6: bool = True,
+    permissions: int = 0o660,
+    inherited: Mapping[str, Sequence[socket.socket]] | None = None,
 ) -> list[Bound]:
     """Bind a socket to each of *addresses*: one for each address that a host name stands for.
 
-    *permissions* are those of the file of a unix socket. Raises `ServeError`, with nothing left bound.
+    *permissions* are those of the file of a unix socket. *inherited* are sockets that another process has bound, by the
+    text of their address; those are taken in the place of new ones, and what is not among *addresses* is closed.
+    Raises `ServeError`, with nothing left bound.
     """
     bound: list[Bound] = []
+    inherited = inherited or {}
+    for text in inherited.keys() - set(map(str, addresses)):
+        for sock in inherited[text]:
+            sock.close()
     try:
         for address in addresses:
-            if address.unix:
+            if str(address) in inherited:
+                bound += [Bound(sock, address) for sock in inherited[str(address)]]
+            elif address.unix:
                 bound.append(_bind_unix(address, address.unix, permissions))
             else:
                 bound.extend(_bind_tcp(address, ipv4=ipv4, ipv6=ipv6))
@@ -59,6 +72,19 @@ def bind(
         for one in bound:
             one.close()
         raise
+    return bound
+
+
+def bound_by_systemd(sockets: Iterable[socket.socket]) -> list[Bound]:
+    """Return *sockets*, which listen already, as if they had been bound here; they stay systemd's, files and all."""
+    bound = []
+    for one in sockets:
+        name = one.getsockname()
+        if sys.platform != "win32" and one.family == socket.AF_UNIX:
+            path = os.fsdecode(name).replace("\0", "@")
+            bound.append(Bound(one, Address(unix=Path(path))))
+        else:
+            bound.append(Bound(one, Address(host=name[0], port=name[1])))
     return bound
 
 

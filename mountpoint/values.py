@@ -186,6 +186,19 @@ def _array_of_strings(value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _environment(value: Any) -> dict[str, str]:
+    expected = 'expected a table of strings such as { KEY = "value" }'
+    if not isinstance(value, dict):
+        raise ValueError(f"{expected}, found {in_toml(value)}")
+    for name, text in value.items():
+        if not isinstance(text, str):
+            near = f'; write "{in_toml(text)}"' if isinstance(text, int | float) else ""
+            raise ValueError(f"{expected}, found {in_toml(text)} for {name}{near}")
+        if not name or "=" in name or "\0" in name + text:
+            raise ValueError(f"{expected}, found a name or a value that no variable can have: {name!r}")
+    return value
+
+
 def _echo_key(value: Any) -> str:
     """Take at least 128 bits, in hex or base64. What was found is not shown: it may be a key all the same."""
     text = string(value)
@@ -204,6 +217,11 @@ MOUNT_RULES: Mapping[str, Rule] = {
     "slash": _choice(*get_args(Slash)),
     "dot_segments": _choice(*get_args(DotSegments)),
     "cookies": _choice("pass", "scoped"),
+    "limit": _integer(1, 10_000),
+    "queue": _integer(0),
+    "max_body": _integer(0),
+    "slow_after": _seconds,
+    "env": _environment,
 }
 
 PROXY_RULES: Mapping[str, Rule] = {
@@ -221,6 +239,7 @@ DOCTOR_RULES: Mapping[str, Rule] = {
 SERVER_RULES: Mapping[str, Rule] = {
     "threads": _integer(1, 10_000),
     "drain_timeout": _seconds,
+    "header_timeout": _seconds,
     "strict": _boolean,
     "access_log": _boolean,
     "log_level": _choice(*LOG_LEVELS),
@@ -249,6 +268,9 @@ WAITRESS_RULES: Mapping[str, Rule] = {
     "channel_request_lookahead": _integer(0),
     "server_name": string,
 }
+
+# What of waitress's is another by default: it allows bodies of 1 GiB, and runs what its clients wait for no longer.
+WAITRESS_DEFAULTS: Mapping[str, object] = {"max_request_body_size": 16 * 2**20, "channel_request_lookahead": 1}
 
 REPLACED = {
     **dict.fromkeys(("host", "port", "unix_socket", "sockets"), 'write listen = "host:port" or "unix:/path"'),

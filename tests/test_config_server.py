@@ -19,7 +19,8 @@ def test_nothing_has_to_be_said(tmp_path):
     assert server.listen == (Address("127.0.0.1", 8080),)
     assert (server.threads, server.drain_timeout, server.strict) == (8, 30.0, False)
     assert (server.access_log, server.log_level, server.unix_socket_perms) == (True, None, 0o660)
-    assert server.adjustments == {}
+    assert server.header_timeout == 30.0
+    assert server.adjustments == {"max_request_body_size": 16 * 2**20, "channel_request_lookahead": 1}
 
 
 # ------------------------------------------------------------------------------------------------------------- listen
@@ -151,7 +152,7 @@ def test_no_key_of_waitress_s_takes_a_value_of_a_wrong_kind(tmp_path, key, value
 
 def test_what_the_file_says_reaches_waitress_under_its_own_name(tmp_path):
     server = server_of(tmp_path, 'channel_timeout = 7\nident = "us"\nipv6 = false\nthreads = 3')
-    assert server.adjustments == {"channel_timeout": 7, "ident": "us", "ipv6": False}
+    assert {**server.adjustments, "channel_timeout": 7, "ident": "us", "ipv6": False} == server.adjustments
     adjustments = Adjustments(**server.adjustments)
     assert (adjustments.channel_timeout, adjustments.ident, adjustments.ipv6) == (7, "us", False)
 

@@ -330,7 +330,7 @@ OURS = {"/tv_ws": 308, "/tv_ws/..": 400, "x": 400, "/nowhere": 404, "/broken/x":
 
 @pytest.mark.parametrize(("path", "status"), OURS.items(), ids=OURS)
 def test_our_own_answers_have_a_length_and_no_body_for_head(call, path, status):
-    dispatcher = Dispatcher({"/tv_ws": nobody, "/broken": unavailable(60)})
+    dispatcher = Dispatcher({"/tv_ws": nobody, "/broken": unavailable(60, "the app could not be loaded")})
     get, head = call(dispatcher, path), call(dispatcher, path, "HEAD")
     assert get.status == head.status == status
     assert get.headers == head.headers
@@ -340,6 +340,7 @@ def test_our_own_answers_have_a_length_and_no_body_for_head(call, path, status):
 
 def test_a_broken_app_is_answered_503_to_be_asked_again(call):
     record = RequestRecord()
-    answer = call(Dispatcher({"/broken": unavailable(60)}), "/broken/x", **{"mountpoint.request": record})
+    dispatcher = Dispatcher({"/broken": unavailable(60, "the app could not be loaded")})
+    answer = call(dispatcher, "/broken/x", **{"mountpoint.request": record})
     assert (answer.status, answer["Retry-After"], answer.body) == (503, "60", b"503 Service Unavailable\n")
     assert (record.mount, record.reason) == ("/broken", "the app could not be loaded")

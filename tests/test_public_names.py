@@ -14,6 +14,7 @@ from mountpoint import errors
 
 NAMES = [
     "AppRaised",
+    "ConcurrencyLimit",
     "Config",
     "ConfigError",
     "Dispatcher",

@@ -33,13 +33,20 @@ class Echo:
         self._app = app
         self._key = key.encode()
 
+    def is_asked(self, environ: WSGIEnvironment) -> bool:
+        """Whether the request has the key, and is answered here."""
+        given = environ.get(_VARIABLE)
+        return given is not None and hmac.compare_digest(given.encode(errors="replace"), self._key)
+
+    def without_key(self, environ: WSGIEnvironment) -> WSGIEnvironment:
+        """Return the environ that the app gets: *environ* itself where there is nothing to remove."""
+        if _VARIABLE not in environ:
+            return environ
+        return {name: value for name, value in environ.items() if name != _VARIABLE}
+
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        given: str | None = environ.get(_VARIABLE)
-        if given is None:
-            return self._app(environ, start_response)
-        if not hmac.compare_digest(given.encode(errors="replace"), self._key):
-            inner = {name: value for name, value in environ.items() if name != _VARIABLE}
-            return self._app(inner, start_response)
+        if not self.is_asked(environ):
+            return self._app(self.without_key(environ), start_response)
         record: RequestRecord | None = environ.get(KEY)
         if record is not None:
             record.reason = "an echo for mountpoint doctor"

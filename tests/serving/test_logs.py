@@ -101,9 +101,9 @@ def test_nothing_is_said_of_requests_that_wait_for_a_thread(serve, tmp_path):
     assert "queue depth" not in server.log()
 
 
-def test_an_app_has_the_root_logger_to_itself(serve, tmp_path):
+def test_what_an_app_logs_is_written_with_its_logger_s_name_whatever_it_does_to_the_root(serve, tmp_path):
     (tmp_path / "logs.py").write_text(
-        "import logging\nlogging.basicConfig(format='MINE %(message)s', level='INFO')\n"
+        "import logging\nlogging.basicConfig(format='MINE %(message)s', level='INFO', force=True)\n"
         "def app(environ, start_response):\n    logging.info('asked')\n"
         "    start_response('200 OK', [])\n    return []\n"
     )
@@ -111,7 +111,9 @@ def test_an_app_has_the_root_logger_to_itself(serve, tmp_path):
     with Client(server.url) as client:
         assert client.get("/").status == 200
     assert server.stop() == 0
-    assert server.log().count("MINE ") == 1  # what is ours is not said twice
+    assert server.log().count("INFO root: asked\n") == 1
+    assert "MINE" not in server.log()
+    assert server.log().count("stopped, nothing") == 1  # what is ours is not said twice
 
 
 # ------------------------------------------------------------------------------------------------------------ [logging]

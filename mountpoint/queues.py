@@ -1,0 +1,280 @@
+"""Fair queues: each mount waits in a queue of its own, outside the threads, and those with work are served in turn.
+
+With one queue for all, an app that is slow and busy takes every thread, and its siblings wait behind it. Here a mount
+begins a request only while it has fewer running than there are threads free: one flooded mount gets half of the
+threads, two get a third each, and one is always left for the next. ``limit`` caps that. Of a mount, ``queue`` requests
+may wait; what comes beyond is refused at once, 503, since its client would have gone by its turn.
+
+This is a task dispatcher for waitress: its ``add_task`` takes a channel, of which the first request is to be served.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, NamedTuple, Protocol, TypeVar
+
+logger = logging.getLogger("mountpoint")
+
+
+class Channel(Protocol):
+    """What waits: a connection; ``service`` serves its first request, which ``refuse`` has made a 503 before.
+
+    ``title`` says which request that is.
+    """
+
+    connected: bool
+
+    @property
+    def title(self) -> str: ...
+    def service(self) -> None: ...
+    def refuse(self) -> None: ...
+
+
+C = TypeVar("C", bound=Channel)
+
+
+class Share(NamedTuple):
+    """What one mount may take: ``limit`` requests running at once, None for no cap, and ``queue`` waiting.
+
+    One that runs for ``slow_after`` seconds is worth a report; 0 is never.
+    """
+
+    limit: int | None = None
+    queue: int = 100
+    slow_after: float = 10.0
+
+
+class Queue(Generic[C]):
+    """The requests of one mount that wait, each with its number, and how many of its requests run."""
+
+    __slots__ = ("key", "refuses", "running", "share", "waiting")
+
+    def __init__(self, key: str | None, share: Share) -> None:
+        self.key = key
+        self.share = share
+        self.waiting: deque[tuple[int, C]] = deque()
+        self.running = 0
+        self.refuses = False  # whether it was said, since it was last empty, that it refuses
+
+
+@dataclass(slots=True, eq=False)
+class Run(Generic[C]):
+    """A request that runs: in whose queue it was, on which connection, since when (`time.monotonic`).
+
+    ``reported`` is what it was called when it was reported as slow, empty if it was not.
+    """
+
+    queue: Queue[C]
+    channel: C
+    since: float
+    reported: str = ""
+
+
+class FairQueues(Generic[C]):
+    """*threads* threads, and a queue for each mount; what belongs to no mount, a 404 say, has a queue without a key.
+
+    *sort* returns the key of the mount that the first request of a channel is for. *ended* is called when a request
+    ends that was marked with `report`, in the thread that ran it.
+    """
+
+    def __init__(
+        self, threads: int, sort: Callable[[C], str | None], ended: Callable[[Run[C]], object] = lambda run: None
+    ) -> None:
+        self._threads = threads
+        self._sort = sort
+        self._ended = ended
+        self._lock = threading.Lock()
+        self._work = threading.Condition(self._lock)
+        self._idle = 0  # threads that wait, and that nobody has woken yet
+        self._stopped = False
+        self._number = 0  # of the latest request
+        self._shares: Mapping[str, Share] = {}
+        self._queues: dict[str | None, Queue[C]] = {}
+        self._turns: deque[Queue[C]] = deque()  # those in which something waits; the first is the next
+        self._refused: list[tuple[Queue[C], C]] = []
+        self._runs: dict[int, Run[C]] = {}  # by the identifier of the thread
+        for number in range(threads):
+            threading.Thread(target=self._serve, name=f"mountpoint-{number}", daemon=True).start()
+
+    # ------------------------------------------------------------------------------------------- of the loop's thread
+
+    def add_task(self, channel: C) -> None:
+        """Queue the first request of *channel*, or set it aside for `refuse`. Calls no app, and waits for nothing."""
+        key = self._sort(channel)
+        with self._lock:
+            self._number += 1
+            queue = self._queue(key)
+            if len(queue.waiting) >= queue.share.queue + self._room(queue):
+                self._forget_who_has_gone(queue)
+            if len(queue.waiting) >= queue.share.queue + self._room(queue):
+                self._refused.append((queue, channel))
+                return
+            self._put(queue, self._number, channel)
+            if self._idle and self._room(queue):
+                self._wake()
+
+    def refuse(self) -> None:
+        """Answer what was set aside. To be called between turns of the loop: in one, waitress holds locks."""
+        while self._refused:
+            with self._lock:
+                refused, self._refused = self._refused, []
+            for queue, channel in refused:
+                if channel.connected and not queue.refuses:
+                    queue.refuses = True
+                    logger.warning(
+                        "%s: refusing requests, 503: %d wait already (queue)", queue.key or "-", queue.share.queue
+                    )
+                channel.refuse()
+                channel.service()
+
+    def share_out(self, shares: Mapping[str, Share]) -> None:
+        """Let each mount have its share, by its key, from now on; and sort anew what waits."""
+        with self._lock:
+            waiting = sorted(item for queue in self._queues.values() for item in queue.waiting)
+            self._shares = shares
+            self._turns.clear()
+            self._queues = {key: queue for key, queue in self._queues.items() if queue.running}
+            for queue in self._queues.values():
+                queue.waiting.clear()
+                queue.share = self._share(queue.key)
+            for number, channel in waiting:
+                self._put(self._queue(self._sort(channel)), number, channel)
+            self._idle = 0
+            self._work.notify_all()
+
+    def stop(self) -> None:
+        """Let the threads end; what runs is finished, what waits is not begun."""
+        with self._lock:
+            self._stopped = True
+            self._turns.clear()
+            self._work.notify_all()
+
+    # ---------------------------------------------------------------------------------------------------- of any thread
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether anything runs or waits."""
+        return bool(self._runs or self._turns or self._refused)
+
+    def runs(self) -> Sequence[tuple[int, Run[C]]]:
+        """Return what runs now, by the identifier of its thread, the oldest first."""
+        with self._lock:
+            return sorted(self._runs.items(), key=lambda item: item[1].since)
+
+    def waiting(self) -> Mapping[str | None, int]:
+        """Return how many requests wait, by the key of their mount."""
+        with self._lock:
+            return {queue.key: len(queue.waiting) for queue in self._turns}
+
+    def still(self, thread: int, run: Run[C]) -> bool:
+        """Whether *run* still runs in *thread*."""
+        return self._runs.get(thread) is run
+
+    def report(self, thread: int, run: Run[C], title: str) -> bool:
+        """Mark *run* as reported under the name *title*; return False if it has ended."""
+        with self._lock:
+            if self._runs.get(thread) is not run:
+                return False
+            run.reported = title
+            return True
+
+    def soonest(self) -> float:
+        """Return the shortest time, in seconds, after which a request is slow; 0 if none ever is."""
+        return min((share.slow_after for share in self._shares.values() if share.slow_after), default=0.0)
+
+    # ---------------------------------------------------------------------------------- with the lock, or in a thread
+
+    def _share(self, key: str | None) -> Share:
+        return self._shares.get(key, Share()) if key is not None else Share()
+
+    def _queue(self, key: str | None) -> Queue[C]:
+        queue = self._queues.get(key)
+        if queue is None:
+            queue = self._queues[key] = Queue(key, self._share(key))
+        return queue
+
+    def _put(self, queue: Queue[C], number: int, channel: C) -> None:
+        queue.waiting.append((number, channel))
+        if len(queue.waiting) == 1:
+            self._turns.append(queue)
+
+    def _forget_who_has_gone(self, queue: Queue[C]) -> None:
+        """Take the requests of clients that have gone out of *queue*: they need no place, and no thread."""
+        if gone := [channel for _, channel in queue.waiting if not channel.connected]:
+            queue.waiting = deque(item for item in queue.waiting if item[1].connected)
+            if not queue.waiting:
+                self._turns.remove(queue)
+            self._refused += [(queue, channel) for channel in gone]
+
+    def _room(self, queue: Queue[C]) -> int:
+        """Return how many requests of *queue* may begin now."""
+        free = self._threads - len(self._runs)
+        # The only mount has nobody to leave a thread to. Else each that begins is one more here and one less there.
+        room = free if len(self._shares) < 2 else (free - queue.running + 1) // 2
+        limit = queue.share.limit
+        return max(room if limit is None else min(room, limit - queue.running), 0)
+
+    def _next(self) -> Queue[C] | None:
+        """Return the queue whose turn it is, of those that may begin a request; None if none may."""
+        for queue in self._turns:
+            if self._room(queue):
+                return queue
+        return None
+
+    def _begin(self, thread: int) -> Run[C] | None:
+        queue = self._next()
+        if queue is None:
+            return None
+        _, channel = queue.waiting.popleft()
+        self._turns.remove(queue)
+        if queue.waiting:
+            self._turns.append(queue)
+        else:
+            queue.refuses = False
+        queue.running += 1
+        run = self._runs[thread] = Run(queue, channel, time.monotonic())
+        # An end makes room for two at times: one thread less is taken, and its own mount has one less.
+        if self._turns and self._idle and self._next() is not None:
+            self._wake()
+        return run
+
+    def _wake(self) -> None:
+        self._idle -= 1
+        self._work.notify()
+
+    def _serve(self) -> None:
+        thread = threading.get_ident()
+        run: Run[C] | None = None
+        while True:
+            with self._lock:
+                if run is not None:
+                    del self._runs[thread]
+                    run.queue.running -= 1
+                following = self._begin(thread)
+            if run is not None and run.reported:
+                self._ended(run)
+            if following is None:
+                run = None  # it would be kept for as long as nothing comes
+                following = self._wait(thread)
+                if following is None:
+                    return
+            run = following
+            try:
+                run.channel.service()
+            except BaseException:  # the thread is to outlive it, whatever it is
+                logger.exception("a request failed outside its app")
+
+    def _wait(self, thread: int) -> Run[C] | None:
+        """Wait for a request to begin; return None when there will be none."""
+        with self._lock:
+            while (run := self._begin(thread)) is None:
+                if self._stopped:
+                    return None
+                self._idle += 1
+                self._work.wait()
+            return run

@@ -1,0 +1,45 @@
+"""ConcurrencyLimit under other people's servers: every permit comes back, and nothing is lost of the responses.
+
+tests/benchmarks/limits.py does the same with many more requests.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import limited
+import pytest
+
+
+@pytest.fixture(params=limited.SERVERS)
+def server(request, start, lacking, tmp_path):
+    """A server of `limited.app`."""
+    name = request.param
+    if not limited.is_installed(name):
+        if name == "uwsgi":
+            pytest.skip("uWSGI is not installed beside this Python: pip install uwsgi")
+        if sys.platform == "win32":
+            pytest.skip("gunicorn is for POSIX")
+        lacking(f"pip install {name.partition('-')[0]}")
+    (tmp_path / limited.FILE).write_bytes(b"x" * limited.LARGE)
+    server = start(limited.command(name), cwd=tmp_path)
+    server.name = name
+    server.url = limited.url_in(server.wait_for(limited.SAYS_WHERE))
+    return server
+
+
+def test_after_requests_of_all_kinds_every_permit_is_back(server):
+    ended = limited.use(server.url, 300, seed=1)
+    assert limited.permits_out(server.url) == 0
+    assert ended["served"]
+    assert ended["left"] > 20  # which the seed decides; the rest, how busy the machine is
+
+
+def test_a_response_has_the_headers_and_the_reader_that_it_has_without_the_limit(server):
+    for kind in ("one", "write", "sized", "streamed", "file"):
+        assert limited.get(server.url, f"/{kind}") == limited.get(server.url, f"/bare/{kind}")
+    reads = json.loads(limited.get(server.url, "/running/")[2])["reads"]
+    assert reads.get("/file", 0) == reads.get("/bare/file", 0)
+    # cheroot has no wrapper for files; the others read them as they like, or let the system do it.
+    assert (reads.get("/file", 0) == limited.BLOCK) == (server.name == "cheroot")

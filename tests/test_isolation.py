@@ -1,0 +1,323 @@
+import logging
+import logging.config
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from mountpoint.isolation import unchanged
+
+APP = "def app(environ, start_response):\n    return []\n"
+CONSOLE = {"console": {"class": "logging.StreamHandler"}}
+
+
+def child(code, cwd):
+    """Run *code* in a process of its own, since it changes what a process has once; return what it printed."""
+    command = [sys.executable, "-P", "-W", "error", "-c", f"from mountpoint.isolation import unchanged\n{code}"]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+# ------------------------------------------------------------------------------------------------------------ logging
+
+
+class Kept(logging.Handler):
+    """A handler that knows what it was given, and nothing more once it is closed."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def emit(self, record):
+        self.seen.append(self.format(record))
+
+    def close(self):
+        self.emit = lambda record: None
+        super().close()
+
+
+@pytest.fixture(autouse=True)
+def loggers():
+    """Make loggers, and put logging back by other means than those that are tested: ``loggers(name)``."""
+    root, listed, below = logging.root, logging._handlerList[:], logging.root.manager.disable
+    names = set(root.manager.loggerDict)
+    state = [(logger, vars(logger).copy(), logger.handlers[:], logger.filters[:]) for logger in every_logger()]
+    yield logging.getLogger
+    for name in set(root.manager.loggerDict) - names:
+        del root.manager.loggerDict[name]
+    for logger, attributes, handlers, filters in state:
+        vars(logger).update(attributes, handlers=handlers, filters=filters)
+    logging._handlerList[:] = listed
+    logging.disable(below)
+
+
+def every_logger():
+    return [logging.root, *(one for one in logging.root.manager.loggerDict.values() if isinstance(one, logging.Logger))]
+
+
+def configure(**dictionary):
+    logging.config.dictConfig({"version": 1, "handlers": CONSOLE, **dictionary})
+
+
+@pytest.mark.parametrize(
+    "app",
+    [
+        lambda: logging.basicConfig(level="DEBUG", force=True),
+        lambda: configure(root={"level": "DEBUG", "handlers": ["console"]}),
+        lambda: configure(disable_existing_loggers=False, root={}),
+        lambda: logging.root.setLevel("DEBUG"),
+        lambda: logging.root.addHandler(logging.StreamHandler()),
+        lambda: setattr(logging.root, "handlers", []),
+        lambda: logging.root.addFilter(lambda record: False),
+        lambda: setattr(logging.root, "disabled", True),
+        lambda: logging.disable(logging.CRITICAL),
+        lambda: [handler.setLevel(100) for handler in logging.root.handlers],
+        lambda: [handler.setFormatter(logging.Formatter("not %(message)s")) for handler in logging.root.handlers],
+        lambda: [handler.addFilter(lambda record: False) for handler in logging.root.handlers],
+        lambda: [handler.close() for handler in logging.root.handlers],
+        logging.shutdown,
+    ],
+)
+def test_the_root_logger_and_its_handlers_are_put_back(app):
+    kept = Kept()
+    logging.root.addHandler(kept)
+    logging.root.setLevel("INFO")
+    before = (logging.root.level, logging.root.handlers[:], logging.root.filters[:])
+    with unchanged():
+        app()
+    assert (logging.root.level, logging.root.handlers, logging.root.filters) == before
+    logging.info("still here")
+    assert kept.seen[-1] == "still here"
+
+
+def test_the_root_logger_is_put_back_after_a_load_that_raised():
+    before = (logging.root.level, logging.root.handlers[:])
+    with pytest.raises(ValueError, match="Unable to configure root"), unchanged():
+        configure(root={"level": "DEBUG", "handlers": ["console", "nowhere"]})
+    assert (logging.root.level, logging.root.handlers) == before
+
+
+def test_what_loggers_remember_of_the_level_is_forgotten(loggers):
+    logging.root.setLevel("WARNING")
+    with unchanged():
+        logging.root.setLevel("DEBUG")
+        assert loggers("own").isEnabledFor(logging.DEBUG)
+    assert not loggers("own").isEnabledFor(logging.DEBUG)
+
+
+def test_an_app_that_disables_existing_loggers_disables_none(loggers):
+    others = [loggers(name) for name in ("mountpoint", "mountpoint.access", "waitress", "waitress.queue", "sibling")]
+    others[1].disabled = True  # as access_log = false does
+    with unchanged():
+        configure(root={"handlers": ["console"]})
+        assert others[0].disabled
+    assert [logger.disabled for logger in others] == [False, True, False, False, False]
+
+
+def test_a_logger_that_somebody_had_configured_stays_as_it_was(loggers):
+    engine, kept = loggers("library.engine"), Kept()
+    engine.addHandler(kept)
+    engine.setLevel("INFO")
+    engine.propagate = False
+    with unchanged():
+        configure(loggers={"library": {"handlers": ["console"]}})  # which resets all those below it
+        assert engine.handlers == []
+    assert (engine.level, engine.handlers, engine.propagate) == (logging.INFO, [kept], False)
+
+
+@pytest.mark.parametrize("name", ["own", "own.part", "library"])
+def test_a_logger_that_nobody_had_configured_is_the_apps_to_configure(loggers, name):
+    loggers("library")
+    with unchanged():
+        configure(loggers={name: {"level": "DEBUG", "handlers": ["console"], "propagate": False}})
+    logger = loggers(name)
+    assert (logger.level, len(logger.handlers), logger.propagate) == (logging.DEBUG, 1, False)
+
+
+@pytest.mark.parametrize("name", ["mountpoint", "mountpoint.later", "waitress"])
+def test_the_hosts_loggers_are_no_apps_to_configure(loggers, name):
+    before = vars(loggers("waitress"))["handlers"][:]
+    with unchanged():
+        configure(loggers={name: {"level": "CRITICAL", "handlers": ["console"]}})
+    assert loggers(name).level != logging.CRITICAL
+    assert loggers("waitress").handlers == before
+
+
+def test_a_load_that_raised_leaves_no_logging_so_that_the_next_try_can_have_its_own(loggers):
+    with pytest.raises(ValueError, match="Unable to configure root"), unchanged():
+        configure(loggers={"own": {"level": "ERROR", "handlers": ["console"]}}, root={"handlers": ["nowhere"]})
+    assert (loggers("own").level, loggers("own").handlers) == (logging.NOTSET, [])
+    with unchanged():
+        loggers("own").setLevel("INFO")
+    assert loggers("own").level == logging.INFO
+
+
+def test_a_handler_can_be_closed_again_after_the_load_within_another_load_too():
+    kept, own_close = Kept(), Kept()
+    vars(own_close)["close"] = close = lambda: None
+    logging.root.handlers += [kept, own_close]
+    with unchanged():
+        with unchanged():
+            pass
+        kept.close()
+        assert "emit" not in vars(kept)
+    assert vars(own_close)["close"] is close
+    kept.close()
+    assert "emit" in vars(kept)
+
+
+@pytest.mark.parametrize(
+    "app",
+    [
+        "logging.config.dictConfig({'version': 1})",
+        "logging.basicConfig(force=True)",
+        "logging.shutdown()",
+    ],
+)
+@pytest.mark.parametrize("mode", ["a", "w"])
+def test_a_log_file_of_the_server_is_written_on(tmp_path, app, mode):
+    host = f"""
+import logging.config
+from mountpoint.logs import configure_logging
+file = {{"class": "logging.FileHandler", "filename": "host.log", "mode": "{mode}"}}
+configure_logging(None, dictionary={{"handlers": {{"file": file}}, "root": {{"handlers": ["file"], "level": "INFO"}}}})
+logging.getLogger("mountpoint").info("before")
+with unchanged():
+    {app}
+logging.getLogger("mountpoint").info("after")
+"""
+    child(host, tmp_path)
+    assert (tmp_path / "host.log").read_text().split() == ["before", "after"]
+
+
+def test_what_a_handler_has_buffered_is_written_when_the_process_ends(tmp_path):
+    host = """
+import logging.config, logging.handlers, sys
+buffer = logging.handlers.MemoryHandler(100, target=logging.StreamHandler(sys.stdout))
+buffer.set_name("buffer")
+logging.getLogger("sibling").addHandler(buffer)
+with unchanged():
+    logging.config.dictConfig({"version": 1})
+assert logging._handlers["buffer"] is buffer
+logging.getLogger("sibling").warning("written at the end")
+"""
+    assert child(host, tmp_path) == "written at the end\n"
+
+
+# ------------------------------------------------------------------------------------- folder, signals and environment
+
+
+def test_the_working_folder_is_put_back(tmp_path):
+    before = Path.cwd()
+    with unchanged():
+        os.chdir(tmp_path)
+    assert Path.cwd() == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows deletes no folder that somebody is in")
+def test_a_working_folder_that_is_gone_is_no_reason_not_to_load(tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    with unchanged():
+        os.chdir(tmp_path)
+        (tmp_path / "gone").rmdir()
+    assert Path.cwd() == tmp_path
+    (tmp_path / "gone").mkdir()
+    os.chdir("gone")
+    (tmp_path / "gone").rmdir()
+    with unchanged():
+        os.chdir(tmp_path)
+    assert Path.cwd() == tmp_path
+
+
+def test_variables_hold_while_the_app_loads_and_have_their_previous_values_afterwards(monkeypatch):
+    monkeypatch.setenv("MP_SET", "before")
+    monkeypatch.setenv("MP_DELETED", "before")
+    monkeypatch.delenv("MP_UNSET", raising=False)
+    names = ("MP_SET", "MP_DELETED", "MP_UNSET")
+    with unchanged(env=dict.fromkeys(names, "loading")):
+        assert [os.environ[name] for name in names] == ["loading"] * 3
+        os.environ["MP_SET"] = "the app's"
+        del os.environ["MP_DELETED"], os.environ["MP_UNSET"]
+    assert [os.environ.get(name) for name in names] == ["before", "before", None]
+
+
+def test_variables_have_their_previous_values_after_a_load_that_raised(monkeypatch):
+    monkeypatch.delenv("MP_UNSET", raising=False)
+    with pytest.raises(ZeroDivisionError), unchanged(env={"MP_UNSET": "loading"}):
+        raise ZeroDivisionError
+    assert "MP_UNSET" not in os.environ
+
+
+def test_what_the_app_puts_into_the_environment_stays(monkeypatch):
+    monkeypatch.setenv("MP_SETTINGS", "another's")  # so that it is put back
+    with unchanged(env={"MP_OTHER": "x"}):
+        os.environ["MP_SETTINGS"] = "shop.settings"
+    assert os.environ["MP_SETTINGS"] == "shop.settings"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="these are the signals of Unix")
+def test_the_servers_signals_are_put_back_and_those_of_the_app_stay(tmp_path):
+    code = """
+import signal
+names = "SIGTERM SIGINT SIGHUP SIGUSR1 SIGUSR2 SIGPIPE SIGALRM SIGCHLD".split()
+numbers = [getattr(signal, name) for name in names]
+signal.signal(signal.SIGUSR1, host := lambda *_: None)
+before = [signal.getsignal(number) for number in numbers]
+def mine(*_): ...
+with unchanged():
+    for number in numbers:
+        signal.signal(number, mine)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+after = [signal.getsignal(number) for number in numbers]
+assert after[:6] == before[:6] and host in after and signal.SIG_IGN in after, after
+assert after[6:] == [mine, mine], after
+"""
+    child(code, tmp_path)
+
+
+def test_a_handler_that_was_not_set_from_python_is_left_alone(monkeypatch):
+    before = iter([None] * 8)
+    monkeypatch.setattr(signal, "getsignal", lambda number: next(before, signal.SIG_DFL))
+    monkeypatch.setattr("mountpoint.isolation._SIGNALS", ("SIGTERM",) * 8)
+    with unchanged():
+        pass
+
+
+def test_a_load_on_a_thread_leaves_signals_alone(tmp_path):
+    code = """
+import signal, threading
+inside, changed, done = threading.Event(), threading.Event(), []
+def load():
+    with unchanged():
+        inside.set()
+        changed.wait()
+    done.append(True)
+thread = threading.Thread(target=load)
+thread.start()
+inside.wait()
+signal.signal(signal.SIGTERM, host := lambda *_: None)
+changed.set()
+thread.join()
+assert done and signal.getsignal(signal.SIGTERM) is host
+"""
+    child(code, tmp_path)
+
+
+def test_the_folder_is_put_back_on_any_thread(tmp_path):
+    before, done = Path.cwd(), []
+
+    def load():
+        with unchanged():
+            os.chdir(tmp_path)
+        done.append(Path.cwd())
+
+    thread = threading.Thread(target=load)
+    thread.start()
+    thread.join()
+    assert done == [before]

@@ -1,0 +1,62 @@
+"""A bound on the length of a body: by Content-Length, before the app runs."""
+
+import pytest
+
+from mountpoint import ConfigError, Dispatcher
+from mountpoint.limits import MaxBody
+from mountpoint.record import KEY, RequestRecord
+
+
+def nobody(environ, start_response):
+    raise NotImplementedError
+
+
+@pytest.mark.parametrize("length", ["11", "0011", "9" * 5000, str(2**64)])
+def test_a_body_over_the_most_is_refused_before_the_app_runs(call, length):
+    record = RequestRecord()
+    answer = call(MaxBody(nobody, 10), "/", "POST", CONTENT_LENGTH=length, **{KEY: record})
+    assert (answer.status, answer.body) == (413, b"413 Content Too Large\n")
+    assert record.reason == "the body is over the mount's max_body"
+
+
+@pytest.mark.parametrize(
+    "length",
+    [
+        "10",
+        "9",
+        "0",
+        "00000000000010",
+        "",
+        None,
+        "-11",
+        "+11",
+        " 11",
+        "11 ",
+        "1_1",
+        "0x11",
+        "11.0",
+        "11, 11",
+        "\xb9\xb2",
+    ],
+)
+def test_what_is_within_the_most_or_no_length_at_all_is_handed_on_as_it_is(make_environ, length):
+    environ = make_environ("/", "POST", CONTENT_LENGTH=length)
+    before = dict(environ)
+    seen, start_response = MaxBody(lambda *arguments: arguments, 10)(environ, nobody)
+    assert seen is environ
+    assert seen == before
+    assert start_response is nobody
+
+
+def test_a_body_may_be_forbidden(call, echo):
+    site = Dispatcher({"/": MaxBody(echo("app"), 0)})
+    assert call(site, "/", "POST", CONTENT_LENGTH="0").status == 200
+    assert call(site, "/", "POST", CONTENT_LENGTH="1").status == 413
+    assert call(site, "/", "POST").status == 200  # its length is not known
+
+
+@pytest.mark.parametrize("found", [-1, 1.5, True, "4", None])
+def test_a_length_that_is_none_is_refused(found):
+    with pytest.raises(ConfigError) as caught:
+        MaxBody(nobody, found)
+    assert str(caught.value) == f"most: expected an integer of at least 0, found {found!r}"
