@@ -12,6 +12,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from waitress import wasyncore
@@ -152,14 +153,14 @@ class Server:
     def _turn(self, seconds: float) -> None:
         """Let the loop wait for events, for at most *seconds*, and handle them."""
         wasyncore.loop(timeout=seconds, use_poll=True, map=self._map, count=1)
-        self.queues.refuse()
+        _do(self.queues.refuse)
         while self._orders:
-            self._orders.popleft()()
+            _do(self._orders.popleft())
         now = time.time()
         if not 0 <= now - self._looked < TURN:
             self._looked = now
             for channel in self._channels():
-                channel.end_if_stuck(now, self.settings.header_timeout)
+                _do(partial(channel.end_if_stuck, now, self.settings.header_timeout))
 
     # ------------------------------------------------------------------------------------------------------- draining
 
@@ -212,3 +213,11 @@ class Server:
 
     def _channels(self) -> list[Channel]:
         return [channel for channel in self._map.values() if isinstance(channel, Channel)]
+
+
+def _do(order: Callable[[], object]) -> None:
+    """Call *order*. Whatever it raises is logged: the loop is everybody's."""
+    try:
+        order()
+    except Exception:
+        logger.exception("the loop goes on, but not what it was told to do")

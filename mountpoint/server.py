@@ -62,7 +62,7 @@ class _Process:
     def __init__(self, config: Config, watch: Callable[[list[str]], object] | None) -> None:
         self._config = config
         self._watch = watch
-        self._takeover = Takeover(successor_environ(), Path.cwd())
+        self._takeover = Takeover(successor_environ(), _working_folder())
         self._notifier = Notifier()
         self._heartbeat = watchdog_interval()
         self._next_beat = 0.0  # of `time.monotonic`
@@ -72,7 +72,11 @@ class _Process:
         self._noted: list[int] = []  # those that came before it served
 
     def _bind(self, inheritance: Inheritance) -> list[Bound]:
-        if sockets := inherited_sockets():
+        sockets = inherited_sockets()
+        if inheritance.are_systemds:
+            sockets = [sock for group in inheritance.sockets.values() for sock in group]
+        if sockets:
+            logger.info("listening on the sockets of systemd; listen, in the file or given, is not used")
             bound = bound_by_systemd(sockets)
             if len({one.address.unix is None for one in bound}) > 1:
                 raise ServeError(
@@ -139,6 +143,7 @@ class _Process:
         self._server.post(lambda: self._obey(number))
 
     def _stop(self) -> None:
+        self._notifier.notify("STOPPING=1")
         self._takeover.cancel()
         self._server.stop()
 
@@ -195,6 +200,13 @@ class _Process:
         worse = [mount.config.key for mount in mounts if mount.error and mount.config.key in self._inheritance.working]
         if worse:
             raise LoadError(f"not taking over: what works in the process that serves fails here: {', '.join(worse)}")
+
+
+def _working_folder() -> Path | None:
+    try:
+        return Path.cwd()
+    except OSError:  # it has been deleted
+        return None
 
 
 def end_process(code: int, patience: float) -> NoReturn:

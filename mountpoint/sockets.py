@@ -18,11 +18,15 @@ from .values import Address
 
 @dataclass(slots=True)
 class Bound:
-    """A socket that is bound; of a unix socket, which listens already, the *file* that we made: its path and inode."""
+    """A socket that is bound; of a unix socket, which listens already, the *file* that we made: its path and inode.
+
+    One that *is_systemds* stands for no ``listen`` of the file, and stays when that changes.
+    """
 
     socket: socket.socket
     address: Address
     file: tuple[Path, int] | None = None
+    is_systemds: bool = False
 
     def close(self) -> None:
         """Close the socket, and remove its file."""
@@ -82,9 +86,10 @@ def bound_by_systemd(sockets: Iterable[socket.socket]) -> list[Bound]:
         name = one.getsockname()
         if sys.platform != "win32" and one.family == socket.AF_UNIX:
             path = os.fsdecode(name).replace("\0", "@")
-            bound.append(Bound(one, Address(unix=Path(path))))
+            address = Address(unix=Path(path))
         else:
-            bound.append(Bound(one, Address(host=name[0], port=name[1])))
+            address = Address(host=name[0], port=name[1])
+        bound.append(Bound(one, address, is_systemds=True))
     return bound
 
 

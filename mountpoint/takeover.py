@@ -30,13 +30,16 @@ logger = logging.getLogger("mountpoint")
 class Inheritance:
     """What a process has from the one that it takes over from.
 
-    ``sockets``  listening sockets, by the text of their address
-    ``working``  the keys of the mounts whose apps work there
+    ``sockets``      listening sockets, by the text of their address
+    ``are_systemds`` whether systemd has made them
+    ``working``      the keys of the mounts whose apps work there
+    ``ready``        the descriptor of the pipe through which it is told that this one serves
     """
 
     sockets: dict[str, list[socket.socket]] = field(default_factory=dict)
+    are_systemds: bool = False
     working: frozenset[str] = frozenset()
-    ready: int | None = None  # the pipe's end
+    ready: int | None = None
 
     def tell_ready(self) -> None:
         """Tell the old process that this one serves."""
@@ -60,7 +63,7 @@ def inheritance() -> Inheritance:
         os.set_inheritable(descriptor, False)
         sockets.setdefault(address, []).append(socket.socket(fileno=descriptor))
     os.set_inheritable(left["ready"], False)
-    return Inheritance(sockets, frozenset(left["working"]), left["ready"])
+    return Inheritance(sockets, left["are_systemds"], frozenset(left["working"]), left["ready"])
 
 
 class Takeover:
@@ -69,7 +72,7 @@ class Takeover:
     *environ* and *folder* are those that this process was started with, before apps could change them.
     """
 
-    def __init__(self, environ: Mapping[str, str], folder: Path) -> None:
+    def __init__(self, environ: Mapping[str, str], folder: Path | None) -> None:
         self._environ = {**environ}
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
@@ -83,7 +86,13 @@ class Takeover:
             return
         sockets = [(str(one.address), one.socket.fileno()) for one in bound]
         theirs, ours = os.pipe()
-        left = {"pid": os.getpid(), "sockets": sockets, "ready": ours, "working": sorted(working)}
+        left = {
+            "pid": os.getpid(),
+            "sockets": sockets,
+            "are_systemds": any(one.is_systemds for one in bound),
+            "working": sorted(working),
+            "ready": ours,
+        }
         # Not argv, which says nothing of options of Python's own.
         command = [sys.executable, *sys.orig_argv[1:]]
         try:
