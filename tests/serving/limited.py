@@ -14,6 +14,7 @@ import io
 import json
 import random
 import re
+import shutil
 import sys
 import time
 from collections import Counter
@@ -107,13 +108,18 @@ app = Dispatcher({"/": limit, "/bare": mixed, "/running": running})
 
 
 SERVERS = ("waitress", "cheroot", "gunicorn-sync", "gunicorn-gthread", "uwsgi")
-UWSGI = Path(sys.executable).with_name("uwsgi")  # it serves the interpreter that it was compiled for
+
+
+def uwsgi() -> str | None:
+    """Return the uWSGI that serves this version of Python, compiled beside it, or else Debian's."""
+    beside = Path(sys.executable).with_name("uwsgi")
+    return str(beside) if beside.exists() else shutil.which(f"uwsgi_python3{sys.version_info.minor}")
 
 
 def is_installed(server: str) -> bool:
     """Whether *server* can be started here."""
     if server == "uwsgi":
-        return UWSGI.exists()
+        return uwsgi() is not None
     module = server.partition("-")[0]
     return importlib.util.find_spec(module) is not None and not (module == "gunicorn" and sys.platform == "win32")
 
@@ -128,7 +134,7 @@ def command(server: str, port: int = 0) -> list[str | Path]:
         "cheroot": [sys.executable, HERE, "cheroot", str(port)],
         "gunicorn-sync": [sys.executable, "-m", *gunicorn, "limited:app"],
         "gunicorn-gthread": [sys.executable, "-m", *gunicorn, f"--threads={THREADS}", "limited:app"],
-        "uwsgi": [UWSGI, *address, "--threads", str(THREADS), *where],
+        "uwsgi": [uwsgi() or "uwsgi", *address, "--threads", str(THREADS), *where],
     }[server]
 
 

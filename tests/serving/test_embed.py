@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from limited import uwsgi
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 EMBED = EXAMPLES / "embed"
@@ -98,9 +99,9 @@ def test_gunicorn_with_the_call_on_its_command_line_and_a_stripping_proxy(embedd
 
 
 def test_uwsgi(embedded):
-    uwsgi = Path(PYTHON).with_name("uwsgi")  # it serves the interpreter that it was compiled for
-    if not uwsgi.exists():
-        pytest.skip("uWSGI is not installed beside this Python: pip install uwsgi")
+    program = uwsgi()
+    if program is None:
+        pytest.skip("there is no uWSGI for this version of Python: pip install uwsgi")
     options = ["--http-socket", "127.0.0.1:0", "--master", "--die-on-term", "--enable-threads", "--need-app"]
     where = ["--virtualenv", sys.prefix, "--wsgi-file", EMBED / "with_uwsgi.py"]
-    assert_both_apps_live_under_their_prefixes(embedded([uwsgi, *options, *where]))
+    assert_both_apps_live_under_their_prefixes(embedded([program, *options, *where]))

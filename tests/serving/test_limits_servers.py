@@ -18,7 +18,7 @@ def server(request, start, lacking, tmp_path):
     name = request.param
     if not limited.is_installed(name):
         if name == "uwsgi":
-            pytest.skip("uWSGI is not installed beside this Python: pip install uwsgi")
+            pytest.skip("there is no uWSGI for this version of Python: pip install uwsgi")
         if sys.platform == "win32":
             pytest.skip("gunicorn is for POSIX")
         lacking(f"pip install {name.partition('-')[0]}")
