@@ -109,13 +109,14 @@ class FairQueues(Generic[C]):
         with self._lock:
             self._number += 1
             queue = self._queue(key)
-            if len(queue.waiting) >= queue.share.queue + self._room(queue):
+            room = self._room(queue)
+            if len(queue.waiting) >= queue.share.queue + room:
                 self._forget_who_has_gone(queue)
-            if len(queue.waiting) >= queue.share.queue + self._room(queue):
+            if len(queue.waiting) >= queue.share.queue + room:
                 self._refused.append((queue, channel))
                 return
             self._put(queue, self._number, channel)
-            if self._idle and self._room(queue):
+            if self._idle and room:
                 self._wake()
 
     def refuse(self) -> None:
@@ -249,25 +250,17 @@ class FairQueues(Generic[C]):
 
     def _serve(self) -> None:
         thread = threading.get_ident()
-        run: Run[C] | None = None
-        while True:
-            with self._lock:
-                if run is not None:
-                    del self._runs[thread]
-                    run.queue.running -= 1
-                following = self._begin(thread)
-            if run is not None and run.reported:
-                self._ended(run)
-            if following is None:
-                run = None  # it would be kept for as long as nothing comes
-                following = self._wait(thread)
-                if following is None:
-                    return
-            run = following
+        while (run := self._wait(thread)) is not None:
             try:
                 run.channel.service()
             except BaseException:  # the thread is to outlive it, whatever it is
                 logger.exception("a request failed outside its app")
+            with self._lock:
+                del self._runs[thread]
+                run.queue.running -= 1
+            if run.reported:
+                self._ended(run)
+            del run  # it would be kept for as long as nothing comes
 
     def _wait(self, thread: int) -> Run[C] | None:
         """Wait for a request to begin; return None when there will be none."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import os
 import statistics
 import subprocess
 import sys
@@ -99,6 +100,8 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, help="how many rounds (30)")
     options = parser.parse_args()
     rounds = options.rounds or (5 if options.quick else 30)
+    # Of an installed package there is bytecode: without it, ours would be compiled at each start, and waitress not.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     warn_if_busy()
     print(f"Python {sys.version.split()[0]}")
     with tempfile.TemporaryDirectory() as name:

@@ -1,0 +1,277 @@
+"""What does an app notice of a sibling that is slow and busy?
+
+    python tests/benchmarks/fairness.py              # about two minutes
+    python tests/benchmarks/fairness.py --quick
+
+A fast app is asked over one keep-alive connection, and over four, as soon as it has answered. Beside it 32 connections
+are open: idle on one server; on another each asks for an app that waits a second, again and again. The servers take
+turns, so that what else the machine does meets both alike. Throughput and p99 are a turn's, the ratio is a pair's, and
+its mean over the pairs comes with a 95 % confidence interval. The same with an app that computes for a second, and, as
+the control, with stock waitress, the same threads and the same apps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import selectors
+import socket
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+from children import free_port, running, script
+from measure import duration, ratio_interval, text_table, warn_if_busy
+
+THREADS = 8
+FLOOD = 32  # connections
+GOALS = {1: 0.85, 4: 0.70}  # of the throughput with idle connections, at least, by the connections of the fast app
+P99_GOAL = 3.0  # times the p99 with idle connections, at most
+APPS = """\
+import time
+
+def fast(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"Hello, world!\\n"]
+
+def slow(environ, start_response):
+    time.sleep(1)
+    return fast(environ, start_response)
+
+def computing(environ, start_response):
+    end = time.thread_time() + 1
+    while time.thread_time() < end:
+        sum(range(1_000))
+    return fast(environ, start_response)
+"""
+MOUNTS = """\
+[mounts]
+"/fast" = "apps:fast"
+"/slow" = "apps:slow"
+"/computing" = "apps:computing"
+"""
+
+
+def serve_stock(port: int) -> None:
+    """Serve the apps of the working folder with waitress alone."""
+    import waitress
+
+    from mountpoint import Dispatcher
+
+    sys.path.insert(0, "")
+    import apps  # type: ignore[import-not-found]
+
+    table = {"/fast": apps.fast, "/slow": apps.slow, "/computing": apps.computing}
+    waitress.serve(
+        Dispatcher(table),
+        host="127.0.0.1",
+        port=port,
+        threads=THREADS,
+        connection_limit=1000,
+        asyncore_use_poll=True,
+        _quiet=True,
+    )
+
+
+class Connection:
+    """A keep-alive connection that asks for *path*."""
+
+    def __init__(self, port: int, path: str) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port))
+        self._request = f"GET {path}/ HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+        self._received = b""
+        self.asked = 0.0
+
+    def ask(self) -> None:
+        self.asked = time.perf_counter()
+        self.socket.sendall(self._request)
+
+    def answered(self) -> int | None:
+        """Read what has come; return the status of the response once it is whole."""
+        received = self.socket.recv(4096)
+        if not received:
+            sys.exit(f"the server closed the connection after {self._received!r}")
+        self._received += received
+        head, end, body = self._received.partition(b"\r\n\r\n")
+        if not end:
+            return None
+        headers = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:])
+        if len(body) < int(headers[b"content-length"]):
+            return None
+        self._received = b""
+        return int(head[9:12])
+
+
+class Turn(NamedTuple):
+    """What came of one turn: answers a second, the time within which 99 % of them came, and how many were refused."""
+
+    throughput: float
+    p99: float
+    refused: int
+
+
+class Bench:
+    """A server, and its 32 connections beside those that are measured."""
+
+    def __init__(self, stack: ExitStack, folder: Path, kind: str, flood: str | None) -> None:
+        self.port = free_port()
+        if kind == "waitress":
+            command = [sys.executable, str(Path(__file__).resolve()), "--stock", str(self.port)]
+        else:
+            command = [script("mountpoint"), "serve", "--listen", f"127.0.0.1:{self.port}", "--no-access-log"]
+            command += ["--threads", str(THREADS)]
+        stack.enter_context(running(command, folder, self.port))
+        self.others = [Connection(self.port, flood or "/fast") for _ in range(FLOOD)]
+        self.flood_answers = 0
+        self._ended = threading.Event()
+        if flood:
+            thread = threading.Thread(target=self._flood)
+            thread.start()
+            stack.callback(thread.join)
+        stack.callback(self._ended.set)
+        for connection in self.others:
+            stack.callback(connection.socket.close)
+
+    def _flood(self) -> None:
+        def again(connection: Connection, status: int) -> None:
+            self.flood_answers += status == 200
+            connection.ask()
+
+        for connection in self.others:
+            connection.ask()
+        pump(self.others, again, self._ended.is_set)
+
+    def turn(self, connections: int, seconds: float) -> Turn:
+        """Ask for the fast app for so many *seconds*, over so many *connections*."""
+        taken, refused = [], 0
+        asking = [Connection(self.port, "/fast") for _ in range(connections)]
+        end = time.perf_counter() + seconds
+        waiting = len(asking)
+
+        def again(connection: Connection, status: int) -> None:
+            nonlocal waiting, refused
+            now = time.perf_counter()
+            taken.append(now - connection.asked)
+            refused += status != 200
+            if now < end:
+                connection.ask()
+            else:
+                waiting -= 1
+
+        start = time.perf_counter()
+        for connection in asking:
+            connection.ask()
+        pump(asking, again, lambda: not waiting)
+        took = time.perf_counter() - start
+        for connection in asking:
+            connection.socket.close()
+        return Turn(len(taken) / took, sorted(taken)[int(0.99 * (len(taken) - 1))], refused)
+
+
+def pump(connections: list[Connection], again: Callable[[Connection, int], None], is_over: Callable[[], bool]) -> None:
+    """Call *again* with each connection that was answered, until it *is_over*."""
+    with selectors.DefaultSelector() as selector:
+        for connection in connections:
+            selector.register(connection.socket, selectors.EVENT_READ, connection)
+        while not is_over():
+            for key, _ in selector.select(0.1):
+                if (status := key.data.answered()) is not None:
+                    again(key.data, status)
+
+
+class Figure(NamedTuple):
+    """A row: what floods which server, and the pairs of turns, idle and flooded."""
+
+    server: str
+    flood: str
+    connections: int
+    pairs: list[tuple[Turn, Turn]]
+
+    def ratio(self, column: int) -> tuple[float, float, float]:
+        return ratio_interval([flooded[column] / idle[column] for idle, flooded in self.pairs])
+
+    def row(self) -> list[str]:
+        idle, flooded = zip(*self.pairs, strict=True)
+        cells = [f"{self.server}, {self.flood}", str(self.connections)]
+        for column, form in ((0, "{:,.0f}/s".format), (1, duration)):
+            for turns in (idle, flooded):
+                cells.append(form(statistics.median(turn[column] for turn in turns)))
+            cells.append(self._ratio(column))
+        return [*cells, str(sum(turn.refused for turn in (*idle, *flooded)))]
+
+    def _ratio(self, column: int) -> str:
+        mean, low, high = self.ratio(column)
+        if len(self.pairs) < 5:  # an interval would say nothing
+            return f"{mean:.2g}" if mean < 10 else f"{mean:,.0f}"
+        return f"{mean:.2f} ({low:.2f} to {high:.2f})"
+
+    def verdict(self) -> str:
+        throughput, p99 = self.ratio(0)[0], self.ratio(1)[0]
+        goal = GOALS[self.connections]
+        reached = throughput >= goal and p99 <= P99_GOAL and not sum(flooded.refused for _, flooded in self.pairs)
+        return (
+            f"{self.connections} connection(s): throughput {throughput:.2f}, goal >= {goal:.2f}; "
+            f"p99 {p99:.2f}, goal <= {P99_GOAL:.1f}; none refused: {'reached' if reached else 'MISSED'}"
+        )
+
+
+def compare(folder: Path, kind: str, flood: str, pairs: int, seconds: float) -> list[Figure]:
+    """Return a figure for each number of connections."""
+    with ExitStack() as stack:
+        idle = Bench(stack, folder, kind, None)
+        flooded = Bench(stack, folder, kind, flood)
+        figures = []
+        for connections in GOALS:
+            if kind == "mountpoint":
+                for bench in (idle, flooded):
+                    bench.turn(connections, seconds)  # to warm up
+            turns = []
+            for number in range(pairs):
+                order = (idle, flooded) if number % 2 else (flooded, idle)
+                taken = {bench: bench.turn(connections, seconds) for bench in order}
+                turns.append((taken[idle], taken[flooded]))
+            figures.append(Figure(kind, f"flooded at {flood}", connections, turns))
+        if not flooded.flood_answers:
+            sys.exit("the flood got no answer: nothing was measured")
+    return figures
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="What an app notices of a sibling that is slow and busy.")
+    parser.add_argument("--quick", action="store_true", help="5 pairs of short turns, noisier")
+    parser.add_argument("--pairs", type=int, help="how many pairs of turns (20)")
+    parser.add_argument("--seconds", type=float, help="how long a turn takes (1)")
+    parser.add_argument("--stock", type=int, metavar="PORT", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.stock:
+        serve_stock(options.stock)
+        return
+    warn_if_busy()
+    pairs = options.pairs or (5 if options.quick else 20)
+    seconds = options.seconds or (0.5 if options.quick else 1.0)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "apps.py").write_text(APPS)
+        (folder / "mounts.toml").write_text(MOUNTS)
+        figures = compare(folder, "mountpoint", "/slow", pairs, seconds)
+        computing = compare(folder, "mountpoint", "/computing", max(pairs // 4, 2), seconds)
+        # A turn lasts until the last answer: one request takes it as long as all of the flood in front of it.
+        control = compare(folder, "waitress", "/slow", 2 if options.quick else 3, seconds)
+
+    print(f"Python {sys.version.split()[0]}, {os.cpu_count()} CPUs, {THREADS} threads, {FLOOD} connections beside;")
+    print(f"{pairs} pairs of turns of {seconds:g} s\n")
+    header = ["", "over", "idle", "flooded", "ratio", "p99: idle", "flooded", "ratio", "refused"]
+    print(text_table(header, [figure.row() for figure in (*figures, *computing, *control)]))
+    print()
+    for figure in figures:
+        print(figure.verdict())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,293 @@
+"""Does it last? Mixed load on five frameworks, hostile clients, reloads in between, takeovers at the end. Linux only.
+
+    python tests/benchmarks/soak.py                 # ten minutes
+    python tests/benchmarks/soak.py --minutes 2 --takeovers 5
+
+After a warm-up the load pauses, and what the server holds at rest is counted: descriptors, threads, memory, and the
+blocks that Python has in use. Then comes the soak, and the same is counted again. Meanwhile a sample is taken each
+second, and a line fitted through them: what it climbs from the soak's beginning to its end is the rise. Every answer is
+looked at, those that are meant to fail too. Exits with 1 if one was not as intended, or if something has grown.
+
+Memory that grows while the blocks do not is the allocator's: glibc has an arena for each thread, and they fragment.
+MALLOC_ARENA_MAX=1 and MALLOC_MMAP_THRESHOLD_=65536 in the environment show the difference. With PYTHONTRACEMALLOC=1 the
+lines are printed that hold more at the end; that is slow.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from children import PATIENCE, free_port
+from measure import text_table, warn_if_busy
+from soak_clients import CHANNEL_TIMEOUT, FILE_SIZE, FRAMEWORKS, HEADER_TIMEOUT, SCRIPT, Client, Load, expect
+
+TESTS = Path(__file__).resolve().parents[1]
+PROBE = TESTS / "serving" / "probe.py"
+RELOAD_EVERY = 3.0  # seconds
+WARM_UP = 90.0  # seconds, at least: until then glibc's allocator gets its arenas, one for each thread
+GOAL_MEMORY = 0.05  # of what the system has given, and what fragments while threads pass buffers around
+GOAL_BLOCKS = 0.02  # of what Python has in use: caches of libraries still fill a little
+TOLERATED = 0.15  # of the mean: what the number of descriptors, which is that of clients, may seem to rise by chance
+
+# What probe.py lacks: time, a limit, an app that the table can break, and a look at what Python keeps alive.
+APP = f"""
+import gc, json, sys, time, tracemalloc
+
+first = None
+
+def app(environ, start_response):
+    what, _, argument = environ["PATH_INFO"][1:].partition("/")
+    body = b"done"
+    if what == "file":
+        start_response("200 OK", [("Content-Length", "{FILE_SIZE}")])
+        return environ["wsgi.file_wrapper"](open("file", "rb"))
+    if what == "nap":
+        time.sleep(float(argument))
+    elif what == "alive":
+        body = json.dumps(alive()).encode()
+    start_response("200 OK", [("Content-Length", str(len(body)))])
+    return [body]
+
+def alive():
+    global first
+    gc.collect()
+    lines = []
+    if tracemalloc.is_tracing():
+        now = tracemalloc.take_snapshot()
+        first = first or now
+        lines = [str(line) for line in now.compare_to(first, "lineno")[:12]]
+    return {{"blocks": sys.getallocatedblocks(), "lines": lines}}
+"""
+FAILING = "raise RuntimeError('as intended')\n"
+
+
+def table_text(folder: Path, port: int, more: str = "") -> str:
+    lines = [
+        f'[server]\nlisten = "127.0.0.1:{port}"\nthreads = 8\ndrain_timeout = 20\nheader_timeout = {HEADER_TIMEOUT}',
+        f"channel_timeout = {CHANNEL_TIMEOUT}\ncleanup_interval = 5\n[defaults]\nslow_after = 1",
+        f'[mounts]\n"/probe" = "{PROBE}:app"\n"/own" = {{ app = "own:app", max_body = 1000 }}',
+        '"/narrow" = { app = "own:app", limit = 2, queue = 4 }',
+    ]
+    lines += [f'"/{name}" = {_site(name, folder)}' for name in FRAMEWORKS]
+    return "\n".join([*lines, more, ""])
+
+
+def _site(name: str, folder: Path) -> str:
+    return f"""{{ app = "test_frameworks:{name}_site('{folder}')", root = "{TESTS}" }}"""
+
+
+# ------------------------------------------------------------------------------------------------------------- server
+
+
+class Server:
+    """`mountpoint serve`, its log, and its table. `pid` is the process that serves, after a takeover the new one."""
+
+    def __init__(self, pid: int, folder: Path, port: int, log: Path) -> None:
+        self.pid = pid
+        self.url = f"http://127.0.0.1:{port}"
+        self.reloads = 0
+        self._folder, self._port = folder, port
+        self._log = log.open(errors="replace")
+        self._states = self._tables()
+
+    def wait_for(self, text: str) -> str:
+        """Read the log on, until a line has *text*; return that line."""
+        deadline = time.monotonic() + 2 * PATIENCE
+        while time.monotonic() < deadline:
+            line = self._log.readline()
+            if text in line:
+                return line
+            if not line:
+                time.sleep(0.02)
+        raise AssertionError(f"the log does not say {text!r}")
+
+    def _tables(self) -> Iterator[tuple[str, str, int]]:
+        """Yield tables one after the other, with what the log says of each, and what the guest answers then."""
+        names = 0
+        while True:
+            for name in FRAMEWORKS:
+                yield f'"/guest" = {_site(name, self._folder)}', "mounts, 0 broken", 200
+                yield "[not a table", "not reloaded: errors in the file", 200
+                yield "", "mounts, 0 broken", 404
+                names += 1  # of a name that was never loaded
+                (self._folder / f"failing_{names}.py").write_text(FAILING)
+                yield f'"/guest" = "failing_{names}:app"', "mounts, 1 broken", 503
+                (self._folder / f"failing_{names}.py").unlink()
+                yield '"/guest" = "own:app"', "mounts, 0 broken", 200
+
+    def reload(self) -> None:
+        more, outcome, status = next(self._states)
+        self.write(more)
+        os.kill(self.pid, signal.SIGHUP)
+        expect(outcome in (line := self.wait_for("reload ended")) or line, True)
+        with Client(self.url) as client:
+            expect(client.get("/guest/page/7").status, status)
+        self.reloads += 1
+        if self.reloads % 10 == 0:
+            os.kill(self.pid, signal.SIGUSR1)
+
+    def write(self, more: str = "") -> None:
+        """Write the table, with *more* in it."""
+        (self._folder / "mounts.toml").write_text(table_text(self._folder, self._port, more))
+
+    def take_over(self) -> None:
+        old = self.pid
+        os.kill(old, signal.SIGUSR2)
+        self.wait_for("is coming up")
+        self.pid = int(self.wait_for("serves; this one ends").split("process ")[1].split()[0])
+        wait_until(lambda: not is_alive(old))
+
+    def stop(self) -> None:
+        os.kill(self.pid, signal.SIGTERM)
+        self.wait_for("stopped, nothing was cut off")
+        wait_until(lambda: not is_alive(self.pid))
+
+    def sample(self) -> tuple[int, int, float]:
+        """Return how many descriptors and threads it has, and its memory in MB."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        values = dict(line.split(":", 1) for line in status.splitlines())
+        descriptors = sum(1 for _ in Path(f"/proc/{self.pid}/fd").iterdir())
+        return descriptors, int(values["Threads"]), int(values["VmRSS"].split()[0]) / 1024
+
+    def at_rest(self) -> tuple[int, int, float, int, list[str]]:
+        """Return a sample once nobody is connected, and what Python keeps alive."""
+        deadline = time.monotonic() + PATIENCE
+        before = None
+        while (now := self.sample()[:2]) != before and time.monotonic() < deadline:
+            before = now
+            time.sleep(2)
+        with Client(self.url) as client:
+            alive = json.loads(client.get("/own/alive").body)
+        wait_until(lambda: self.sample()[:2] == now)  # until that client is gone, too
+        return *self.sample(), alive["blocks"], alive["lines"]
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def wait_until(happens: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 2 * PATIENCE
+    while not happens() and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
+# --------------------------------------------------------------------------------------------------------- the figures
+
+
+def soak(server: Server, load: Load, seconds: float) -> list[tuple[float, int, int, float]]:
+    """Apply *load* for some time, with reloads; return samples, each with the second that it is of."""
+    samples = []
+    start = time.monotonic()
+    next_reload = 0.0
+    with load.applied():
+        while (passed := time.monotonic() - start) < seconds:
+            if passed >= next_reload:
+                next_reload = passed + RELOAD_EVERY
+                server.reload()
+            samples.append((passed, *server.sample()))
+            time.sleep(1)
+    return samples
+
+
+def rise(samples: list[tuple[float, int, int, float]], column: int) -> float:
+    """Return what a line, fitted through the samples, climbs from the first to the last."""
+    times = [sample[0] for sample in samples]
+    slope = statistics.linear_regression(times, [sample[column] for sample in samples]).slope
+    return slope * (times[-1] - times[0])
+
+
+def report(samples: list[tuple[float, int, int, float]], before: tuple, after: tuple) -> bool:
+    """Print what the server held before and after the soak, and meanwhile; return whether it has grown."""
+    rows, grown = [], False
+    for column, (name, form) in enumerate((("descriptors", ".0f"), ("threads", ".0f"), ("memory, MB", ".1f"))):
+        seen = [sample[column + 1] for sample in samples]
+        climbs, mean = rise(samples, column + 1), statistics.fmean(seen)
+        goal, bound = (GOAL_MEMORY, GOAL_MEMORY) if column == 2 else (0.0, TOLERATED)
+        flat = after[column] <= before[column] * (1 + goal) and climbs <= mean * bound
+        grown = grown or not flat
+        values = (before[column], after[column], mean, max(seen))
+        rows.append([name, *(f"{value:{form}}" for value in values), f"{climbs:+.1f}", "flat" if flat else "GROWN"])
+    flat = after[3] <= before[3] * (1 + GOAL_BLOCKS)
+    rows.append(["blocks of Python", f"{before[3]:,}", f"{after[3]:,}", "", "", "", "flat" if flat else "GROWN"])
+    print(text_table(["", "at rest before", "at rest after", "mean", "most", "rise", ""], rows))
+    tenths = [samples[len(samples) * part // 10][3] for part in range(10)]
+    print(f"memory, in MB, after each tenth of the time: {' '.join(f'{value:.0f}' for value in tenths)}")
+    for line in after[4]:
+        print(line)
+    return grown or not flat
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Let mountpoint serve under mixed load, and see what it keeps.")
+    parser.add_argument(
+        "--minutes", type=float, default=10, help="of the soak (10); the warm-up takes a fifth more, 90 s at least"
+    )
+    parser.add_argument("--takeovers", type=int, default=0, help="how many, under load, at the end (0)")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--log", type=Path, help="keep the server's log there")
+    options = parser.parse_args()
+    if sys.platform != "linux":
+        sys.exit("what a process holds is read from /proc, which only Linux has")
+    warn_if_busy()
+    seconds = options.minutes * 60
+    failed = False
+    with tempfile.TemporaryDirectory() as name:
+        folder, port = Path(name), free_port()
+        (folder / "own.py").write_text(APP)
+        (folder / "ws.js").write_bytes(SCRIPT)
+        (folder / "file").write_bytes(b"x" * FILE_SIZE)
+        (folder / "mounts.toml").write_text(table_text(folder, port))
+        log = options.log or folder / "log"
+        load = Load(f"http://127.0.0.1:{port}", options.seed)
+        command = [sys.executable, "-m", "mountpoint", "serve"]
+        with log.open("wb") as file:  # a group of its own, to which those belong that take over
+            process = subprocess.Popen(command, cwd=folder, stdout=file, stderr=file, start_new_session=True)
+        server = Server(process.pid, folder, port, log)
+        try:
+            server.wait_for("serving on")
+            soak(server, load, max(seconds / 5, WARM_UP))
+            before = server.at_rest()
+            warm = load.answers.total(), server.reloads
+            samples = soak(server, load, seconds)
+            after = server.at_rest()
+            answers, reloads = load.answers.total() - warm[0], server.reloads - warm[1]
+            print(f"Python {sys.version.split()[0]}, {os.cpu_count()} CPUs, {options.minutes:g} minutes")
+            print(f"{answers:,} answers and {reloads} reloads after the warm-up\n")
+            failed = report(samples, before, after)
+            if options.takeovers:
+                server.write()  # the last one may be broken
+                with load.applied():
+                    for _ in range(options.takeovers):
+                        load.pause(1)
+                        server.take_over()
+                print(f"\n{options.takeovers} takeovers; at rest afterwards, of a process that is new:", end=" ")
+                print("{} descriptors, {} threads, {:.1f} MB".format(*server.at_rest()[:3]))
+            server.stop()
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    print("\nanswers: " + ", ".join(f"{kind} {count:,}" for kind, count in load.answers.items()))
+    print(f"errors beyond the intended: {load.errors.total()}")
+    for error, count in load.errors.most_common(20):
+        print(f"  {count:,} x {error}")
+    return int(failed or bool(load.errors))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,282 @@
+"""The clients of the soak: who browses, who floods, who leaves, who never reads, and who talks nonsense.
+
+A visit is what one of them does on a connection or on a few; it raises if an answer is not as intended.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import select
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from random import Random
+
+from children import PATIENCE
+
+sys.path.append(str(Path(__file__).parents[1] / "serving"))
+from client import Client
+
+FRAMEWORKS = ("flask", "django", "bottle", "falcon", "pyramid")
+SCRIPT = b"console.log('weather');\n"  # the static file of each framework's site
+FILE_SIZE = 3_000_000  # bytes, of the file that an app hands over
+CHANNEL_TIMEOUT, HEADER_TIMEOUT = 6, 3  # seconds, of the server
+
+
+class Load:
+    """Clients, each a thread that makes its visits one after the other. What was not as intended is in `errors`."""
+
+    def __init__(self, url: str, seed: int) -> None:
+        self.url = url
+        self.errors: Counter[str] = Counter()
+        self.answers: Counter[str] = Counter()  # by the kind of visit
+        self._seed = seed
+        self._over = threading.Event()
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """Apply the load to the body, and let every visit end."""
+        self._over.clear()
+        threads = [
+            threading.Thread(target=self._visit, args=(visit, Random(f"{self._seed} {visit.__name__} {number}")))
+            for visit, count in VISITS.items()
+            for number in range(count)
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            self._over.set()
+            for thread in threads:
+                thread.join()
+            self._seed += 1
+
+    def _visit(self, visit: Callable[[Load, Random], None], random: Random) -> None:
+        while not self._over.is_set():
+            try:
+                visit(self, random)
+            except Exception as error:  # whatever it is
+                self.errors[f"{visit.__name__}: {type(error).__name__}: {error}"] += 1
+
+    def pause(self, seconds: float) -> bool:
+        """Wait for some time; return True, at once, when the load is over."""
+        return self._over.wait(seconds)
+
+    def count(self, visit: Callable[..., None]) -> None:
+        self.answers[visit.__name__] += 1
+
+
+def expect(found: object, *expected: object) -> None:
+    if found not in expected:
+        raise AssertionError(f"expected {' or '.join(map(repr, expected))}, found {found!r}")
+
+
+PAGES = (
+    ("GET", "/", 200, b"ws.js"),
+    ("GET", "/page/7", 200, b"page of 7"),
+    ("HEAD", "/page/7", 200, b""),
+    ("GET", "/go", 302, b""),  # Bottle's is 303
+    ("GET", "/stream", 200, b"/page/x\n"),
+    ("POST", "/form", 200, b"posted soak"),
+    ("GET", "/static/ws.js", 200, SCRIPT),
+    ("GET", "/nowhere", 404, b""),
+)
+
+
+def browse(load: Load, random: Random) -> None:
+    """Look at pages of the five sites, over one connection or over many."""
+    with Client(load.url) as client:
+        for _ in range(random.choice((1, 1, 50))):
+            method, path, status, body = random.choice(PAGES)
+            headers, form = (
+                (["Content-Type: application/x-www-form-urlencoded"], b"name=soak") if method == "POST" else ([], b"")
+            )
+            client.request(f"/{random.choice(FRAMEWORKS)}{path}", *headers, method=method, body=form)
+            answer = client.answer(bodiless=method == "HEAD")
+            found = 302 if answer.status == 303 else answer.status
+            expect((path, found, body in answer.body), (path, status, True))
+            load.count(browse)
+            if answer.closes or load.pause(0):
+                return
+
+
+def fail(load: Load, random: Random) -> None:
+    """Meet apps that raise, before the response has begun and within it."""
+    path = random.choice(("boom", "leave", "interrupt", "late-boom", "late-leave"))
+    with Client(load.url) as client:
+        client.request(f"/probe/{path}")
+        status, headers = client.head()
+        try:
+            body = client.body(headers)
+        except ConnectionError:
+            body = b"cut"
+        expect((status, body == b"cut"), (200, True) if path.startswith("late") else (500, False))
+    load.count(fail)
+    load.pause(0.05)  # each leaves a traceback in the log
+
+
+def flood(load: Load, random: Random) -> None:
+    """Ask more of an app with a limit than it has time for; now and then be slow enough for a report."""
+    with Client(load.url) as client:
+        answer = client.get(f"/narrow/nap/{random.choice((0.01, 0.05, 0.2, 1.2))}")
+    expect(answer.status, 200, 503)
+    if answer.status == 503:
+        expect("Retry-After" in answer.headers, True)
+    load.count(flood)
+
+
+def head(load: Load, random: Random) -> None:
+    """HEAD of an app that returns a body all the same; what follows on the connection is the next answer."""
+    with Client(load.url) as client:
+        for number in range(5):
+            client.request(f"/probe/{number}", method="HEAD")
+            answer = client.answer(bodiless=True)
+            expect(answer.status, 200)
+            if answer.closes:
+                return
+            answer = client.get(f"/probe/{number}")
+            expect(json.loads(answer.body)["PATH_INFO"], f"/{number}")
+            load.count(head)
+            if answer.closes:
+                return
+
+
+def pipeline(load: Load, random: Random) -> None:
+    """Send three requests at once; the answers come in their order. After one that closes, none does."""
+    with Client(load.url) as client:
+        client.pipeline("/probe/a", "/own/nap/0.02", "/probe/b")
+        for expected in (b'"/a"', b"done", b'"/b"'):
+            answer = client.answer()
+            expect(expected in answer.body, True)
+            load.count(pipeline)
+            if answer.closes:
+                return
+
+
+def transfer(load: Load, random: Random) -> None:
+    """Large bodies: a file, known lengths, unknown lengths, uploads."""
+    size = random.randrange(FILE_SIZE)
+    kind = random.choice(("file", "sized", "streamed", "upload", "too much"))
+    with Client(load.url) as client:
+        if kind == "upload":
+            data = random.randbytes(size)
+            client.request("/probe/upload", method="POST", body=data)
+            expect(client.answer().body, hashlib.sha256(data).hexdigest().encode())
+        elif kind == "too much":
+            client.request("/own/", method="POST", body=b"x" * 1001)
+            expect(client.answer().status, 413)
+        elif kind == "file":
+            expect(len(client.get("/own/file").body), FILE_SIZE)
+        else:
+            expect(len(client.get(f"/probe/{kind}/{size}").body), size)
+    load.count(transfer)
+    load.pause(0.05)
+
+
+def leave(load: Load, random: Random) -> None:
+    """Go away: at once, within a header, within a body, before the answer, within the answer."""
+    kind = random.choice(("at once", "header", "body", "before", "within"))
+    client = Client(load.url)
+    if kind == "header":
+        client.send("GET /probe/ HTTP/1.1\r\nHost: x\r\nX: ")
+    elif kind == "body":
+        client.request("/probe/upload", "Content-Length: 1000000", method="POST")
+        client.send(b"x" * random.randrange(600_000))
+    elif kind == "before":
+        client.request(random.choice(("/own/nap/0.1", "/narrow/nap/0.1", "/flask/", "/probe/file/1000")))
+    elif kind == "within":
+        client.request("/probe/endless")
+        expect(client.head()[0], 200)
+        client.socket.recv(random.randrange(1, 300_000))
+    random.choice((client.close, client.reset))()
+    load.count(leave)
+    load.pause(0.05)
+
+
+def stall(load: Load, random: Random) -> None:
+    """Ask for a stream without an end, and read nothing of it, until the server must have given up."""
+    with Client(load.url, buffer=4096) as client:
+        client.request("/probe/endless")
+        if load.pause(2 * CHANNEL_TIMEOUT + 3):
+            return
+        received = 0
+        try:
+            while data := client.socket.recv(65536):  # what lies in the buffers of the system, and then the end
+                received += len(data)
+                if received > 100_000_000:
+                    raise AssertionError("a client that reads nothing was not closed")
+        except ConnectionError:
+            pass
+    load.count(stall)
+
+
+def drip(load: Load, random: Random) -> None:
+    """Send headers byte by byte over many connections; each ends with 408."""
+    with ExitStack() as stack:
+        clients = {client.socket: client for client in (stack.enter_context(Client(load.url)) for _ in range(10))}
+        for client in clients.values():
+            client.send("GET /flask/ HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+        deadline = time.monotonic() + HEADER_TIMEOUT + PATIENCE
+        while clients:
+            answered, _, _ = select.select(clients, [], [], 0)
+            for sock in answered:
+                expect(clients.pop(sock).answer().status, 408)
+                load.count(drip)
+            for client in clients.values():
+                client.send("x")
+            if load.pause(0.3):
+                return
+            expect(time.monotonic() < deadline, True)
+
+
+GARBAGE = (
+    "GET http://[::1/x HTTP/1.1\r\nHost: x\r\n\r\n",
+    f"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: {'9' * 5000}\r\n\r\n",
+    "GET / HTTP/1.1\r\n\r\n",
+    "GET /flask/../x HTTP/1.1\r\nHost: x\r\n\r\n",
+    "GET / HTTP/1.1\r\nHost: a, b\r\n\r\n",
+    "\x16\x03\x01\x02\x00\x01\x00\r\n\r\n",
+    "POST /probe/upload HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n\r\n",
+)
+
+
+def babble(load: Load, random: Random) -> None:
+    """Say what is no HTTP; the answer is 400."""
+    with Client(load.url) as client:
+        client.send(random.choice(GARBAGE))
+        expect(client.answer().status, 400)
+    load.count(babble)
+    load.pause(0.02)
+
+
+def visit_guest(load: Load, random: Random) -> None:
+    """Look at a mount that comes, breaks and goes."""
+    with Client(load.url) as client:
+        for _ in range(20):
+            answer = client.get("/guest/page/7")
+            expect(answer.status, 200, 404, 503)
+            load.count(visit_guest)
+            if answer.closes or load.pause(0.02):
+                return
+
+
+#: How many clients there are of each kind.
+VISITS = {
+    browse: 6,
+    fail: 1,
+    flood: 8,
+    head: 1,
+    pipeline: 1,
+    transfer: 2,
+    leave: 2,
+    stall: 2,
+    drip: 1,
+    babble: 1,
+    visit_guest: 1,
+}
