@@ -26,13 +26,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - until the process ends
     if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that cannot show a path is no reason to fail
         sys.stdout.reconfigure(errors="backslashreplace")
+    stdout = sys.stdout  # an app may put another in its place
     try:
         try:
             options = _parser().parse_args(argv)
             code: int = options.command(options)
             return code
         finally:
-            sys.stdout.flush()  # here, where a closed pipe can still be told
+            if not stdout.closed:  # by an app
+                stdout.flush()  # here, where a closed pipe can still be told
     except MountpointError as error:
         print(error, file=sys.stderr)
         return 2 if isinstance(error, UnreadableError | UsageError) else 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from .errors import ConfigError, Problem
@@ -47,8 +48,16 @@ def configure_logging(
         access.disabled = True
 
 
+class _Stderr(logging.StreamHandler[Any]):
+    """A handler that raises nothing. An app can close ``sys.stderr``, and logging would say so there."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name is logging's
+        with suppress(ValueError):
+            super().handleError(record)
+
+
 def _handler(form: str) -> logging.Handler:
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Stderr(sys.stderr)
     handler.setFormatter(logging.Formatter(form))
     return handler
 

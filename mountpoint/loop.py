@@ -34,8 +34,8 @@ logger = logging.getLogger("mountpoint")
 class Server:
     """What is *served* on bound sockets, each mount with its share.
 
-    `run` serves until `stop` is called, and then drains. `post`, `stop` and `replace` may be called from any thread and
-    from a signal handler; the rest belongs to the thread that runs it.
+    `run` serves until `stop` is called, and then drains. `post` and `stop` may be called from any thread and from
+    a signal handler; the rest belongs to the thread that runs it.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Server:
         self._is_handed_over = False
         self._looked = 0.0  # when it was last looked around, a Unix time
         adjustments = Adjustments(
-            **settings.adjustments,
+            **_inclusive(settings.adjustments),
             threads=settings.threads,
             # waitress counts its listeners and their triggers among the connections.
             connection_limit=settings.connection_limit + 2 * len(bound),
@@ -109,8 +109,8 @@ class Server:
         self._wake()
 
     def _wake(self) -> None:
-        if self._listeners:
-            self._listeners[0].pull_trigger()
+        for listener in self._listeners[:1]:
+            listener.pull_trigger()
 
     # ------------------------------------------------------------------------------------------ in the loop's thread
 
@@ -135,15 +135,20 @@ class Server:
         """Log all requests in flight, with their stacks."""
         tell_all(self.queues)
 
-    def run(self, ready: Callable[[], object] = lambda: None, each_turn: Callable[[], object] = lambda: None) -> int:
+    def run(
+        self,
+        ready: Callable[[], object] = lambda: None,
+        each_turn: Callable[[], object] = lambda: None,
+        longest_turn: float = TURN,
+    ) -> int:
         """Call *ready*, serve until `stop`, then drain. Return 0, or 1 if something was cut off, which is logged.
 
-        *each_turn* is called in the loop, while it serves, at least once a second.
+        *each_turn* is called in the loop, while it serves, at least every *longest_turn* seconds.
         """
         ready()
         while not self._stops:
             each_turn()
-            self._turn(self._turn_timeout)
+            self._turn(min(self._turn_timeout, longest_turn))
         try:
             return self._drain()
         finally:
@@ -185,6 +190,7 @@ class Server:
             running = len(self.queues.runs())
             logger.warning("stopped; cut off: %d connections, %d running threads", len(unfinished), running)
             return 1
+        self._listeners = []  # a reload may still run: what it posts would go into a pipe that is another's by then
         wasyncore.close_all(self._map)
         logger.info("stopped, nothing was cut off")
         return 0
@@ -213,6 +219,12 @@ class Server:
 
     def _channels(self) -> list[Channel]:
         return [channel for channel in self._map.values() if isinstance(channel, Channel)]
+
+
+def _inclusive(adjustments: Mapping[str, object]) -> dict[str, object]:
+    """Return *adjustments* for waitress, which refuses a body of just ``max_request_body_size`` bytes too."""
+    most = adjustments.get("max_request_body_size")
+    return {**adjustments, **({"max_request_body_size": most + 1} if isinstance(most, int) else {})}
 
 
 def _do(order: Callable[[], object]) -> None:

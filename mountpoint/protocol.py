@@ -11,9 +11,10 @@ What is used of waitress beyond its documentation, here and in `mountpoint.serve
 - of a task ``write``, ``build_response_header``, ``wrote_header``, ``content_length``, ``has_body`` and ``start_time``;
 - of the parser ``parse_header``, ``first_line``, ``header_plus`` and ``headers_finished``;
 - of a channel ``service``, ``requests``, ``requests_lock``, ``request``, ``connected``, ``write_soon``,
-  ``handle_close``, ``total_outbufs_len``, ``last_activity`` and ``will_close``;
-- of a listener its constructor, with a task dispatcher of ours, ``handle_accept`` and ``pull_trigger``; and
-  `wasyncore.loop`, a turn at a time.
+  ``handle_read``, ``handle_write``, ``received``, ``handle_close``, ``outbufs``, ``total_outbufs_len``,
+  ``_flush_outbufs_below_high_watermark``, ``last_activity``, ``will_close`` and ``close_when_flushed``;
+- of a listener its constructor, with a task dispatcher of ours, ``handle_accept``, ``trigger`` and ``pull_trigger``;
+  and `wasyncore.loop`, a turn at a time.
 
 The tests run them against the oldest release that ``pyproject.toml`` admits, and the newest.
 """
@@ -21,17 +22,19 @@ The tests run them against the oldest release that ``pyproject.toml`` admits, an
 from __future__ import annotations
 
 import logging
+import os
 import re
 import sys
 import threading
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from waitress.buffers import ReadOnlyFileBasedBuffer
 from waitress.channel import ClientDisconnected, HTTPChannel
 from waitress.parser import HTTPRequestParser, ParsingError
-from waitress.server import TcpWSGIServer
+from waitress.server import BaseWSGIServer, TcpWSGIServer
 from waitress.task import ErrorTask, Task, WSGITask
 from waitress.utilities import Error, RequestHeaderFieldsTooLarge
 
@@ -174,6 +177,8 @@ class _Finishing(Task):
 
     def finish(self) -> None:
         if self.sent.command == "HEAD":
+            if not self.wrote_header:  # which says, as for GET, that the body would be chunked
+                self.write(b"")
             self.chunked_response = False  # there is no last chunk either
         super().finish()
 
@@ -254,7 +259,11 @@ class OurErrorTask(_Finishing, ErrorTask):
 def call(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
     """Call what the request has come to: the WSGI application of every listener."""
     app: WSGIApplication = environ.pop(_APP)
-    return app(environ, start_response)
+    process = os.getpid()
+    response = app(environ, start_response)
+    if os.getpid() != process:  # a child that the app has forked and let go on: it would answer too
+        os._exit(1)
+    return response
 
 
 class Channel(HTTPChannel):
@@ -264,10 +273,13 @@ class Channel(HTTPChannel):
     requests: list[Parser]
     request: Parser | None
     requests_lock: threading.Lock
+    outbufs: list[Any]
     task_class = AppTask
     error_task_class = OurErrorTask
     parser_class = Parser
     _held: list[bytes] | None = None
+    _is_refused = False  # whether the loop itself answers the first request
+    _active = 0.0  # the last activity before what is being read; a Unix time
     _stands_since = 0.0  # when it was first seen that the client takes nothing of what is to be sent; a Unix time
 
     # ------------------------------------------------------------------------------------------- before it is served
@@ -276,16 +288,20 @@ class Channel(HTTPChannel):
         """Make the environ of the first request, if there is none yet; return the key of the mount that it comes to."""
         request = self.requests[0]
         request.arrived = request.arrived or time.time()
+        self._is_refused = False
         if request.error:
             return None
         if request.environ is None:
             request.environ = AppTask(self, request).new_environment()
+        elif request.record is not None:  # sorted anew: other proxies may be trusted now
+            request.record.remote_addr = request.environ["REMOTE_ADDR"]
         app, request.arrival, request.mount = served.arrive(request.environ)
         request.arrival[_APP] = app
         return request.mount
 
     def refuse(self) -> None:
-        """Let the first request be answered 503."""
+        """Let the first request be answered 503, by the loop."""
+        self._is_refused = True
         request = self.requests[0]
         if request.arrival is not None and request.record is not None:
             request.record.mount = request.mount
@@ -323,7 +339,38 @@ class Channel(HTTPChannel):
         self._held.append(data)
         return len(data)
 
+    def _flush_outbufs_below_high_watermark(self) -> None:
+        if not self._is_refused:  # else we are in the loop, which would wait for itself to send
+            super()._flush_outbufs_below_high_watermark()  # type: ignore[misc]  # typeshed has none
+
+    def service(self) -> None:
+        try:
+            super().service()
+        except BaseException:  # waitress has dealt with the app's: it is the log that cannot be written
+            with self.requests_lock:
+                self.close_when_flushed = True
+                self.requests = []
+            self.server.pull_trigger()
+            raise
+
     # ------------------------------------------------------------------------------------------------- from the loop
+
+    def handle_write(self) -> None:
+        try:
+            super().handle_write()
+        except (SystemExit, KeyboardInterrupt):  # of an app's file, which the loop reads and would end with
+            logger.exception("closing: reading a file of the app failed, %s", self.description)
+            self.outbufs = []  # to close it would raise again
+            self.handle_close()
+
+    def handle_read(self) -> None:
+        self._active = self.last_activity
+        super().handle_read()
+
+    def received(self, data: bytes) -> bool:
+        if not data.strip() and not self._reads():  # blank lines keep no connection: one could send them for ever
+            self.last_activity = self._active
+        return super().received(data)
 
     def is_idle(self) -> bool:
         """Whether nothing is read of a request, being answered, or waiting to be sent."""
@@ -347,17 +394,15 @@ class Channel(HTTPChannel):
             return
         self._stands_since = now if self.total_outbufs_len else 0.0
         request = self.request
-        if (
-            header_timeout
-            and request is not None
-            and request.begun
-            and not request.headers_finished
-            and now - request.begun > header_timeout
-        ):
+        if request is None or not request.begun or request.headers_finished:
+            return
+        if self.requests or self.total_outbufs_len:
+            request.begun = now  # pipelined, behind a response: waitress may be leaving the rest unread
+        elif header_timeout and now - request.begun > header_timeout:
             self._time_out()
 
     def _time_out(self) -> None:
-        """Answer the header that does not end 408, unless a response is still on its way in front of it."""
+        """Answer the header that does not end 408."""
         with self.requests_lock:
             request = self.request
             if self.requests or request is None or not self.connected:
@@ -377,18 +422,34 @@ class Channel(HTTPChannel):
         return f"{what}, of {self.addr[0]}"
 
 
-class TcpListener(TcpWSGIServer):
-    """A listening socket."""
+class _Waking(BaseWSGIServer):
+    """A listener that wakes the loop and never waits for that.
+
+    Its pipe can be full, and the loop the one that writes: nobody else would empty it. A full one wakes the loop too.
+    """
 
     channel_class = Channel
     draining = False
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        end: Any = self.trigger.trigger  # type: ignore[attr-defined]  # typeshed has an int
+        if isinstance(end, int):
+            os.set_blocking(end, False)
+        else:  # Windows: a socket
+            end.setblocking(False)
+
+    def pull_trigger(self) -> None:
+        with suppress(BlockingIOError):
+            super().pull_trigger()
+
+
+class TcpListener(_Waking, TcpWSGIServer):
+    """A listening socket."""
 
 
 if sys.platform != "win32":
     from waitress.server import UnixWSGIServer
 
-    class UnixListener(UnixWSGIServer):
+    class UnixListener(_Waking, UnixWSGIServer):
         """A listening unix socket."""
-
-        channel_class = Channel
-        draining = False

@@ -15,6 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
@@ -109,22 +110,25 @@ class FairQueues(Generic[C]):
         with self._lock:
             self._number += 1
             queue = self._queue(key)
-            room = self._room(queue)
-            if len(queue.waiting) >= queue.share.queue + room:
+            if self._is_full(queue, channel):
                 self._forget_who_has_gone(queue)
-            if len(queue.waiting) >= queue.share.queue + room:
-                self._refused.append((queue, channel))
-                return
+                if self._is_full(queue, channel):
+                    self._refused.append((queue, channel))
+                    return
             self._put(queue, self._number, channel)
-            if self._idle and room:
+            if self._idle and self._room(queue):
                 self._wake()
 
     def refuse(self) -> None:
-        """Answer what was set aside. To be called between turns of the loop: in one, waitress holds locks."""
-        while self._refused:
-            with self._lock:
-                refused, self._refused = self._refused, []
-            for queue, channel in refused:
+        """Answer what was set aside. To be called between turns of the loop: in one, waitress holds locks.
+
+        One of each connection: what a client has pipelined behind it is for the next turn, or one that pipelines much
+        would keep the loop from all others.
+        """
+        with self._lock:
+            refused, self._refused = self._refused, []
+        for queue, channel in refused:
+            try:
                 if channel.connected and not queue.refuses:
                     queue.refuses = True
                     logger.warning(
@@ -132,6 +136,8 @@ class FairQueues(Generic[C]):
                     )
                 channel.refuse()
                 channel.service()
+            except Exception:  # the others are to have their answers
+                logger.exception("a request could not be refused")
 
     def share_out(self, shares: Mapping[str, Share]) -> None:
         """Let each mount have its share, by its key, from now on; and sort anew what waits."""
@@ -160,7 +166,8 @@ class FairQueues(Generic[C]):
     @property
     def is_busy(self) -> bool:
         """Whether anything runs or waits."""
-        return bool(self._runs or self._turns or self._refused)
+        with self._lock:  # what is between waiting and running is neither
+            return bool(self._runs or self._turns or self._refused)
 
     def runs(self) -> Sequence[tuple[int, Run[C]]]:
         """Return what runs now, by the identifier of its thread, the oldest first."""
@@ -199,6 +206,14 @@ class FairQueues(Generic[C]):
             queue = self._queues[key] = Queue(key, self._share(key))
         return queue
 
+    def _is_full(self, queue: Queue[C], channel: C) -> bool:
+        """Whether *queue* has no place for a request of *channel*: all are taken, and it may not begin at once."""
+        if len(queue.waiting) < queue.share.queue + self._room(queue):
+            return False
+        # An answer may have been read, and the next request of its connection be here, before its run has ended.
+        ending = next((run for run in self._runs.values() if run.channel is channel), None)
+        return len(queue.waiting) >= queue.share.queue + self._room(queue, ending)
+
     def _put(self, queue: Queue[C], number: int, channel: C) -> None:
         queue.waiting.append((number, channel))
         if len(queue.waiting) == 1:
@@ -212,13 +227,16 @@ class FairQueues(Generic[C]):
                 self._turns.remove(queue)
             self._refused += [(queue, channel) for channel in gone]
 
-    def _room(self, queue: Queue[C]) -> int:
-        """Return how many requests of *queue* may begin now."""
-        free = self._threads - len(self._runs)
+    def _room(self, queue: Queue[C], ending: Run[C] | None = None) -> int:
+        """Return how many requests of *queue* may begin now, or once *ending* has ended."""
+        free, running = self._threads - len(self._runs), queue.running
+        if ending is not None:
+            free += 1
+            running -= ending.queue is queue
         # The only mount has nobody to leave a thread to. Else each that begins is one more here and one less there.
-        room = free if len(self._shares) < 2 else (free - queue.running + 1) // 2
+        room = free if len(self._shares) < 2 else (free - running + 1) // 2
         limit = queue.share.limit
-        return max(room if limit is None else min(room, limit - queue.running), 0)
+        return max(room if limit is None else min(room, limit - running), 0)
 
     def _next(self) -> Queue[C] | None:
         """Return the queue whose turn it is, of those that may begin a request; None if none may."""
@@ -251,15 +269,12 @@ class FairQueues(Generic[C]):
     def _serve(self) -> None:
         thread = threading.get_ident()
         while (run := self._wait(thread)) is not None:
-            try:
-                run.channel.service()
-            except BaseException:  # the thread is to outlive it, whatever it is
-                logger.exception("a request failed outside its app")
+            _survive(run.channel.service)
             with self._lock:
                 del self._runs[thread]
                 run.queue.running -= 1
             if run.reported:
-                self._ended(run)
+                _survive(self._ended, run)
             del run  # it would be kept for as long as nothing comes
 
     def _wait(self, thread: int) -> Run[C] | None:
@@ -271,3 +286,12 @@ class FairQueues(Generic[C]):
                 self._idle += 1
                 self._work.wait()
             return run
+
+
+def _survive(call: Callable[..., object], *arguments: object) -> None:
+    """Call it; the thread is to outlive what it raises, and a log that cannot be written too."""
+    try:
+        call(*arguments)
+    except BaseException:
+        with suppress(BaseException):
+            logger.exception("a request failed outside its app")

@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import ModuleType
 
 from .assembly import LoadedMount, Loader, describe_broken
 from .config import Config, ServerConfig, load_config
@@ -76,7 +77,7 @@ class Renewal:
                 self._wanted = 0
             try:
                 outcome = self._attempt()
-            except Exception:
+            except BaseException:  # a KeyboardInterrupt of an app's: nobody else ends this thread
                 logger.exception("reload failed; the old table is kept")
                 outcome = "the old table is kept"
             self._ended(outcome)
@@ -90,7 +91,10 @@ class Renewal:
             return "not reloaded: errors in the file"
         before = {mount.config.key: mount for mount in self.mounts}
         self._see_modules()
+        began, modules = time.time(), dict(sys.modules)
         mounts = self._loader.load(config, self.mounts)
+        # Of a failed load, and loaded anew; or new.
+        self._modules |= {name: began for name, module in [*sys.modules.items()] if modules.get(name) is not module}
         broken = [mount for mount in mounts if mount.error]
         worked = [mount for mount in broken if (old := before.get(mount.config.key)) and old.app]
         for mount in broken:
@@ -140,7 +144,7 @@ class Renewal:
         changed = [
             Path(file)
             for name, seen in self._modules.items()
-            if (file := getattr(sys.modules.get(name), "__file__", None)) and _modified(file) > seen
+            if (file := _file(sys.modules.get(name))) and _modified(file) > seen
         ]
         for mount in mounts:
             own = [file.name for file in changed if file.is_relative_to(mount.config.root)]
@@ -149,6 +153,13 @@ class Renewal:
                     f"{mount.config.key}: its code has changed ({', '.join(sorted(own)[:3])}), and a reload keeps what "
                     "is loaded; SIGUSR2 starts a new process with the new"
                 )
+
+
+def _file(module: ModuleType | None) -> str | None:
+    if not issubclass(type(module), ModuleType):
+        return None
+    file: str | None = object.__getattribute__(module, "__dict__").get("__file__")  # any other look loads a lazy module
+    return file
 
 
 def _modified(file: str) -> float:

@@ -23,7 +23,7 @@ from .assembly import LoadedMount, Loader, build_stack, build_table, report_brok
 from .config import Config
 from .errors import ConfigError, LoadError, ServeError
 from .logs import configure_logging
-from .loop import Server
+from .loop import TURN, Server
 from .renewal import Renewal
 from .sockets import Bound, bind, bound_by_systemd
 from .systemd import Notifier, inherited_sockets, reloading, successor_environ, watchdog_interval
@@ -120,7 +120,8 @@ class _Process:
         self._catch(_OTHERS, lambda number, _: self._signalled(number))
         for number in self._noted:
             self._signalled(number)
-        return server.run(self._announce, self._beat)
+        # Twice as often as a beat is due: a turn may begin just before, and systemd does not wait.
+        return server.run(self._announce, self._beat, self._heartbeat / 2 if self._heartbeat else TURN)
 
     # -------------------------------------------------------------------------------------------------------- signals
 
@@ -186,12 +187,15 @@ class _Process:
         self._server.post(tell)  # behind what is to be served from now on
 
     def _hand_over(self, pid: int) -> None:
+        if not self._takeover.stands():
+            return
         # systemd ends the service with its main process: it has to know the new one before this one goes. Both in one
         # message, so that its watchdog waits from now on.
         told = self._notifier.notify(f"MAINPID={pid}", "WATCHDOG=1")
         if self._notifier.is_there and not told:
             self._takeover.give_up("systemd could not be told of it")
-        elif self._takeover.complete():
+        else:
+            self._takeover.complete()
             logger.info("process %d serves; this one ends", pid)
             self._server.hand_over()
 

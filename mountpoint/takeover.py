@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -80,9 +81,14 @@ class Takeover:
 
     def begin(self, bound: Sequence[Bound], working: Iterable[str], done: Callable[[int], object]) -> None:
         """Start the new process; *done* is called with its id, in a thread, when it serves. Returns at once."""
-        if self._process is not None or self._is_over:
-            pid = self._process.pid if self._process else "the latest one"
-            logger.warning("another process is coming up already: %s", pid)
+        if self._is_over:
+            logger.warning("no new process is started: this one ends already")
+            return
+        if self._process is not None:
+            logger.warning("another process is coming up already: %s", self._process.pid)
+            return
+        if os.getpid() == 1:
+            logger.error("no new process is started: this one is process 1, with which its container would end")
             return
         sockets = [(str(one.address), one.socket.fileno()) for one in bound]
         theirs, ours = os.pipe()
@@ -108,13 +114,17 @@ class Takeover:
             return
         finally:
             os.close(ours)
+        if self._is_over:  # a signal has come meanwhile
+            self._process.terminate()
         logger.info("process %d is coming up, to take over", self._process.pid)
         threading.Thread(target=self._wait, args=(self._process, theirs, done), name="takeover", daemon=True).start()
 
     def _wait(self, process: subprocess.Popen[bytes], pipe: int, done: Callable[[int], object]) -> None:
-        with os.fdopen(pipe, "rb") as reader:
-            said = reader.read()
-        if said == b"ready":
+        try:
+            ready = _is_ready(process, pipe)
+        finally:
+            os.close(pipe)
+        if ready:
             done(process.pid)
         else:
             self._ended(process)
@@ -123,15 +133,16 @@ class Takeover:
         logger.error("process %d ended with exit code %d; this one goes on", process.pid, process.wait())
         self._process = None
 
-    def complete(self) -> bool:
-        """Let the new process, which serves, be the one; return False if it has ended since."""
+    def stands(self) -> bool:
+        """Whether the new process, which has come up, is still to take over: it has not ended, nor have we to stop."""
         process = self._process
-        if process is None or process.poll() is not None:
-            if process is not None:
-                self._ended(process)
-            return False
+        if process is not None and process.poll() is not None:
+            self._ended(process)
+        return self._process is not None and not self._is_over
+
+    def complete(self) -> None:
+        """Let the new process be the one."""
         self._is_over = True
-        return True
 
     def give_up(self, why: str) -> None:
         """End the new process, for the reason *why*; this one goes on."""
@@ -139,9 +150,25 @@ class Takeover:
         if process is not None:
             logger.error("process %d is not to take over: %s", process.pid, why)
             process.terminate()
-            self._ended(process)
+            # In a thread: it finishes what it has begun, and we are to serve meanwhile.
+            threading.Thread(target=self._ended, args=(process,), name="takeover", daemon=True).start()
 
     def cancel(self) -> None:
-        """End a process that is still coming up: this one was told to stop, and that one is not to stay."""
-        if self._process is not None and not self._is_over:
-            self._process.terminate()
+        """Start no process any more, and end one that is coming up: this one was told to stop, and that one with it."""
+        if not self._is_over:
+            self._is_over = True
+            if self._process is not None:
+                self._process.terminate()
+
+
+def _is_ready(process: subprocess.Popen[bytes], pipe: int) -> bool:
+    """Wait until *process* says through *pipe* that it serves, or ends; return which.
+
+    Not until the end of the pipe: a child that an app has forked there has it too, and may outlive its parent.
+    """
+    poller = select.poll()
+    poller.register(pipe, select.POLLIN)
+    while not poller.poll(1000):  # milliseconds
+        if process.poll() is not None:
+            return False
+    return os.read(pipe, 16) == b"ready"

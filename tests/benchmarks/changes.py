@@ -1,6 +1,6 @@
 """Is a request lost when the table or the code changes, and does memory grow? Linux only.
 
-    python tests/benchmarks/changes.py              # about half a minute
+    python tests/benchmarks/changes.py              # about a minute
     python tests/benchmarks/changes.py --quick
 
 Under clients that ask without a pause, half of them over keep-alive connections and half with a connection for each
@@ -9,7 +9,8 @@ its app, its environment or its settings, is broken, is mended), and then SIGUSR
 are requests that were not answered 200 with the body of that mount, connections that were refused, and the processes
 that answered. Memory is that of the server, as the kernel counts it in /proc/PID/smaps_rollup, without the clients'
 load, before the first reload and after the last. Before the first there are others, under the same load: a process
-takes some MiB more during its first 250 reloads or so, and then no more; how much that is, is printed too.
+takes some MiB more during its first hundreds of reloads, in steps of the allocator's, and then no more; how much that
+is, is printed too.
 
 A keep-alive client that a server closes between two requests connects again: HTTP lets both sides do that, and a
 request of which no byte was answered on a connection that was used before is sent once more, as clients do (RFC 9112
@@ -36,7 +37,7 @@ from children import script
 from measure import text_table, verdict, warn_if_busy
 
 PATIENCE = 60  # seconds
-WARM_UP = 300  # reloads
+WARM_UP = 600  # reloads
 GROWTH = 1.05  # of memory, at most
 
 APP = """

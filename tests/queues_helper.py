@@ -1,0 +1,101 @@
+"""Fair queues to be tested alone, with connections that do nothing but wait to be told that their request has ended."""
+
+import threading
+import time
+from collections import Counter
+
+from mountpoint.queues import FairQueues
+
+PATIENCE = 30.0  # seconds to wait for what must happen
+
+
+class Connection:
+    """A connection with a request of the mount *key*, which runs until `end`, and then raises *raised*."""
+
+    def __init__(self, key, raised=None):
+        self.key, self.raised = key, raised
+        self.connected = True
+        self.is_refused = False
+        self.served = 0
+        self.may_end = threading.Event()
+
+    @property
+    def title(self):
+        return f"GET {self.key}"
+
+    def refuse(self):
+        self.is_refused = True
+
+    def service(self):
+        self.served += 1
+        if not self.is_refused:
+            assert self.may_end.wait(PATIENCE)
+            if self.raised:
+                raise self.raised
+
+    def end(self):
+        self.may_end.set()
+
+    @property
+    def is_running(self):
+        """Whether its thread, if it has one, is in the request and stays there."""
+        return bool(self.served) and not self.may_end.is_set()
+
+
+class House:
+    """Fair queues, and what came to them."""
+
+    def __init__(self, threads, ended=lambda run: None, **shares):
+        self.threads = threads
+        self.queues = FairQueues(threads, lambda connection: connection.key, ended)
+        self.queues.share_out(shares)
+        self.all = []
+
+    def add(self, key, count=1, **options):
+        """Add *count* requests of the mount *key*; return their connections, once all that can begin has begun."""
+        added = [Connection(key, **options) for _ in range(count)]
+        self.all += added
+        for connection in added:
+            self.queues.add_task(connection)
+        self.settle()
+        return added
+
+    def end(self, *connections):
+        """End their requests; return once all that can begin has begun."""
+        for connection in connections:
+            connection.end()
+        self.settle()
+
+    def share_out(self, **shares):
+        self.queues.share_out(shares)
+        self.settle()
+
+    def settle(self):
+        """Wait until every thread waits, or is in a request that does not end by itself."""
+
+        def is_settled():
+            with self.queues._lock:
+                running = [run.channel for run in self.queues._runs.values()]
+                return self.queues._idle + len(running) == self.threads and all(one.is_running for one in running)
+
+        wait_until(is_settled)
+
+    def running(self):
+        """Return the connections whose requests run, the oldest first."""
+        return [run.channel for _, run in self.queues.runs()]
+
+    def counts(self):
+        """Return how many requests run, by the key of their mount."""
+        return Counter(connection.key for connection in self.running())
+
+    def close(self):
+        self.queues.stop()
+        for connection in self.all:
+            connection.end()
+
+
+def wait_until(condition):
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "what was waited for did not come"
+        time.sleep(0.0002)

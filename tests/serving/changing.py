@@ -1,0 +1,82 @@
+"""What the tests share of a server that changes while it serves: its table, its apps, and who serves by now."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from contextlib import suppress
+from pathlib import Path
+
+from client import Client
+from running import MountpointServe
+
+#: An app that says who it is: the version in its source, its process, and how often it was asked.
+WHO = """
+import os
+def make(version={version!r}):
+    count = 0
+    def app(environ, start_response):
+        nonlocal count
+        count += 1
+        body = f"{{version}} {{os.getpid()}} {{count}}".encode()
+        start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
+        return [body]
+    return app
+"""
+WHO_ROW = '"/who" = "who:make()"\n'
+
+
+def write_who(folder: Path, version: str) -> None:
+    (folder / "who.py").write_text(WHO.format(version=version))
+
+
+def who(server: MountpointServe | str) -> tuple[str, int, int]:
+    """Return the version, the process and the count of WHO, as *server*, or what listens at a URL, has it."""
+    with Client(server if isinstance(server, str) else server.url) as client:
+        answer = client.get("/who/")
+    assert answer.status == 200, answer
+    version, pid, count = answer.body.decode().split()
+    return version, int(pid), int(count)
+
+
+def write_table(folder: Path, text: str) -> None:
+    """Write the table, as one that has stood for long: of a file that has changed just now, all of it is waited for."""
+    (folder / "mounts.toml").write_text(text)
+    os.utime(folder / "mounts.toml", (1, 1))
+
+
+def reload(server: MountpointServe, folder: Path, text: str | None = None) -> str:
+    """Have *server* read its table again, after a change to *text*; return what it has logged meanwhile."""
+    if text is not None:
+        write_table(folder, text)
+    before = len(server.log())
+    count = server.log().count("reload ended: ") + 1
+    os.kill(serving_pid(server), signal.SIGHUP)
+    return server.wait_for("reload ended: ", count=count)[before:]
+
+
+def coming_up(server: MountpointServe) -> list[int]:
+    """Return the processes that were started to take over."""
+    return [int(pid) for pid in re.findall(r"process (\d+) is coming up", server.log())]
+
+
+def serving_pid(server: MountpointServe) -> int:
+    """Return the process that serves by now."""
+    return int([server.pid, *re.findall(r"process (\d+) serves; this one ends", server.log())][-1])
+
+
+def take_over(server: MountpointServe) -> int:
+    """Have a new process take over from the one that serves; return its id when it has."""
+    count = server.log().count("serves; this one ends") + 1
+    os.kill(serving_pid(server), signal.SIGUSR2)
+    server.wait_for("serves; this one ends", count=count)
+    return serving_pid(server)
+
+
+def end_all(server: MountpointServe) -> None:
+    """End every process that has come of *server*."""
+    for pid in coming_up(server):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+    server.end()

@@ -1,0 +1,386 @@
+"""Apps that do what an app should not, each beside a healthy sibling in one process."""
+
+import re
+import signal
+import sys
+from contextlib import ExitStack
+
+import pytest
+from client import Client
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals, descriptors and fork are Unix's")
+
+SIBLING = """
+import logging, os, sys, warnings
+
+logger = logging.getLogger(__name__)
+
+def app(environ, start_response):
+    what = environ["PATH_INFO"].strip("/")
+    body = WHAT[what]() if what in WHAT else "well"
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(str(body).encode())))])
+    return [str(body).encode()]
+
+def log():
+    logger.warning("the sibling speaks")
+    logging.info("the sibling speaks to the root")
+
+def environ_of():
+    return os.environ.get("HOSTILE", "unset")
+
+def warn():
+    try:
+        warnings.warn("of the sibling", stacklevel=2)
+    except UserWarning as error:
+        return repr(error)
+
+WHAT = {"log": log, "warn": warn, "cwd": os.getcwd, "env": environ_of, "path": lambda: sys.path, "pid": os.getpid}
+"""
+HOSTILE = """
+import builtins, itertools, logging, logging.config, os, signal, sys, threading, time, warnings
+
+def app(environ, start_response):
+    what = environ["PATH_INFO"].strip("/").replace("-", "_")
+    return globals()[what](environ, start_response)
+
+def plain(start_response, body=b"done"):
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
+    return [body]
+"""
+EXCEPTIONS = ["SystemExit", "KeyboardInterrupt", "GeneratorExit", "MemoryError", "RecursionError", "BaseException"]
+
+
+@pytest.fixture
+def beside(serve, tmp_path):
+    """Return ``beside(code, keys, server)``, which serves ``/hostile``, whose module ends in *code*, and its siblings.
+
+    These are ``/sibling``, which is loaded before it, and ``/zibling``, after it; *keys* are of the mount, *server* of
+    its section, in TOML.
+    """
+
+    def beside(code, keys="", server=""):
+        (tmp_path / "hostile.py").write_text(HOSTILE + code)
+        for name in ("sibling", "zibling"):
+            (tmp_path / f"{name}.py").write_text(SIBLING)
+        return serve(
+            f'[server]\n{server}\n[mounts."/sibling"]\napp = "sibling:app"\n[mounts."/hostile"]\napp = "hostile:app"\n'
+            f'{keys}\n[mounts."/zibling"]\napp = "zibling:app"\n'
+        )
+
+    return beside
+
+
+def ask(server, what, mount="hostile"):
+    """Return the status and the text of what a mount answers; the status is 0 if the connection is cut."""
+    with Client(server.url) as client:
+        try:
+            answer = client.get(f"/{mount}/{what}")
+        except ConnectionError:
+            return 0, ""
+        return answer.status, answer.body.decode()
+
+
+def sibling(server, what=""):
+    """Return what both siblings answer."""
+    one, other = (ask(server, what, name) for name in ("sibling", "zibling"))
+    assert one == other
+    assert one[0] == 200
+    return one[1]
+
+
+# ------------------------------------------------------------------------------------------------------- what it raises
+
+RAISES = """
+def boom(environ):
+    raise getattr(builtins, environ["QUERY_STRING"])("on purpose")
+
+def in_call(environ, start_response):
+    boom(environ)
+
+def after_start(environ, start_response):
+    plain(start_response)
+    boom(environ)
+
+def before_bytes(environ, start_response):
+    plain(start_response)
+    boom(environ)
+    yield b""
+
+def after_bytes(environ, start_response):
+    plain(start_response, b"ten bytes, and ten more")
+    yield b"ten bytes,"
+    boom(environ)
+
+class InClose(list):
+    def close(self):
+        boom(self.environ)
+
+def in_close(environ, start_response):
+    response = InClose(plain(start_response))
+    response.environ = environ
+    return response
+
+def deep(environ, start_response):
+    return deep(environ, start_response)
+"""
+
+
+def test_whatever_it_raises_is_a_500_or_a_cut_connection_and_its_thread_goes_on(beside):
+    server = beside(RAISES, server="threads = 1")  # one that is lost would leave none
+    for name in EXCEPTIONS:
+        for where in ("in-call", "after-start", "before-bytes"):
+            assert ask(server, f"{where}?{name}")[0] == 500, (name, where)
+        assert ask(server, f"after-bytes?{name}") == (0, ""), name
+        assert ask(server, f"in-close?{name}") == (200, "done"), name
+    assert ask(server, "deep")[0] == 500
+    assert sibling(server) == "well"
+    assert server.stop() == 0
+    for name in EXCEPTIONS:
+        assert server.log().count(f"{name}: on purpose") + server.log().count(f"{name}('on purpose')") >= 5
+    assert "outside its app" not in server.log()
+
+
+# --------------------------------------------------------------------------------------- what it changes while it loads
+
+
+def test_what_it_changes_of_the_process_while_it_loads_is_put_back(beside, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    server = beside(
+        """
+os.chdir("elsewhere")
+sys.path.insert(0, "/nowhere")
+for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+    signal.signal(number, signal.SIG_IGN)
+seen = os.environ["HOSTILE"], os.getcwd()
+
+def tell(environ, start_response):
+    return plain(start_response, repr((seen, os.environ.get("HOSTILE"))).encode())
+""",
+        keys='env = { HOSTILE = "held" }',
+    )
+    assert ask(server, "tell") == (200, repr((("held", str(tmp_path / "elsewhere")), None)))
+    assert sibling(server, "cwd") == str(tmp_path)
+    assert sibling(server, "env") == "unset"
+    path = sibling(server, "path")
+    assert path.startswith(f"['{tmp_path}'")
+    assert "'/nowhere'" in path
+    server.send(signal.SIGUSR1)
+    server.wait_for("requests in flight")
+    server.send(signal.SIGHUP)
+    server.wait_for("reload ended")
+    assert server.stop() == 0
+    assert "nothing was cut off" in server.log()
+
+
+LOGGING = """
+logging.config.dictConfig({"version": 1})
+logging.config.dictConfig({"version": 1, "root": {"level": "CRITICAL", "handlers": []}})
+logging.basicConfig(level="CRITICAL", force=True, filename="stolen.log")
+logging.disable(logging.CRITICAL)
+logging.shutdown()
+for one in [logging.root, *map(logging.getLogger, logging.root.manager.loggerDict)]:
+    one.handlers.clear()
+    one.filters.clear()
+    one.disabled = True
+"""
+
+
+def test_what_it_does_to_logging_while_it_loads_silences_nobody(beside):
+    server = beside(LOGGING)
+    assert sibling(server, "log") == "None"
+    assert server.stop() == 0
+    log = server.log()
+    assert log.count("the sibling speaks\n") == 2
+    assert log.count("INFO root: the sibling speaks to the root\n") == 2
+    assert len(re.findall(r'"GET /[sz]ibling/log HTTP/1.1" 200', log)) == 2
+    assert "stopped, nothing was cut off" in log
+
+
+def test_threads_that_it_starts_while_it_loads_go_on(beside):
+    server = beside(
+        """
+count = itertools.count()
+def tick():
+    for number in count:
+        time.sleep(0.001)
+threading.Thread(target=tick, daemon=True).start()
+
+def ticks(environ, start_response):
+    before = next(count)
+    while next(count) < before + 5:
+        time.sleep(0.001)
+    return plain(start_response)
+"""
+    )
+    assert ask(server, "ticks") == (200, "done")
+    assert sibling(server) == "well"
+    assert server.stop() == 0
+
+
+def test_filters_of_warnings_that_it_sets_while_it_loads_are_everybody_s(beside):
+    """They are the app's to set, and there is one list of them: what it wants of its requests, its siblings get."""
+    server = beside("warnings.simplefilter('error')")
+    assert sibling(server, "warn") == "UserWarning('of the sibling')"
+
+
+def test_an_exit_while_it_loads_breaks_its_own_mount(beside):
+    server = beside("sys.exit('no database')")
+    assert ask(server, "")[0] == 503
+    assert sibling(server) == "well"
+    assert "SystemExit" in server.log()
+
+
+# -------------------------------------------------------------------------------------------- what it does in a request
+
+
+def test_what_it_does_to_the_signals_in_a_request_it_cannot(beside):
+    server = beside(
+        """
+def signals(environ, start_response):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+"""
+    )
+    assert ask(server, "signals")[0] == 500  # "signal only works in main thread"
+    assert server.stop() == 0
+
+
+def test_a_folder_that_it_changes_to_in_a_request_is_everybody_s(beside, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    server = beside(
+        """
+def move(environ, start_response):
+    os.chdir("elsewhere")
+    return plain(start_response)
+"""
+    )
+    assert ask(server, "move") == (200, "done")
+    assert sibling(server, "cwd") == str(tmp_path / "elsewhere")
+    server.send(signal.SIGHUP)  # the table is found by its whole path
+    server.wait_for("reload ended: 3 mounts, 0 broken")
+    assert server.stop() == 0
+
+
+def test_os_exit_ends_everybody_at_once(beside):
+    server = beside(
+        """
+def end(environ, start_response):
+    os._exit(7)
+"""
+    )
+    with Client(server.url) as idle:
+        assert idle.get("/sibling/").status == 200
+        assert ask(server, "end") == (0, "")
+        assert idle.is_closed()
+    assert server.wait() == 7
+    assert "draining" not in server.log()
+
+
+def test_a_signal_that_it_sends_itself_drains(beside):
+    server = beside(
+        """
+def kill(environ, start_response):
+    os.kill(os.getpid(), signal.SIGTERM)
+    return plain(start_response)
+"""
+    )
+    assert ask(server, "kill") == (200, "done")
+    assert server.wait() == 0
+
+
+def test_a_deadlock_takes_its_own_share_and_is_named(beside):
+    server = beside(
+        """
+def deadlock(environ, start_response):
+    lock = threading.Lock()
+    with lock:
+        lock.acquire()  # the line that is stuck
+""",
+        keys="slow_after = 0.1",
+        server="threads = 4\ndrain_timeout = 0.5",
+    )
+    with ExitStack() as stack:
+        for _ in range(5):
+            stack.enter_context(Client(server.url)).request("/hostile/deadlock")
+        log = server.wait_for("lock.acquire()  # the line that is stuck", count=2)
+        assert re.search(r"WARNING /hostile: GET '/hostile/deadlock' has run for \d", log)
+        for _ in range(5):
+            assert sibling(server) == "well"
+        assert server.stop() == 1
+    log = server.log()
+    assert log.count("""cut off: 'GET /hostile/deadlock HTTP/1.1' of 127.0.0.1, mount /hostile""") == 2
+    assert "2 running threads" in log
+
+
+def test_a_child_that_it_forks_and_ends_does_not_serve(beside):
+    server = beside(
+        """
+warnings.simplefilter("ignore")  # of a fork beside threads
+
+def fork(environ, start_response):
+    pid = os.fork()
+    if not pid:
+        os._exit(3)
+    return plain(start_response, str(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])).encode())
+"""
+    )
+    assert ask(server, "fork") == (200, "3")
+    assert sibling(server, "pid") == str(server.pid)
+    assert server.stop() == 0
+
+
+def test_a_command_that_it_runs_has_none_of_the_server_s_sockets(beside):
+    server = beside(
+        """
+import subprocess
+
+def run(environ, start_response):
+    return plain(start_response, subprocess.run(["ls", "-l", "/proc/self/fd"], capture_output=True).stdout)
+"""
+    )
+    with Client(server.url) as idle:
+        assert idle.get("/sibling/").status == 200
+        status, text = ask(server, "run")
+    assert status == 200
+    assert "socket:" not in text
+
+
+# -------------------------------------------------------------------------------------------------- descriptors and log
+
+
+def test_without_sys_stderr_the_log_goes_on(beside):
+    server = beside(
+        """
+sys.stderr = None
+
+def close(environ, start_response):
+    sys.stdin.close()
+    return plain(start_response)
+"""
+    )
+    assert ask(server, "close") == (200, "done")
+    assert sibling(server) == "well"
+    assert server.stop() == 0
+    assert '"GET /zibling/ HTTP/1.1" 200' in server.log()
+    assert "stopped, nothing was cut off" in server.log()
+
+
+def test_descriptors_that_it_closes_go_to_clients_and_the_log_with_them(beside):
+    """What cannot be contained: the number 2 is written to, whoever has it."""
+    server = beside(
+        """
+def close(environ, start_response):
+    for number in (0, 1, 2):
+        os.close(number)
+    return plain(start_response)
+"""
+    )
+    assert ask(server, "close") == (200, "done")
+    with ExitStack() as stack:
+        clients = [stack.enter_context(Client(server.url)) for _ in range(5)]
+        clients[0].socket.settimeout(30)
+        for client in clients[3:]:
+            for _ in range(20):
+                assert client.get("/sibling/").body == b"well"
+        assert server.process.poll() is None
+    assert server.stop() in (0, 1)
+    assert "/sibling/" not in server.log()

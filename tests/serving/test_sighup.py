@@ -1,0 +1,290 @@
+"""SIGHUP: the table is read again, and no request is lost. What is taken of it, and what not: test_renewal.py."""
+
+import os
+import re
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+from changing import WHO_ROW, reload, who, write_table, write_who
+from client import PROBE, TABLE, Client, table
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGHUP")
+
+SLOW = """
+import sys, time
+from pathlib import Path
+print("importing", file=sys.stderr, flush=True)
+while not Path("go").exists():
+    time.sleep(0.01)
+def app(environ, start_response):
+    start_response("200 OK", [("Content-Length", "0")])
+    return []
+"""
+
+
+@pytest.fixture
+def again(tmp_path):
+    """Return ``again(server, table)``, which has a server read its table again and returns what it says to that."""
+    return lambda server, text=None: reload(server, tmp_path, text)
+
+
+def status(server, path, *headers):
+    with Client(server.url) as client:
+        return client.get(path, *headers).status
+
+
+def test_a_table_lives(serve, again, tmp_path):
+    write_who(tmp_path, "1")
+    server = serve(TABLE + WHO_ROW)
+    assert who(server) == ("1", server.pid, 1)
+
+    said = again(server, TABLE + WHO_ROW + '"/new" = "who:make()"\n')
+    assert re.findall(r" INFO (/.*: new, .*)\n", said) == ["/new: new, ready"]
+    assert (status(server, "/new/"), who(server)) == (200, ("1", server.pid, 2))
+
+    said = again(server, TABLE + WHO_ROW + "[nonsense")
+    assert "not reloaded, the old table is kept:\n" in said
+    assert "not TOML" in said
+    assert status(server, "/new/") == 200
+
+    again(server, "[mounts]\n" + WHO_ROW)
+    assert "/app: gone" in server.log()
+    assert (status(server, "/app/"), status(server, "/new/")) == (404, 404)
+    assert who(server) == ("1", server.pid, 3)
+    assert server.stop() == 0
+
+
+def test_a_mistake_in_an_app_is_its_own_affair(serve, again, tmp_path):
+    write_who(tmp_path, "1")
+    server = serve("[mounts]\n" + WHO_ROW)
+    (tmp_path / "bad.py").write_text("import sys\nsys.exit(3)\n")
+    said = again(server, "[mounts]\n" + WHO_ROW + '"/bad" = "bad:app"\n')
+    assert "/bad is broken" in said
+    assert (status(server, "/bad/"), who(server)) == (503, ("1", server.pid, 1))
+    (tmp_path / "bad.py").write_text("import who\napp = who.make('mended')\n")
+    again(server)
+    assert (status(server, "/bad/"), who(server)) == (200, ("1", server.pid, 2))
+    (tmp_path / "worse.py").write_text("1 / 0\n")
+    said = again(server, "[mounts]\n" + WHO_ROW + '"/bad" = "worse:app"\n')
+    assert "not reloaded, the old table is kept; worked, and would fail now: /bad\n" in said
+    assert status(server, "/bad/") == 200
+
+
+def test_with_strict_given_any_failure_keeps_the_old_table(serve, again):
+    server = serve(TABLE, "--strict")
+    assert "strict: failed to load: /bad" in again(server, TABLE + '"/bad" = "bad:app"\n"/more" = "bad:app"\n')
+    assert status(server, "/bad/") == 404
+    assert status(server, "/app/") == 200
+
+
+def test_an_import_that_takes_long_stalls_nothing(serve, tmp_path):
+    (tmp_path / "slow.py").write_text(SLOW)
+    write_who(tmp_path, "1")
+    server = serve(TABLE + WHO_ROW)
+    write_table(tmp_path, TABLE + WHO_ROW + '"/slow" = "slow:app"\n')
+    with Client(server.url) as client:
+        server.send(signal.SIGHUP)
+        server.wait_for("importing")
+        for count in range(1, 4):
+            assert client.get("/who/").body == f"1 {server.pid} {count}".encode()
+        assert client.get("/slow/").status == 404
+        for _ in range(3):  # once more, afterwards
+            server.send(signal.SIGHUP)
+            assert client.get("/who/").status == 200
+        (tmp_path / "go").touch()
+        server.wait_for("reload ended: 3 mounts, 0 broken", count=2)
+        assert client.get("/slow/").status == 200
+    assert server.stop() == 0
+    assert server.log().count(": reloading\n") == 2
+
+
+def test_a_reload_that_hangs_does_not_hold_up_the_end(serve, tmp_path):
+    (tmp_path / "slow.py").write_text(SLOW)
+    server = serve(TABLE)
+    write_table(tmp_path, TABLE + '"/slow" = "slow:app"\n')
+    server.send(signal.SIGHUP)
+    server.wait_for("importing")
+    assert server.stop() == 0
+
+
+def test_what_came_while_the_apps_were_loaded_is_done_afterwards(serve, tmp_path):
+    """A signal that nobody takes would end the process."""
+    (tmp_path / "slow.py").write_text(SLOW)
+    server = serve('[mounts]\n"/slow" = "slow:app"\n', wait=False)
+    server.wait_for("importing")
+    server.send(signal.SIGHUP)
+    server.send(signal.SIGUSR1)
+    server.wait_for("slow.py")  # SIGUSR1 says where it is
+    write_table(tmp_path, '[mounts]\n"/slow" = "slow:app"\n' + TABLE.replace("[mounts]", ""))
+    (tmp_path / "go").touch()
+    server.wait_for("reload ended: 2 mounts, 0 broken")
+    assert status(server, "/app/") == 200
+
+
+def test_a_request_in_flight_ends_on_the_table_that_it_began_with(serve, again, tmp_path):
+    server = serve(TABLE)
+    with Client(server.url) as streaming, Client(server.url) as uploading:
+        streaming.request("/app/hold-half/it")
+        _, headers = streaming.head()
+        server.wait_for("holding it")
+        uploading.request("/app/upload", "Content-Length: 9", "Expect: 100-continue", method="POST")
+        assert uploading.head()[0] == 100
+        again(server, f'[mounts]\n"/other" = "{PROBE}:app"\n')
+        (tmp_path / "it").touch()
+        assert streaming.body(headers) == b"12"
+        uploading.send(b"123456789")
+        assert uploading.answer().status == 404  # it begins when it was read whole
+        assert streaming.get("/app/").status == 404
+        assert streaming.get("/other/").status == 200
+
+
+def limited(settings):
+    return f'[mounts]\n"/app" = {{ app = "{PROBE}:app", {settings} }}\n'
+
+
+def wait_until_waiting(server, count):
+    """Wait until so many requests wait in the queue of /app."""
+    said = ""
+    while f"/app: {count} waiting" not in said:
+        before = len(server.log())
+        asked = server.log().count("requests in flight") + 1
+        server.send(signal.SIGUSR1)
+        said = server.wait_for("requests in flight", count=asked)[before:]
+
+
+def test_what_waits_is_sorted_anew(serve, again, tmp_path):
+    server = serve(limited("limit = 1"))
+    with Client(server.url) as running, Client(server.url) as gone, Client(server.url) as kept:
+        running.request("/app/hold/it")
+        server.wait_for("holding it")
+        gone.request("/app/gone")
+        kept.request("/app/stays/where")
+        wait_until_waiting(server, 2)
+        again(server, f'[mounts]\n"/app/stays" = "{PROBE}:app"\n')
+        assert gone.answer().status == 404
+        answer = kept.answer()
+        assert (answer.status, b'"SCRIPT_NAME": "/app/stays"' in answer.body) == (200, True)
+        (tmp_path / "it").touch()
+        assert running.answer().body == b"held it"
+
+
+# ---------------------------------------------------------------------------------------------------- settings, live
+
+
+def test_what_a_mount_may_take_changes_at_once(serve, again, tmp_path):
+    server = serve(limited("limit = 1, queue = 1"))
+    with Client(server.url) as one, Client(server.url) as two, Client(server.url) as three:
+        one.request("/app/hold/it")
+        server.wait_for("holding it")
+        two.request("/app/hold/two")
+        wait_until_waiting(server, 1)
+        assert three.get("/app/").status == 503
+        again(server, limited("limit = 2, slow_after = 0.05"))
+        server.wait_for("holding two")
+        server.wait_for("'/app/hold/two' has run for")
+        again(server, limited("limit = 2, max_body = 5"))
+        three.request("/app/upload", method="POST", body=b"123456")
+        (tmp_path / "it").touch()
+        assert three.answer().status == 413
+        (tmp_path / "two").touch()
+        assert [one.answer().body, two.answer().body] == [b"held it", b"held two"]
+
+
+def test_the_time_of_the_drain_changes(serve, again):
+    server = serve(table(drain_timeout=3600))
+    with Client(server.url) as client:
+        client.request("/app/hold/it")
+        server.wait_for("holding it")
+        assert "restart" not in again(server, table(drain_timeout=0.2))
+        assert server.stop() == 1
+    assert "cut off: 'GET /app/hold/it HTTP/1.1'" in server.log()
+
+
+def test_the_time_of_a_header_changes(serve, again):
+    server = serve(table(header_timeout=0))
+    with Client(server.url) as client:
+        client.send("GET /app/ HT")
+        assert "restart" not in again(server, table(header_timeout=0.1))
+        assert client.answer().status == 408
+
+
+def test_the_proxy_and_the_doctor_change(serve, again):
+    server = serve(TABLE)
+    key = "a-key-of-more-than-twenty-letters"
+    with Client(server.url) as client:
+        ask = ("X-Forwarded-For: 192.0.2.9", f"X-Mountpoint-Echo: {key}")
+        assert b'"REMOTE_ADDR": "127.0.0.1"' in client.get("/app/", *ask).body
+        again(server, TABLE + f'[proxy]\ntrusted = ["127.0.0.1"]\nx_for = 1\n[doctor]\nkey = "{key}"\n')
+        assert b'"peer": "127.0.0.1"' in client.get("/app/", *ask).body
+        assert b'"REMOTE_ADDR": "192.0.2.9"' in client.get("/app/", ask[0]).body
+        again(server, TABLE)
+        assert b'"REMOTE_ADDR": "127.0.0.1"' in client.get("/app/", *ask).body
+
+
+def test_what_needs_a_restart_is_said_and_what_was_given_stays(serve, again):
+    server = serve(TABLE, "--threads", "2")
+    before = server.url
+    said = again(server, table(listen="127.0.0.1:1", threads=5, connection_limit=77))
+    assert "not changed without a restart: server.connection_limit\n" in said
+    assert server.url == before
+    assert status(server, "/app/") == 200
+
+
+# ------------------------------------------------------------------------------------------------ code, and processes
+
+
+def test_changed_code_is_not_taken_and_it_is_said_what_takes_it(serve, again, tmp_path):
+    write_who(tmp_path, "1")
+    server = serve(TABLE + WHO_ROW)
+    write_who(tmp_path, "2")
+    os.utime(tmp_path / "who.py", (2**32, 2**32))
+    said = again(server, TABLE + WHO_ROW)
+    assert "/who: its code has changed (who.py), and a reload keeps what is loaded; SIGUSR2 starts a new" in said
+    assert "/app: its code" not in said
+    assert who(server)[0] == "1"
+
+
+def test_an_app_that_changes_the_working_folder_does_not_hide_the_table(serve, again, tmp_path):
+    (tmp_path / "mover.py").write_text(
+        "import os\ndef app(environ, start_response):\n    os.chdir('/')\n"
+        "    start_response('200 OK', [('Content-Length', '0')])\n    return []\n"
+    )
+    write_table(tmp_path, TABLE + '"/mover" = "mover:app"\n')
+    server = serve(Path("mounts.toml"))
+    assert status(server, "/mover/") == 200
+    assert "2 mounts, 0 broken" in again(server)
+    assert "changed" not in server.log()
+    again(server, TABLE)
+    assert (status(server, "/mover/"), status(server, "/app/")) == (404, 200)
+
+
+def test_a_second_django_project_is_refused(serve, again, tmp_path):
+    pytest.importorskip("django")
+    for name in ("first", "second"):
+        (tmp_path / f"{name}.py").write_text(
+            "from django.conf import settings\nfrom django.core.wsgi import get_wsgi_application\n"
+            "if not settings.configured:\n"
+            "    settings.configure(ROOT_URLCONF=__name__, ALLOWED_HOSTS=['*'], SECRET_KEY='x')\n"
+            "urlpatterns = []\napp = get_wsgi_application()\n"
+        )
+    server = serve('[mounts]\n"/first" = "first:app"\n')
+    said = again(server, '[mounts]\n"/first" = "first:app"\n"/second" = "second:app"\n')
+    assert "/second is broken: another Django project is at /first" in said
+    assert status(server, "/second/") == 503
+    again(server, '[mounts]\n"/second" = "second:app"\n')  # the first has gone, and its settings have not
+    assert status(server, "/second/") == 503
+
+
+def test_the_child_of_reload_takes_a_new_table_too_and_is_not_replaced(serve, tmp_path):
+    pytest.importorskip("hupper")
+    (tmp_path / "pid.py").write_text("import os, sys\nprint(f'I am {os.getpid()}.', file=sys.stderr, flush=True)\n")
+    server = serve(TABLE + '"/pid" = "pid:app"\n', "--reload")
+    [child] = re.findall(r"I am (\d+)\.", server.log())
+    os.kill(int(child), signal.SIGHUP)
+    server.wait_for("reload ended: 2 mounts, 1 broken")
+    os.kill(int(child), signal.SIGUSR2)
+    server.wait_for("SIGUSR2 does nothing under --reload")
+    assert status(server, "/app/") == 200
+    assert "Traceback" not in server.log()

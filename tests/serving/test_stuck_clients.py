@@ -1,0 +1,346 @@
+"""Clients that are stuck: those that take nothing of a response, and those that never end a header.
+
+No test waits for a time: that one has passed is told by another connection, which the server ends after it.
+"""
+
+import select
+import socket
+import sys
+import time
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import pytest
+from client import Client
+
+HERE = Path(__file__).as_posix()
+LARGE = 64 << 20
+MIDDLE = 24 << 20  # more than the kernel takes, and waitress's outbuf_high_watermark
+APP = f"""
+[mounts]
+"/app" = "{HERE}:app"
+"""
+
+
+def table(**server):
+    settings = {"threads": 8, "channel_timeout": 1, "cleanup_interval": 1, "header_timeout": 1, **server}
+    return "\n".join(["[server]", *(f"{key} = {value}" for key, value in settings.items()), APP])
+
+
+def app(environ, start_response):
+    what, _, argument = environ["PATH_INFO"].lstrip("/").partition("/")
+    if what == "large" and argument == "file":
+        start_response("200 OK", [("Content-Length", str(LARGE))])
+        with Path("large").open("ab") as file:
+            file.truncate(LARGE)  # which leaves one that is there already as it is
+        return environ["wsgi.file_wrapper"](Path("large").open("rb"))
+    if what == "large":
+        return large(environ, start_response, argument)
+    if what == "middle":
+        start_response("200 OK", [("Content-Length", str(MIDDLE))])
+        return (bytes(1 << 20) for _ in range(MIDDLE >> 20))
+    if what == "paused":
+        return paused(environ, start_response, argument)
+    body = environ["wsgi.input"].read() or b"ok"
+    start_response("200 OK", [("Content-Length", str(len(body)))])
+    return [body]
+
+
+def large(environ, start_response, how):
+    start_response("200 OK", [("Content-Length", str(LARGE))] if how == "sized" else [])
+    say(environ, "begun")
+    try:
+        for _ in range(LARGE >> 16):
+            yield bytes(1 << 16)
+    finally:
+        say(environ, "generator closed")
+
+
+def paused(environ, start_response, name):
+    start_response("200 OK", [("Content-Length", "2")])
+    yield b"1"
+    say(environ, "paused")
+    while not Path(name).exists():
+        time.sleep(0.01)
+    yield b"2"
+
+
+def say(environ, text):
+    environ["wsgi.errors"].write(f"{text}\n")
+    environ["wsgi.errors"].flush()
+
+
+@pytest.fixture
+def connect():
+    """Connect to *server*, and send *path*, if given; what is connected is closed at the end."""
+    with ExitStack() as stack:
+
+        def connect(server, path=None, *, buffer=None):
+            client = stack.enter_context(closing(Client(server.url, buffer=buffer)))
+            if path:
+                client.request(path)
+            return client
+
+        yield connect
+
+
+def stuck(connect, server, path="/app/large/endless"):
+    """Return a client that has asked for much, and takes nothing of it."""
+    return connect(server, path, buffer=4096)
+
+
+def is_silent(client) -> bool:
+    return not select.select([client.socket], [], [], 0)[0]
+
+
+def drip(client, text="X: y", until=lambda client: not is_silent(client)):
+    """Send *text*, over and over, a byte every 0.1 s, *until* something has come."""
+    while not until(client):
+        for byte in text:
+            try:
+                client.send(byte)
+            except ConnectionError:
+                return
+            if select.select([client.socket], [], [], 0.1)[0]:
+                break
+
+
+# --------------------------------------------------------------------------------------------- who takes no response
+
+
+@pytest.mark.parametrize("how", ["endless", "sized"])
+def test_clients_that_take_nothing_are_closed_and_their_threads_are_freed(serve, connect, how):
+    server = serve(table())
+    for _ in range(8):
+        stuck(connect, server, f"/app/large/{how}")
+    server.wait_for("begun", count=8)  # so that no thread is left
+    sibling = connect(server, "/app/")
+    server.wait_for("has taken nothing for 1 s", count=8)
+    server.wait_for("generator closed", count=8)
+    assert sibling.answer().body == b"ok"
+    assert server.stop() == 0
+    assert server.log().count(f'"GET /app/large/{how} HTTP/1.1" 200 ') == 8
+    assert "Traceback" not in server.log()
+
+
+def test_waitress_alone_keeps_them(start, connect, tmp_path):
+    code = (
+        "import sys, waitress; sys.path.insert(0, sys.argv[1]); from test_stuck_clients import app\n"
+        "def rooted(environ, start_response):\n"
+        "    environ['PATH_INFO'] = environ['PATH_INFO'].removeprefix('/app')\n"
+        "    return app(environ, start_response)\n"
+        "server = waitress.create_server(rooted, listen='127.0.0.1:0', threads=8, channel_timeout=1,\n"
+        "    cleanup_interval=1, asyncore_loop_timeout=1)\n"
+        "print('port', server.effective_port, file=sys.stderr, flush=True)\n"
+        "server.run()\n"
+    )
+    server = start([sys.executable, "-c", code, str(Path(__file__).parent)], cwd=tmp_path)
+    server.url = f"http://127.0.0.1:{server.wait_for('port').split()[1]}"
+    clients = [stuck(connect, server) for _ in range(8)]
+    server.wait_for("begun", count=8)
+    sibling = connect(server, "/app/")
+    for _ in range(2):
+        assert connect(server).is_closed()  # after channel_timeout, as it says nothing
+    assert is_silent(sibling)
+    assert "generator closed" not in server.log()
+    for client in clients:
+        client.close()
+    assert sibling.answer().body == b"ok"
+
+
+def test_a_client_that_takes_nothing_of_a_file_is_closed_and_so_is_the_file(serve, connect):
+    server = serve(table())
+    clients = [stuck(connect, server, "/app/large/file") for _ in range(8)]
+    server.wait_for("has taken nothing for 1 s", count=8)
+    for client in clients:
+        with pytest.raises(ConnectionError, match="closed"):
+            client.answer()
+    if sys.platform == "linux":
+        assert not [one for one in Path(f"/proc/{server.pid}/fd").iterdir() if one.readlink().name == "large"]
+    assert connect(server, "/app/").answer().body == b"ok"
+
+
+def test_a_slow_reader_that_goes_on_is_never_closed(serve, connect):
+    server = serve(table())
+    client = connect(server, "/app/middle")
+    received = 0
+    ended = 0
+    other = stuck(connect, server)
+    while ended < 2:  # for longer than two that take nothing, one after the other
+        select.select([], [], [], 0.05)  # the pace of it
+        received += len(client.socket.recv(100_000))
+        if server.log().count("has taken nothing") > ended:
+            ended += 1
+            other = stuck(connect, server)
+    other.close()
+    while received < MIDDLE:
+        data = client.socket.recv(1 << 20)
+        assert data, received
+        received += len(data)
+    assert "/app/middle HTTP/1.1' of" not in server.log()
+
+
+def test_an_app_that_is_slow_is_no_stuck_client(serve, connect, tmp_path):
+    server = serve(table())
+    client = connect(server, "/app/paused/go")
+    server.wait_for("paused")
+    for _ in range(2):
+        stuck(connect, server)
+    server.wait_for("has taken nothing", count=2)
+    (tmp_path / "go").touch()
+    assert client.answer().body == b"12"
+
+
+def test_who_is_refused_behind_a_large_response_does_not_stop_the_loop(serve, connect, tmp_path):
+    # The loop answers what is refused. It is also who makes room for what is written, so it must not wait for room.
+    full = f'[mounts."/full"]\napp = "{HERE}:app"\nlimit = 1\nqueue = 0\n'
+    server = serve(table(channel_timeout=60, outbuf_high_watermark=1000) + full)
+    holding = connect(server, "/full/paused/go")
+    server.wait_for("paused")
+    client = connect(server, buffer=4096)
+    # Nobody takes the response to the first; those to the others are more than the watermark together.
+    client.pipeline("/app/large/file", *["/full/"] * 50)
+    server.wait_for('"GET /app/large/file ')
+    received = 0
+    while received < LARGE:
+        received += len(client.socket.recv(1 << 20))
+        if '"GET /full/' in server.log():
+            break
+    server.wait_for('"GET /full/ HTTP/1.1" 503 ', count=50)
+    (tmp_path / "go").touch()
+    assert holding.answer().body == b"12"
+    assert connect(server, "/app/").answer().body == b"ok"
+
+
+# -------------------------------------------------------------------------------------------- who never ends a header
+
+
+@pytest.mark.parametrize("begin", ["", "GET / HTTP/1.1\r\n", "GET / HTTP/1.1\r\nHost: a\r\n", "\r\n\r\n", "POST /a"])
+def test_a_header_that_drips_in_is_answered_408_and_closed(serve, connect, begin):
+    server = serve(table())
+    client = connect(server)
+    client.send(begin)
+    drip(client)
+    answer = client.answer()
+    assert answer.status == 408
+    assert answer.closes
+    assert client.is_closed()
+    line = next(line for line in server.wait_for('" 408 ').splitlines() if '" 408 ' in line)
+    assert line.startswith("127.0.0.1 - - [")
+
+
+def test_two_hundred_of_them_keep_nobody_out(serve, connect):
+    server = serve(table())
+    clients = [connect(server) for _ in range(200)]
+    for client in clients:
+        client.send("G")
+    for client in clients[:20]:
+        assert connect(server, "/app/").answer().body == b"ok"
+        client.send("E")
+    server.wait_for('" 408 ', count=200)
+    assert all(client.answer().status == 408 for client in clients)
+    assert connect(server, "/app/").answer().body == b"ok"
+
+
+def test_at_the_limit_of_connections_others_are_served_once_they_have_timed_out(serve, connect):
+    server = serve(table(connection_limit=10))
+    clients = [connect(server) for _ in range(10)]
+    for client in clients:
+        client.send("G")
+    others = [connect(server, "/app/") for _ in range(3)]
+    assert all(client.answer().status == 408 for client in clients)
+    assert all(other.answer().body == b"ok" for other in others)
+
+
+def test_half_a_header_behind_a_response_that_runs_is_cut_off_only_after_it(serve, connect, tmp_path):
+    server = serve(table())
+    client = connect(server, "/app/paused/go")
+    client.send("GET /app/ HTTP/1.1\r\nHo")
+    server.wait_for("paused")
+    for _ in range(2):
+        other = connect(server)
+        other.send("G")
+        assert other.answer().status == 408
+    (tmp_path / "go").touch()
+    assert client.answer().body == b"12"
+    assert client.answer().status == 408
+    assert client.is_closed()
+
+
+def test_half_a_header_after_a_response_is_cut_off(serve, connect):
+    client = connect(serve(table()), "/app/")
+    assert not client.answer().closes
+    client.send("\r\nGET /app/ HTTP/1.1\r\n")
+    assert client.answer().status == 408
+    assert client.is_closed()
+
+
+def test_blank_lines_are_no_header_and_no_sign_of_life(serve, connect):
+    server = serve(table())
+    client = connect(server)
+    client.send("\r\n")
+    late = connect(server)
+    late.send("G")
+    assert late.answer().status == 408
+    blank = connect(server)
+    drip(blank, "\r\n")
+    assert blank.is_closed()
+    assert server.log().count('" 408 ') == 1
+
+
+def test_who_says_nothing_is_closed_without_a_word(serve, connect):
+    server = serve(table(channel_timeout=2))
+    client = connect(server)
+    late = connect(server)
+    late.send("G")
+    assert late.answer().status == 408
+    assert is_silent(client)
+    assert client.is_closed()
+
+
+def test_a_body_may_take_longer_than_a_header(serve, connect):
+    server = serve(table(channel_timeout=60))
+    client = connect(server)
+    client.send("POST /app/ HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nab")
+    for byte in "cd":
+        late = connect(server)
+        late.send("G")
+        assert late.answer().status == 408
+        client.send(byte)
+    client.send("e")
+    assert client.answer().body == b"abcde"
+
+
+def test_a_header_timeout_of_0_is_none(serve, connect):
+    server = serve(table(header_timeout=0))
+    client, silent = connect(server), connect(server)
+    client.send("GET /app/ HTTP/1.1\r\nHost: a\r\nX: ")
+    drip(client, until=lambda _: not is_silent(silent))  # closed after channel_timeout
+    assert silent.is_closed()
+    client.send("\r\n\r\n")
+    assert client.answer().body == b"ok"
+
+
+def test_tls_on_a_port_without_it_ends_too(serve, connect):
+    server = serve(table())
+    client = connect(server)
+    client.send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(16, 80)))
+    assert client.answer().status == 408
+    assert client.is_closed()
+    assert "\x16" not in server.wait_for('" 408 ')
+
+
+def test_who_is_gone_before_the_408_is_forgotten(serve, connect):
+    server = serve(table())
+    for reset in (False, True):
+        client = connect(server)
+        client.send("G")
+        if reset:
+            client.reset()
+        else:
+            client.socket.shutdown(socket.SHUT_WR)
+    late = connect(server)
+    late.send("G")
+    assert late.answer().status == 408
+    assert server.stop() == 0
+    assert "Traceback" not in server.log()
