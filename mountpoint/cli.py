@@ -193,8 +193,12 @@ def _serve(options: argparse.Namespace) -> NoReturn:
 
     try:
         end_process(serve(config), config.server.drain_timeout)
-    except KeyboardInterrupt:  # while apps were loaded, or after the drain: what they have started is not waited for
+    # While apps were loaded, or after the drain: what they have started is not waited for.
+    except KeyboardInterrupt:
         end_process(130, 0)
+    except MountpointError as error:
+        print(error, file=sys.stderr, flush=True)
+        end_process(1, 0)
 
 
 @contextmanager

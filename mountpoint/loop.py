@@ -129,7 +129,7 @@ class Server:
         self._is_handed_over = True
         for one in self._bound:
             one.file = None
-        self.stop()
+        self._wake()
 
     def tell_all(self) -> None:
         """Log all requests in flight, with their stacks."""
@@ -146,7 +146,7 @@ class Server:
         *each_turn* is called in the loop, while it serves, at least every *longest_turn* seconds.
         """
         ready()
-        while not self._stops:
+        while not self._stops and not self._is_handed_over:
             each_turn()
             self._turn(min(self._turn_timeout, longest_turn))
         try:

@@ -141,17 +141,18 @@ class Renewal:
 
     def _stale(self, mounts: Sequence[LoadedMount]) -> Iterator[str]:
         """Yield a line for each mount whose app is the old one, while its code has changed."""
-        changed = [
-            Path(file)
-            for name, seen in self._modules.items()
-            if (file := _file(sys.modules.get(name))) and _modified(file) > seen
-        ]
+        names: dict[Path, set[str]] = {}  # of files that have changed, by the innermost root
+        for name, seen in self._modules.items():
+            if (file := _file(sys.modules.get(name))) and _modified(file) > seen:
+                path = Path(file)
+                roots = [mount.config.root for mount in mounts if path.is_relative_to(mount.config.root)]
+                if roots:
+                    names.setdefault(max(roots, key=lambda root: len(root.parts)), set()).add(path.name)
         for mount in mounts:
-            own = [file.name for file in changed if file.is_relative_to(mount.config.root)]
-            if mount.app and own:
+            if mount.app and (changed := names.get(mount.config.root)):
                 yield (
-                    f"{mount.config.key}: its code has changed ({', '.join(sorted(own)[:3])}), and a reload keeps what "
-                    "is loaded; SIGUSR2 starts a new process with the new"
+                    f"{mount.config.key}: its code has changed ({', '.join(sorted(changed)[:3])}), and a reload keeps "
+                    "what is loaded; SIGUSR2 starts a new process with the new"
                 )
 
 

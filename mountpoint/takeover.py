@@ -90,8 +90,20 @@ class Takeover:
         if os.getpid() == 1:
             logger.error("no new process is started: this one is process 1, with which its container would end")
             return
-        sockets = [(str(one.address), one.socket.fileno()) for one in bound]
+        try:
+            theirs, self._process = self._start(bound, working)
+        except OSError as error:
+            logger.error("no new process could be started, this one goes on: %s", error)
+            return
+        if self._is_over:  # a signal has come meanwhile
+            self._process.terminate()
+        logger.info("process %d is coming up, to take over", self._process.pid)
+        threading.Thread(target=self._wait, args=(self._process, theirs, done), name="takeover", daemon=True).start()
+
+    def _start(self, bound: Sequence[Bound], working: Iterable[str]) -> tuple[int, subprocess.Popen[bytes]]:
+        """Start the new process; return the end of the pipe at which it says that it serves, and the process."""
         theirs, ours = os.pipe()
+        sockets = [(str(one.address), one.socket.fileno()) for one in bound]
         left = {
             "pid": os.getpid(),
             "sockets": sockets,
@@ -99,25 +111,21 @@ class Takeover:
             "working": sorted(working),
             "ready": ours,
         }
-        # Not argv, which says nothing of options of Python's own.
-        command = [sys.executable, *sys.orig_argv[1:]]
         try:
-            self._process = subprocess.Popen(  # noqa: S603 - the command is our own
-                command,
-                env={**self._environ, _VARIABLE: json.dumps(left)},
-                cwd=self._folder,
-                pass_fds=[ours, *(descriptor for _, descriptor in sockets)],
+            return (
+                theirs,
+                subprocess.Popen(  # noqa: S603 - the command is our own
+                    [sys.executable, *sys.orig_argv[1:]],  # not argv, which says nothing of options of Python's own
+                    env={**self._environ, _VARIABLE: json.dumps(left)},
+                    cwd=self._folder,
+                    pass_fds=[ours, *(descriptor for _, descriptor in sockets)],
+                ),
             )
-        except OSError as error:
+        except OSError:
             os.close(theirs)
-            logger.error("no new process could be started, this one goes on: %s", error)
-            return
+            raise
         finally:
             os.close(ours)
-        if self._is_over:  # a signal has come meanwhile
-            self._process.terminate()
-        logger.info("process %d is coming up, to take over", self._process.pid)
-        threading.Thread(target=self._wait, args=(self._process, theirs, done), name="takeover", daemon=True).start()
 
     def _wait(self, process: subprocess.Popen[bytes], pipe: int, done: Callable[[int], object]) -> None:
         try:
@@ -130,8 +138,9 @@ class Takeover:
             self._ended(process)
 
     def _ended(self, process: subprocess.Popen[bytes]) -> None:
-        logger.error("process %d ended with exit code %d; this one goes on", process.pid, process.wait())
-        self._process = None
+        code = process.wait()
+        self._process = None  # first: who reads the log may start the next at once
+        logger.error("process %d ended with exit code %d; this one goes on", process.pid, code)
 
     def stands(self) -> bool:
         """Whether the new process, which has come up, is still to take over: it has not ended, nor have we to stop."""

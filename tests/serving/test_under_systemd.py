@@ -100,7 +100,8 @@ def test_it_is_not_ready_before_its_apps_are(serve, tmp_path, manager):
     assert manager.hear_all() == []
     (tmp_path / "go").touch()
     assert manager.hear()[1]["READY"] == "1"
-    with Client(server.url) as client:  # at once
+    server.wait_for("serving on ")
+    with Client(server.url) as client:
         assert client.get("/app/").status == 200
 
 
