@@ -11,7 +11,7 @@ What is used of waitress beyond its documentation, here and in `mountpoint.serve
 - of a task ``write``, ``build_response_header``, ``wrote_header``, ``content_length``, ``has_body`` and ``start_time``;
 - of the parser ``parse_header``, ``first_line``, ``header_plus`` and ``headers_finished``;
 - of a channel ``service``, ``requests``, ``requests_lock``, ``request``, ``connected``, ``write_soon``,
-  ``handle_read``, ``handle_write``, ``received``, ``handle_close``, ``outbufs``, ``total_outbufs_len``,
+  ``handle_read``, ``received``, ``handle_close``, ``total_outbufs_len``,
   ``_flush_outbufs_below_high_watermark``, ``last_activity``, ``will_close`` and ``close_when_flushed``;
 - of a listener its constructor, with a task dispatcher of ours, ``handle_accept``, ``trigger`` and ``pull_trigger``;
   and `wasyncore.loop`, a turn at a time.
@@ -110,6 +110,11 @@ class Parser(HTTPRequestParser):
         finally:
             self.first_line = line
         self.path_info, self.query = target.path_info, target.query
+        # waitress takes any version for 1.0, and there reads a chunked body as the requests that follow.
+        if self.version not in ("1.0", "1.1"):
+            raise ParsingError("HTTP/1.0 and HTTP/1.1 are spoken here")
+        if self.version == "1.0" and "TRANSFER_ENCODING" in self.headers:  # RFC 9112 section 6.1
+            raise ParsingError("Transfer-Encoding in HTTP/1.0")
         self._check_host(target.authority)
 
     def _check_host(self, authority: str | None) -> None:
@@ -136,11 +141,20 @@ class Parser(HTTPRequestParser):
         """Do without waitress's, whose leading slashes are collapsed and whose TABs are gone."""
 
     @property
+    def title(self) -> str:
+        """The method, and the whole path."""
+        return f"{self.command} {self.path_info!r}"
+
+    @property
     def request_line(self) -> str:
         """The request line as it was sent, as far as it was read; empty if there was none."""
         if isinstance(self.error, RequestHeaderFieldsTooLarge):  # waitress has put a line of its own in the place
             return (self.header_plus or self.head).lstrip().partition(b"\r\n")[0].decode("latin-1")
         return self.first_line.decode("latin-1")
+
+
+class _HeadIsAnswered(Exception):
+    """The header that a HEAD asks for is written, and the app has more."""
 
 
 class _Finishing(Task):
@@ -165,6 +179,8 @@ class _Finishing(Task):
         if self.sent.command == "HEAD":  # has no body (RFC 9110 section 9.3.2)
             if not self.wrote_header:
                 super().write(b"")
+            elif data:  # the header is out: what follows is for nobody, and may have no end
+                raise _HeadIsAnswered
         elif self.wrote_header or len(data) > TOGETHER:
             super().write(data)
         else:
@@ -229,6 +245,8 @@ class AppTask(_Finishing, WSGITask):
     def execute(self) -> None:
         try:
             super().execute()
+        except _HeadIsAnswered:
+            pass
         except Exception:
             raise
         except BaseException as error:  # SystemExit, say: waitress would leave the client without an answer
@@ -266,6 +284,24 @@ def call(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[by
     return response
 
 
+class _AppFile:
+    """A file that an app has handed over, which the loop reads and closes: it would end with a SystemExit of it."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._file, name)
+
+        def called(*args: Any) -> Any:
+            try:
+                return found(*args)
+            except (SystemExit, KeyboardInterrupt) as error:
+                raise RuntimeError(f"the file of an app raised {error!r}") from error
+
+        return called if callable(found) else found
+
+
 class Channel(HTTPChannel):
     """A connection."""
 
@@ -273,7 +309,6 @@ class Channel(HTTPChannel):
     requests: list[Parser]
     request: Parser | None
     requests_lock: threading.Lock
-    outbufs: list[Any]
     task_class = AppTask
     error_task_class = OurErrorTask
     parser_class = Parser
@@ -308,11 +343,9 @@ class Channel(HTTPChannel):
             request.arrival[_APP] = unavailable(RETRY_AFTER, "too many requests wait for the mount")
 
     @property
-    def title(self) -> str:
-        """What is being served: the method, and the whole path."""
-        for request in self.requests[:1]:  # a thread may be taking it away
-            return f"{request.command} {request.path_info!r}"
-        return "a request"
+    def first(self) -> Parser:
+        """The request that is to be served, or is being served."""
+        return self.requests[0]
 
     # ------------------------------------------------------------------------------------------------ while it is sent
 
@@ -332,6 +365,8 @@ class Channel(HTTPChannel):
         if isinstance(data, ReadOnlyFileBasedBuffer) and self.requests[0].command == "HEAD":
             data.close()  # as waitress does once it has sent it
             return 0
+        if isinstance(data, ReadOnlyFileBasedBuffer):
+            data.file = _AppFile(data.file)  # type: ignore[assignment]  # typeshed has a BytesIO
         if self._held is None:
             return super().write_soon(data)
         if not self.connected:
@@ -354,14 +389,6 @@ class Channel(HTTPChannel):
             raise
 
     # ------------------------------------------------------------------------------------------------- from the loop
-
-    def handle_write(self) -> None:
-        try:
-            super().handle_write()
-        except (SystemExit, KeyboardInterrupt):  # of an app's file, which the loop reads and would end with
-            logger.exception("closing: reading a file of the app failed, %s", self.description)
-            self.outbufs = []  # to close it would raise again
-            self.handle_close()
 
     def handle_read(self) -> None:
         self._active = self.last_activity

@@ -22,16 +22,20 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 logger = logging.getLogger("mountpoint")
 
 
-class Channel(Protocol):
-    """What waits: a connection; ``service`` serves its first request, which ``refuse`` has made a 503 before.
+class Request(Protocol):
+    """A request; ``title`` says which."""
 
-    ``title`` says which request that is.
-    """
+    @property
+    def title(self) -> str: ...
+
+
+class Channel(Protocol):
+    """What waits: a connection; ``service`` serves its first request, which ``refuse`` has made a 503 before."""
 
     connected: bool
 
     @property
-    def title(self) -> str: ...
+    def first(self) -> Request: ...
     def service(self) -> None: ...
     def refuse(self) -> None: ...
 
@@ -65,15 +69,16 @@ class Queue(Generic[C]):
 
 @dataclass(slots=True, eq=False)
 class Run(Generic[C]):
-    """A request that runs: in whose queue it was, on which connection, since when (`time.monotonic`).
+    """A *request* that runs: in whose queue it was, on which connection, since when (`time.monotonic`).
 
-    ``reported`` is what it was called when it was reported as slow, empty if it was not.
+    ``reported`` says whether it was reported as slow.
     """
 
     queue: Queue[C]
     channel: C
+    request: Request
     since: float
-    reported: str = ""
+    reported: bool = False
 
 
 class FairQueues(Generic[C]):
@@ -183,12 +188,12 @@ class FairQueues(Generic[C]):
         """Whether *run* still runs in *thread*."""
         return self._runs.get(thread) is run
 
-    def report(self, thread: int, run: Run[C], title: str) -> bool:
-        """Mark *run* as reported under the name *title*; return False if it has ended."""
+    def report(self, thread: int, run: Run[C]) -> bool:
+        """Mark *run* as reported; return False if it has ended."""
         with self._lock:
             if self._runs.get(thread) is not run:
                 return False
-            run.reported = title
+            run.reported = True
             return True
 
     def soonest(self) -> float:
@@ -256,7 +261,7 @@ class FairQueues(Generic[C]):
         else:
             queue.refuses = False
         queue.running += 1
-        run = self._runs[thread] = Run(queue, channel, time.monotonic())
+        run = self._runs[thread] = Run(queue, channel, channel.first, time.monotonic())
         # An end makes room for two at times: one thread less is taken, and its own mount has one less.
         if self._turns and self._idle and self._next() is not None:
             self._wake()

@@ -144,8 +144,8 @@ class _Process:
         self._server.post(lambda: self._obey(number))
 
     def _stop(self) -> None:
-        self._notifier.notify("STOPPING=1")
-        self._takeover.cancel()
+        if self._takeover.cancel():  # else another process is the service by now
+            self._notifier.notify("STOPPING=1")
         self._server.stop()
 
     def _obey(self, number: int) -> None:

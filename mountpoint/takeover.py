@@ -77,7 +77,8 @@ class Takeover:
         self._environ = {**environ}
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
-        self._is_over = False
+        self._is_over = False  # whether no other is to come up
+        self._is_complete = False
 
     def begin(self, bound: Sequence[Bound], working: Iterable[str], done: Callable[[int], object]) -> None:
         """Start the new process; *done* is called with its id, in a thread, when it serves. Returns at once."""
@@ -151,7 +152,7 @@ class Takeover:
 
     def complete(self) -> None:
         """Let the new process be the one."""
-        self._is_over = True
+        self._is_over = self._is_complete = True
 
     def give_up(self, why: str) -> None:
         """End the new process, for the reason *why*; this one goes on."""
@@ -162,12 +163,16 @@ class Takeover:
             # In a thread: it finishes what it has begun, and we are to serve meanwhile.
             threading.Thread(target=self._ended, args=(process,), name="takeover", daemon=True).start()
 
-    def cancel(self) -> None:
-        """Start no process any more, and end one that is coming up: this one was told to stop, and that one with it."""
+    def cancel(self) -> bool:
+        """Start no process any more, and end one that is coming up: this one was told to stop, and that one with it.
+
+        Return False if another has taken over.
+        """
         if not self._is_over:
             self._is_over = True
             if self._process is not None:
                 self._process.terminate()
+        return not self._is_complete
 
 
 def _is_ready(process: subprocess.Popen[bytes], pipe: int) -> bool:

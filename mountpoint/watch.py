@@ -65,32 +65,31 @@ class SlowWatch:
             if left > 0:
                 soonest = min(soonest, left)
                 continue
-            title = run.channel.title
             stack = stack_of(thread)
-            if self._queues.report(thread, run, title):  # else it has ended, and these may be the frames of the next
+            if self._queues.report(thread, run):  # else it has ended, and these may be the frames of the next
                 logger.warning(
-                    "%s: %s has run for %.1f s, and is at:\n%s", run.queue.key or "-", title, now - run.since, stack
+                    "%s: %s has run for %.1f s, and is at:\n%s",
+                    run.queue.key or "-",
+                    run.request.title,
+                    now - run.since,
+                    stack,
                 )
         return soonest
 
 
 def tell_end(run: Run[Any]) -> None:
     """Log the end of *run*, which was reported."""
-    logger.warning("%s: %s ended after %.1f s", run.queue.key or "-", run.reported, time.monotonic() - run.since)
+    logger.warning("%s: %s ended after %.1f s", run.queue.key or "-", run.request.title, time.monotonic() - run.since)
 
 
 def tell_all(queues: FairQueues[Any]) -> None:
     """Log every request in flight with the stack of its thread, and how many wait."""
     now = time.monotonic()
-    runs = [
-        (run, title, stack)
-        for thread, run in queues.runs()
-        for title, stack in [(run.channel.title, stack_of(thread))]
-        if queues.still(thread, run)
-    ]
+    found = [(run, stack_of(thread), thread) for thread, run in queues.runs()]
+    runs = [(run, stack) for run, stack, thread in found if queues.still(thread, run)]
     lines = [f"{len(runs)} requests in flight"]
-    for run, title, stack in runs:
-        lines += [f"{run.queue.key or '-'}: {title}, for {now - run.since:.1f} s, is at:", stack]
+    for run, stack in runs:
+        lines += [f"{run.queue.key or '-'}: {run.request.title}, for {now - run.since:.1f} s, is at:", stack]
     lines += [f"{key or '-'}: {count} waiting" for key, count in queues.waiting().items()]
     _main_logger.info("%s", "\n".join(lines))
 

@@ -23,6 +23,10 @@ class Connection:
     def title(self):
         return f"GET {self.key}"
 
+    @property
+    def first(self):
+        return self
+
     def refuse(self):
         self.is_refused = True
 

@@ -343,7 +343,7 @@ def test_an_end_that_cannot_be_told_costs_no_thread(house, caplog):
     place = house(1, ended=ended, a=Share())
     for _ in range(3):
         (one,) = place.add("a")
-        assert place.queues.report(*place.queues.runs()[0], "a title")
+        assert place.queues.report(*place.queues.runs()[0])
         place.end(one)
     assert caplog.messages == ["a request failed outside its app"] * 3
 
@@ -367,13 +367,13 @@ def test_what_was_reported_is_told_at_its_end_in_its_thread(house):
     (thread, run), _ = place.queues.runs()
     assert run.channel is one
     assert place.queues.still(thread, run)
-    assert place.queues.report(thread, run, "a title")
+    assert place.queues.report(thread, run)
     place.end(one, other)
     wait_until(lambda: ended)
     assert ended == [(thread, run)]
-    assert run.reported == "a title"
+    assert run.reported
     assert not place.queues.still(thread, run)
-    assert not place.queues.report(thread, run, "again")
+    assert not place.queues.report(thread, run)
 
 
 def test_the_next_request_of_a_thread_is_not_taken_for_the_one_before(house):
@@ -383,7 +383,7 @@ def test_the_next_request_of_a_thread_is_not_taken_for_the_one_before(house):
     place.end(first)
     assert place.running() == [second]
     assert not place.queues.still(thread, run)
-    assert not place.queues.report(thread, run, "of the first")
+    assert not place.queues.report(thread, run)
 
 
 def test_what_runs_is_told_the_oldest_first(house):

@@ -168,7 +168,7 @@ class Pipelined:
         self.key = chance.choice(KEYS)
         self.lock = threading.Lock()
 
-    title = "a request"
+    first = None
 
     def refuse(self):
         self.is_refused = True
@@ -239,7 +239,7 @@ def test_every_request_ends_once_whatever_the_scheduler_does(hasty, threads):
     def watch():
         while not watched.is_set():
             for thread, run in queues.runs():
-                queues.report(thread, run, run.channel.title)
+                queues.report(thread, run)
             queues.waiting()
 
     watcher = threading.Thread(target=watch)

@@ -183,7 +183,7 @@ def test_the_next_response_follows_at_once(server, what):
 @pytest.mark.parametrize("what", [*SIZED, "chunked", "boom"])
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
 def test_it_is_the_header_of_get_and_nothing_else(server, what, version):
-    rest = f" /app/{what} HTTP/{version}\r\nHost: a\r\nConnection: close\r\n\r\n"
+    rest = f" /app/{what}?{version} HTTP/{version}\r\nHost: a\r\nConnection: close\r\n\r\n"
     get_head, _, get_body = raw(server, "GET" + rest).partition(b"\r\n\r\n")
     head, _, body = raw(server, "HEAD" + rest).partition(b"\r\n\r\n")
     assert get_body
@@ -191,9 +191,7 @@ def test_it_is_the_header_of_get_and_nothing_else(server, what, version):
     assert fields(head) == fields(get_head)
     if what in SIZED:
         assert any(line.startswith(b"Content-Length: ") for line in fields(head))
-    lines = server.wait_for(f'"HEAD /app/{what} ').splitlines()
-    status = head.split()[1].decode()
-    assert any(f'"HEAD /app/{what} HTTP/{version}" {status} - ' in line for line in lines)
+    server.wait_for(f'"HEAD /app/{what}?{version} HTTP/{version}" {head.split()[1].decode()} - ')
 
 
 def test_an_app_may_leave_the_body_out_itself(server):
@@ -254,7 +252,7 @@ def test_what_the_server_answers_has_no_body_either(server, request_, status):
     head, _, body = raw(server, request_).partition(b"\r\n\r\n")
     assert head.split()[1] == str(status).encode()
     assert body == b""
-    assert any(f'" {status} - ' in line for line in server.wait_for(f'" {status} ').splitlines())
+    server.wait_for(f'"{request_.partition(chr(13))[0]}" {status} - ')
 
 
 @pytest.mark.parametrize(("data", "status"), [("HEAD /app/one HTTP/1.1\r\nHos", 408), ("HEAD /" + "a" * 5000, 431)])
@@ -278,4 +276,4 @@ def test_what_is_refused_for_a_full_mount_has_no_body_and_keeps_the_connection(s
         assert client.answer().body == BODY
         (tmp_path / "go").touch()
         assert holding.answer().status == 200
-    assert '"HEAD /full/one HTTP/1.1" 503 - ' in server.log()
+    server.wait_for('"HEAD /full/one HTTP/1.1" 503 - ')
