@@ -235,6 +235,7 @@ def test_a_client_that_leaves_while_it_is_answered_has_a_line(serve, leave):
     client = Client(server.url)
     client.request("/app/endless")
     client.head()
+    assert client._exactly(1)  # of the body, which is counted once it is written
     getattr(client, leave)()
     server.wait_for("closed the endless response")
     line = only_line(server)
