@@ -5,7 +5,7 @@
   ``Connection: close`` while the server drains; and no body for HEAD, which would be taken for the next response.
 - Channel: the environ, built once, when a request is queued; and an end for who sends no header, or takes no byte.
 
-What is used of waitress beyond its documentation, here and in `mountpoint.server`:
+What is used of waitress beyond its documentation, here and in `mountpoint.loop`:
 
 - the class attributes ``channel_class``, ``task_class``, ``error_task_class`` and ``parser_class``;
 - of a task ``write``, ``build_response_header``, ``wrote_header``, ``content_length``, ``has_body`` and ``start_time``;
