@@ -18,7 +18,7 @@ from typing import Any
 from waitress import wasyncore
 from waitress.adjustments import Adjustments
 
-from . import protocol
+from . import protocol, tasks
 from .config import ServerConfig
 from .protocol import Channel, Served
 from .queues import FairQueues, Share
@@ -74,7 +74,7 @@ class Server:
             listener = protocol.UnixListener
         try:
             return listener(
-                protocol.call,
+                tasks.call,
                 self._map,
                 _sock=sock,
                 dispatcher=self.queues,

@@ -2,8 +2,8 @@
 
 With one queue for all, an app that is slow and busy takes every thread, and its siblings wait behind it. Here a mount
 begins a request only while it has fewer running than there are threads free: one flooded mount gets half of the
-threads, two get a third each, and of three or more one is left for the next. ``limit`` caps that. Of a mount, ``queue`` requests
-may wait; what comes beyond is refused at once, 503, since its client would have gone by its turn.
+threads, two get a third each, and of three or more one is left for the next. ``limit`` caps that. Of a mount,
+``queue`` requests may wait; what comes beyond is refused at once, 503, since its client would have gone by its turn.
 
 This is a task dispatcher for waitress: its ``add_task`` takes a channel, of which the first request is to be served.
 """

@@ -180,6 +180,8 @@ def _is_ready(process: subprocess.Popen[bytes], pipe: int) -> bool:
 
     Not until the end of the pipe: a child that an app has forked there has it too, and may outlive its parent.
     """
+    if sys.platform == "win32":
+        raise NotImplementedError
     poller = select.poll()
     poller.register(pipe, select.POLLIN)
     while not poller.poll(1000):  # milliseconds
