@@ -11,7 +11,9 @@ import time
 from typing import TYPE_CHECKING
 
 from waitress.parser import HTTPRequestParser, ParsingError
-from waitress.utilities import Error, RequestHeaderFieldsTooLarge
+from waitress.receiver import ChunkedReceiver
+from waitress.rfc7230 import HEADER_FIELD_RE
+from waitress.utilities import BadRequest, Error, RequestHeaderFieldsTooLarge
 
 from .keys import host_name
 from .monitor import escaped
@@ -51,7 +53,26 @@ class Parser(HTTPRequestParser):
         if not self.begun and data.strip():  # blank lines in front are none of it (RFC 9112 section 2.2)
             self.head = data
             self.begun = time.time()
-        return super().received(data)
+        consumed = super().received(data)
+        body = self.body_rcv
+        if self.error or body is None:
+            # No body will come: waitress would say 100, forget that the request is whole, and read the next into it.
+            self.expect_continue = False
+        elif isinstance(body, ChunkedReceiver) and (what := self._is_wrong_with(body)):
+            self.error = BadRequest(what)
+            self.completed = True
+        return consumed
+
+    def _is_wrong_with(self, body: ChunkedReceiver) -> str:
+        """Return what waitress lets pass in a chunked body, empty if nothing."""
+        # It copies both anew for each piece that comes, on the loop's thread.
+        if len(body.control_line) + len(body.trailer) > self.adj.max_request_header_size:
+            return "The line of a chunk, or the trailer, is too long."
+        # It would take a whole request for a trailer, behind "0\r\n\n", which is an end to others.
+        fields = body.trailer.split(b"\r\n") if body.completed and body.trailer.endswith(b"\n") else []
+        if not all(HEADER_FIELD_RE.fullmatch(field) for field in fields if field):  # type: ignore[call-overload]
+            return "Invalid trailer"
+        return ""
 
     def parse_header(self, header_plus: bytes) -> None:
         # waitress splits the target with urlsplit, which drops TABs, raises for ``http://[::1/x`` and refuses bytes
@@ -75,6 +96,8 @@ class Parser(HTTPRequestParser):
             raise ParsingError("HTTP/1.0 and HTTP/1.1 are spoken here")
         if self.version == "1.0" and "TRANSFER_ENCODING" in self.headers:  # RFC 9112 section 6.1
             raise ParsingError("Transfer-Encoding in HTTP/1.0")
+        if self.chunked and "CONTENT_LENGTH" in self.headers:  # each reader may go by another one (the same section)
+            raise ParsingError("Both Transfer-Encoding and Content-Length are there")
         self._check_host(target.authority)
 
     def _check_host(self, authority: str | None) -> None:
@@ -108,6 +131,7 @@ class Parser(HTTPRequestParser):
     @property
     def request_line(self) -> str:
         """The request line as it was sent, as far as it was read; empty if there was none."""
-        if isinstance(self.error, RequestHeaderFieldsTooLarge):  # waitress has put a line of its own in the place
+        # waitress has put a line of its own in the place, or has not come to read it.
+        if isinstance(self.error, RequestHeaderFieldsTooLarge | RequestTimeout):
             return (self.header_plus or self.head).lstrip().partition(b"\r\n")[0].decode("latin-1")
         return self.first_line.decode("latin-1")

@@ -6,14 +6,17 @@ What is used of waitress beyond its documentation, here and in `mountpoint.parsi
 `mountpoint.loop`, which are the only ones that import it:
 
 - the class attributes ``channel_class``, ``task_class``, ``error_task_class`` and ``parser_class``: to be there at all;
-- of the parser ``received``, ``parse_header``, ``first_line``, ``header_plus``, ``headers_finished`` and ``error``, and
-  `waitress.utilities.Error`: for the path as it was sent, and for answers that waitress does not have;
+- of the parser ``received``, ``parse_header``, ``first_line``, ``header_plus``, ``headers_finished``, ``body_rcv``,
+  ``expect_continue``, ``completed`` and ``error``, with `waitress.utilities`, `ChunkedReceiver` and
+  ``HEADER_FIELD_RE``: for the path as it was sent, and for what could be read in two ways;
 - of a task ``service``, ``execute``, ``get_environment``, ``write``, ``finish``, ``build_response_header``,
   ``complete``, ``wrote_header``, ``chunked_response``, ``content_length``, ``has_body`` and ``start_time``: for the
   log, and for HEAD;
 - of a channel ``service``, ``requests``, ``requests_lock``, ``request``, ``received``, ``connected``: for the queues;
 - of a channel ``write_soon``, ``handle_read``, ``handle_close``, ``total_outbufs_len``, ``last_activity``,
-  ``will_close``, ``close_when_flushed``, ``_flush_outbufs_below_high_watermark``: for who is slow, and for the drain;
+  ``will_close``, ``close_when_flushed``, ``outbuf_lock``, ``_flush_some``, ``_flush_some_if_lockable``,
+  ``_flush_exception`` and ``_flush_outbufs_below_high_watermark``: for who is slow, and for the drain;
+- of `ReadOnlyFileBasedBuffer` ``prepare``, ``get``, ``file`` and ``remain``: for files that take long to read;
 - of a listener its constructor, with a task dispatcher of ours, ``handle_accept``, ``trigger`` and ``pull_trigger``;
   and ``loop``, ``close_all`` and ``dispatcher.close`` of `waitress.wasyncore`: for signals, and for the drain.
 
@@ -53,24 +56,6 @@ class Served(Protocol):
         """Return what is to be called, with which environ, and the key of the mount that it comes to, if any."""
 
 
-class _AppFile:
-    """A file that an app has handed over, which the loop reads and closes: it would end with a SystemExit of it."""
-
-    def __init__(self, file: Any) -> None:
-        self._file = file
-
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(self._file, name)
-
-        def called(*args: Any) -> Any:
-            try:
-                return found(*args)
-            except (SystemExit, KeyboardInterrupt) as error:
-                raise RuntimeError(f"the file of an app raised {error!r}") from error
-
-        return called if callable(found) else found
-
-
 class Channel(HTTPChannel):
     """A connection."""
 
@@ -78,6 +63,7 @@ class Channel(HTTPChannel):
     requests: list[Parser]
     request: Parser | None
     requests_lock: threading.Lock
+    outbuf_lock: threading.Condition
     task_class = AppTask
     error_task_class = OurErrorTask
     parser_class = Parser
@@ -134,8 +120,6 @@ class Channel(HTTPChannel):
         if isinstance(data, ReadOnlyFileBasedBuffer) and self.requests[0].command == "HEAD":
             data.close()  # as waitress does once it has sent it
             return 0
-        if isinstance(data, ReadOnlyFileBasedBuffer):
-            data.file = _AppFile(data.file)  # type: ignore[assignment]  # typeshed has a BytesIO
         if self._held is None:
             return super().write_soon(data)
         if not self.connected:
@@ -146,6 +130,12 @@ class Channel(HTTPChannel):
     def _flush_outbufs_below_high_watermark(self) -> None:
         if not self._is_refused:  # else we are in the loop, which would wait for itself to send
             super()._flush_outbufs_below_high_watermark()  # type: ignore[misc]  # typeshed has none
+
+    def _flush_some(self, do_close: bool = True) -> bool:
+        # waitress's loop does it without the lock where no request runs; the thread of the last one may be about to
+        # write "100 Continue", and both would send the same bytes.
+        with self.outbuf_lock:
+            return bool(super()._flush_some(do_close=do_close))  # type: ignore[misc]
 
     def service(self) -> None:
         try:
@@ -184,7 +174,7 @@ class Channel(HTTPChannel):
         a header counts as activity, and a thread that writes to a client who does not read waits for ever.
         """
         if self.total_outbufs_len and self.last_activity <= self._stands_since:
-            if now - self._stands_since > self.adj.channel_timeout:
+            if now - self._stands_since > self.adj.channel_timeout and not self._moves():
                 logger.info("closing: %s has taken nothing for %d s", self.description, self.adj.channel_timeout)
                 self.handle_close()  # which wakes the thread that writes
             return
@@ -196,6 +186,15 @@ class Channel(HTTPChannel):
             request.begun = now  # pipelined, behind a response: waitress may be leaving the rest unread
         elif header_timeout and now - request.begun > header_timeout:
             self._time_out()
+
+    def _moves(self) -> bool:
+        """Whether the client has taken something after all.
+
+        The kernel wakes the loop only once a third of its buffer is free, which may be megabytes; it takes less.
+        """
+        before = self.last_activity
+        self._flush_exception(self._flush_some_if_lockable)  # type: ignore[attr-defined]
+        return self.last_activity > before or not self.connected
 
     def _time_out(self) -> None:
         """Answer the header that does not end 408."""

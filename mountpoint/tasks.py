@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from waitress.channel import ClientDisconnected
 from waitress.task import ErrorTask, Task, WSGITask
 
+from .filewrapper import FileWrapper
 from .monitor import access_line, access_logger
 from .parsing import Parser
 from .record import KEY, RequestRecord
@@ -45,7 +46,8 @@ class _Finishing(Task):
         self.sent: Parser = channel.requests[0] if channel.requests else request
 
     def build_response_header(self) -> bytes:
-        if self.channel.server.draining and len(self.channel.requests) <= 1:  # none is waiting behind this one
+        is_last = self.channel.server.draining and len(self.channel.requests) <= 1  # none is waiting behind this one
+        if is_last or self.close_on_finish:
             # As if the client had asked for it: an HTTP/1.0 client that asks to stay would be told both.
             self.request.headers["CONNECTION"] = "close"
         return super().build_response_header()
@@ -135,6 +137,7 @@ class AppTask(_Finishing, WSGITask):
         """Return the environ of the request as it was received."""
         environ: WSGIEnvironment = super().get_environment()
         environ["PATH_INFO"] = self.request.path_info  # waitress has collapsed slashes at its beginning
+        environ["wsgi.file_wrapper"] = FileWrapper
         environ[KEY] = self.request.record = RequestRecord(environ["REMOTE_ADDR"])
         return environ
 

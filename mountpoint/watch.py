@@ -20,7 +20,7 @@ from .queues import FairQueues, Run
 logger = logging.getLogger("mountpoint.slow")
 _main_logger = logging.getLogger("mountpoint")
 
-_OURS = str(Path(__file__).parent)
+_OURS = str(Path(__file__).parent / "_")[:-1]  # with its slash: a neighbour may be named alike
 
 
 class SlowWatch:

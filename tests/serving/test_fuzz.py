@@ -3,10 +3,12 @@
 A small run of `fuzzing`, always the same; and that its judge sees what it is to see.
 """
 
+import re
 import sys
 
 import h11
 import pytest
+from client import Client
 from fuzzing import (
     MARKER,
     SMUGGLED,
@@ -21,6 +23,7 @@ from fuzzing import (
     replies,
     run,
 )
+from running import MountpointServe, children
 
 if sys.platform == "win32":
     pytest.skip("it counts descriptors and threads in /proc", allow_module_level=True)
@@ -31,6 +34,17 @@ GOOD = b"GET /good HTTP/1.1\r\nHost: a\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Got: GET /marker 0 0\r\nConnection: close\r\n\r\nok"
 
 
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """A server for all tests that leave it as it was."""
+    folder = tmp_path_factory.mktemp("fuzz")
+    (folder / "mounts.toml").write_text(TABLE, encoding="utf-8")
+    with children(MountpointServe) as launch:
+        server = launch([sys.executable, "-m", "mountpoint", "serve", "--listen", "127.0.0.1:0"], cwd=folder)
+        server.wait_for(re.compile(r"^serving on \S+\n", re.MULTILINE))
+        yield server
+
+
 @pytest.mark.parametrize("seed", [1, 2])
 def test_no_conversation_gets_the_server_out_of_step(serve, seed):
     server = serve(TABLE, "--no-access-log")
@@ -39,6 +53,44 @@ def test_no_conversation_gets_the_server_out_of_step(serve, seed):
     finds = run(server.port, range(INPUTS), seed)
     assert not finds, "\n".join(f"{find.number}: {find.what}\n{find.conversation.data!r}" for find in finds)
     assert_as_before(server, before)
+
+
+POST = b"POST /post HTTP/1.%d\r\nHost: a\r\nConnection: keep-alive\r\n"
+CHUNKED = POST % 1 + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "statuses"),
+    [
+        # waitress says 100, and reads the next request into this one, whose fields it gets.
+        (GOOD[:-2] + b"Expect: 100-continue\r\n\r\n" + MARKER, [200, 200]),
+        (POST % 1 + b"Expect: 100-continue\r\nContent-Length: 0\r\n\r\n" + MARKER, [200, 200]),
+        (POST % 1 + b"Expect: 100-continue\r\nContent-Length: 200000\r\n\r\n" + MARKER, [413]),
+        (POST % 1 + b"Expect: 100-continue\r\nContent-Length: x\r\n\r\n" + MARKER, [400]),
+        # Others find another end of the body.
+        (POST % 0 + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + MARKER, [400]),
+        (POST % 2 + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + MARKER, [400]),
+        (POST % 1 + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + MARKER, [400]),
+        (CHUNKED + b"0\r\n\n" + MARKER, [400]),
+        # It would copy them anew for each byte that comes.
+        (CHUNKED + b"1;" + b"a" * 9000, [400]),
+        (CHUNKED + b"0\r\nX: " + b"a" * 9000, [400]),
+        (CHUNKED + b"1\r\nx\r\n0\r\nX: y\r\n\r\n" + MARKER, [200, 200]),
+        # It says both, close and keep-alive.
+        (POST % 0 + b"Content-Length: x\r\n\r\n" + MARKER, [400]),
+    ],
+)
+def test_what_was_found_stays_found(server, data, statuses):
+    with Client(server.url) as client:
+        client.send(data)
+        received = b""
+        while piece := client.socket.recv(65536):
+            received += piece
+    assert b" 100 " not in received
+    found = replies(received, is_whole=True)
+    assert [reply.status for reply in found] == statuses
+    assert [reply.closes for reply in found] == [False] * (len(statuses) - 1) + [True]
+    assert received.count(b"\r\nConnection: ") == 1
 
 
 # -------------------------------------------------------------------------------------------------- the judge is judged

@@ -3,6 +3,7 @@
 No test waits for a time: that one has passed is told by another connection, which the server ends after it.
 """
 
+import io
 import re
 import select
 import socket
@@ -37,6 +38,14 @@ def app(environ, start_response):
         return environ["wsgi.file_wrapper"](Path("large").open("rb"))
     if what == "large":
         return large(environ, start_response, argument)
+    if what == "far":
+        start_response("200 OK", [("Content-Length", str(MIDDLE))])
+        return environ["wsgi.file_wrapper"](Far(environ, argument))
+    if what == "cut":
+        start_response("200 OK", [("Content-Length", str(LARGE))])
+        with Path("cut").open("ab") as file:
+            file.truncate(LARGE)
+        return environ["wsgi.file_wrapper"](Path("cut").open("rb"))
     if what == "middle":
         start_response("200 OK", [("Content-Length", str(MIDDLE))])
         return (bytes(1 << 20) for _ in range(MIDDLE >> 20))
@@ -45,6 +54,21 @@ def app(environ, start_response):
     body = environ["wsgi.input"].read() or b"ok"
     start_response("200 OK", [("Content-Length", str(len(body)))])
     return [body]
+
+
+class Far(io.BytesIO):
+    """A file that has seek and tell, and is fetched from far away: its second half comes when the test lets it."""
+
+    def __init__(self, environ, name):
+        super().__init__(bytes(MIDDLE))
+        self._environ, self._name = environ, name
+
+    def read(self, size=-1):
+        if self.tell() > MIDDLE // 2 and not Path(self._name).exists():
+            say(self._environ, "far away")
+            while not Path(self._name).exists():
+                time.sleep(0.01)
+        return super().read(size)
 
 
 def large(environ, start_response, how):
@@ -164,14 +188,14 @@ def test_a_client_that_takes_nothing_of_a_file_is_closed_and_so_is_the_file(serv
 
 def test_a_slow_reader_that_goes_on_is_never_closed(serve, connect):
     # 100 kB/s: a third of the kernel's buffer, at which it wakes the loop, takes longer than channel_timeout.
-    server = serve(table(channel_timeout=2))
+    server = serve(table(channel_timeout=4))
     client = connect(server, "/app/middle", buffer=1 << 18)
     received = 0
-    for count in (1, 2):  # for longer than two who take nothing, one after the other, may stay
-        stuck(connect, server)
-        while server.log().count("/app/large/endless HTTP/1.1' of") < count:
-            select.select([], [], [], 0.05)  # the pace of it
-            received += len(client.socket.recv(5000))
+    while "/app/large/endless HTTP/1.1' of" not in server.log():  # until one who came later is closed
+        select.select([], [], [], 0.1)  # the pace of it
+        received += len(client.socket.recv(10_000))
+        if 100_000 <= received < 110_000:
+            stuck(connect, server)
     assert received < MIDDLE // 2
     while received < MIDDLE:
         data = client.socket.recv(1 << 20)
@@ -189,6 +213,31 @@ def test_an_app_that_is_slow_is_no_stuck_client(serve, connect, tmp_path):
     server.wait_for("has taken nothing", count=2)
     (tmp_path / "go").touch()
     assert client.answer().body == b"12"
+
+
+def test_a_file_that_is_slow_to_read_stops_nobody_else(serve, connect, tmp_path):
+    server = serve(table(channel_timeout=60))
+    client = connect(server, "/app/far/go", buffer=1 << 18)
+    received = 0
+    while "far away" not in server.log():  # read by whoever writes: the app's thread, or, if it has left, the loop
+        if select.select([client.socket], [], [], 0.01)[0]:
+            received += len(client.socket.recv(1 << 18))
+    assert connect(server, "/app/").answer().body == b"ok"
+    client.close()
+    assert connect(server, "/app/").answer().body == b"ok"
+    (tmp_path / "go").touch()
+
+
+def test_a_file_that_is_cut_off_while_it_is_sent_ends_the_connection(serve, connect, tmp_path):
+    server = serve(table(channel_timeout=60))
+    client = connect(server, "/app/cut", buffer=1 << 18)
+    server.wait_for('"GET /app/cut HTTP/1.1" 200 ')  # its thread is done; the loop sends the rest
+    (tmp_path / "cut").write_bytes(b"")
+    received = 0
+    while data := client.socket.recv(1 << 20):  # to the end of the connection, which no time-out brings
+        received += len(data)
+    assert received < LARGE
+    assert connect(server, "/app/").answer().body == b"ok"
 
 
 def test_who_is_refused_behind_a_large_response_does_not_stop_the_loop(serve, connect, tmp_path):
