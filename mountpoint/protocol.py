@@ -2,8 +2,8 @@
 
 The environ is built once, when a request is queued; and there is an end for who sends no header, or takes no byte.
 
-What is used of waitress beyond its documentation, here and in `mountpoint.parsing`, `mountpoint.tasks` and
-`mountpoint.loop`, which are the only ones that import it:
+What is used of waitress beyond its documentation, here and in `mountpoint.parsing`, `tasks`, `filewrapper` and
+`loop`, which are the only ones that import it:
 
 - the class attributes ``channel_class``, ``task_class``, ``error_task_class`` and ``parser_class``: to be there at all;
 - of the parser ``received``, ``parse_header``, ``first_line``, ``header_plus``, ``headers_finished``, ``body_rcv``,
