@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import signal
@@ -27,8 +28,12 @@ def make(version={version!r}):
 WHO_ROW = '"/who" = "who:make()"\n'
 
 
+_writes = itertools.count(1)
+
+
 def write_who(folder: Path, version: str) -> None:
-    (folder / "who.py").write_text(WHO.format(version=version))
+    # Each longer than the one before: Python takes a source of the same second and size for the one it has compiled.
+    (folder / "who.py").write_text(WHO.format(version=version) + "#" * next(_writes))
 
 
 def who(server: MountpointServe | str) -> tuple[str, int, int]:

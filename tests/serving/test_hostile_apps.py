@@ -382,5 +382,5 @@ def close(environ, start_response):
             for _ in range(20):
                 assert client.get("/sibling/").body == b"well"
         assert server.process.poll() is None
-    assert server.stop() in (0, 1)
+    assert server.stop() in (0, 1, 120)  # Python's own, of a stdout that it cannot flush
     assert "/sibling/" not in server.log()
