@@ -170,6 +170,8 @@ class Server:
     # ------------------------------------------------------------------------------------------------------- draining
 
     def _drain(self) -> int:
+        for listener in self._listeners:
+            listener.draining = True  # before it is said: answers from now on are the last of their connections
         logger.info("draining: no new connections, up to %g s for what is in flight", self.settings.drain_timeout)
         deadline = time.monotonic() + self.settings.drain_timeout
 
@@ -203,7 +205,6 @@ class Server:
         for one in self._bound:
             one.unlink()
         for listener in self._listeners:
-            listener.draining = True
             taken = len(self._map) if self._is_handed_over else -1
             while taken != len(self._map):  # an accept that takes none leaves the map as it is
                 taken = len(self._map)
