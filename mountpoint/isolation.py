@@ -204,11 +204,17 @@ def _forget(root: Path, names: Iterable[str], files: Iterable[str]) -> None:
                 Path(importlib.util.cache_from_source(file)).unlink()
 
 
+def names_of(module: object) -> Mapping[str, Any]:
+    """Return the names in *module*, without loading one that is lazy; none of what only stands for a module."""
+    if not issubclass(type(module), ModuleType):
+        return {}
+    names: dict[str, Any] = object.__getattribute__(module, "__dict__")
+    return names
+
+
 def _places(module: ModuleType) -> list[str]:
     """Return the file of *module*, or the folders of a namespace package; nothing for what only stands for a module."""
-    if not issubclass(type(module), ModuleType):
-        return []
-    names: dict[str, Any] = object.__getattribute__(module, "__dict__")  # any other look would load a lazy module
+    names = names_of(module)
     return [names["__file__"]] if names.get("__file__") else [*names.get("__path__", ())]
 
 

@@ -191,7 +191,7 @@ class FairQueues(Generic[C]):
     def report(self, thread: int, run: Run[C]) -> bool:
         """Mark *run* as reported; return False if it has ended."""
         with self._lock:
-            if self._runs.get(thread) is not run:
+            if not self.still(thread, run):
                 return False
             run.reported = True
             return True

@@ -18,11 +18,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import ModuleType
 
 from .assembly import LoadedMount, Loader, describe_broken
 from .config import Config, ServerConfig, load_config
 from .errors import ConfigError
+from .isolation import names_of
 
 STANDS = 0.5  # seconds for which a file must not have changed: half of one can be valid TOML
 
@@ -56,13 +56,13 @@ class Renewal:
         self._modules: dict[str, float] = {}  # when each was first seen, a Unix time
         self._see_modules()
         self._lock = threading.Lock()
-        self._wanted = 0  # attempts that were asked for and have not begun
+        self._wanted = False  # whether an attempt was asked for that has not begun
         self._is_running = False
 
     def begin(self) -> None:
         """Have the table read again; asked for while that is being done, once more afterwards. Returns at once."""
         with self._lock:
-            self._wanted = 1
+            self._wanted = True
             if self._is_running:
                 return
             self._is_running = True
@@ -74,7 +74,7 @@ class Renewal:
                 if not self._wanted:
                     self._is_running = False
                     return
-                self._wanted = 0
+                self._wanted = False
             try:
                 outcome = self._attempt()
             except BaseException:  # a KeyboardInterrupt of an app's: nobody else ends this thread
@@ -143,7 +143,7 @@ class Renewal:
         """Yield a line for each mount whose app is the old one, while its code has changed."""
         names: dict[Path, set[str]] = {}  # of files that have changed, by the innermost root
         for name, seen in self._modules.items():
-            if (file := _file(sys.modules.get(name))) and _modified(file) > seen:
+            if (file := names_of(sys.modules.get(name)).get("__file__")) and _modified(file) > seen:
                 path = Path(file)
                 roots = [mount.config.root for mount in mounts if path.is_relative_to(mount.config.root)]
                 if roots:
@@ -154,13 +154,6 @@ class Renewal:
                     f"{mount.config.key}: its code has changed ({', '.join(sorted(changed)[:3])}), and a reload keeps "
                     "what is loaded; SIGUSR2 starts a new process with the new"
                 )
-
-
-def _file(module: ModuleType | None) -> str | None:
-    if not issubclass(type(module), ModuleType):
-        return None
-    file: str | None = object.__getattribute__(module, "__dict__").get("__file__")  # any other look loads a lazy module
-    return file
 
 
 def _modified(file: str) -> float:

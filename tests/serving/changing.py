@@ -6,6 +6,7 @@ import itertools
 import os
 import re
 import signal
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -34,6 +35,20 @@ _writes = itertools.count(1)
 def write_who(folder: Path, version: str) -> None:
     # Each longer than the one before: Python takes a source of the same second and size for the one it has compiled.
     (folder / "who.py").write_text(WHO.format(version=version) + "#" * next(_writes))
+
+
+def serving_who(serve: Callable[..., MountpointServe], folder: Path) -> Iterator[Callable[..., MountpointServe]]:
+    """Write version 1 of WHO, yield what starts a server as *serve* does, and end whatever took over: for a fixture."""
+    write_who(folder, "1")
+    servers = []
+
+    def start(*arguments, **options):
+        servers.append(serve(*arguments, **options))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        end_all(server)
 
 
 def who(server: MountpointServe | str) -> tuple[str, int, int]:

@@ -12,7 +12,19 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from changing import WHO, WHO_ROW, coming_up, end_all, reload, serving_pid, take_over, who, write_table, write_who
+from changing import (
+    WHO,
+    WHO_ROW,
+    coming_up,
+    end_all,
+    reload,
+    serving_pid,
+    serving_who,
+    take_over,
+    who,
+    write_table,
+    write_who,
+)
 from client import PATIENCE, TABLE, Client, table
 
 from mountpoint.loop import IDLE
@@ -35,16 +47,7 @@ while not Path("go").exists():
 @pytest.fixture
 def serve(serve, tmp_path):
     """Serve as ever, with the app of `who`, version 1; end whatever took over."""
-    write_who(tmp_path, "1")
-    servers = []
-
-    def start(*arguments, **options):
-        servers.append(serve(*arguments, **options))
-        return servers[-1]
-
-    yield start
-    for server in servers:
-        end_all(server)
+    yield from serving_who(serve, tmp_path)
 
 
 def assert_all_end(server, processes):

@@ -11,7 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from changing import WHO_ROW, end_all, reload, serving_pid, take_over, who, write_table, write_who
+from changing import WHO_ROW, end_all, reload, serving_pid, serving_who, take_over, who, write_table, write_who
 from client import TABLE, Client
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="systemd is Linux's")
@@ -68,16 +68,7 @@ def manager(socket_path):
 @pytest.fixture
 def serve(serve, tmp_path):
     """Serve as ever, with the app of `who`; end whatever took over."""
-    write_who(tmp_path, "1")
-    servers = []
-
-    def start(*arguments, **options):
-        servers.append(serve(*arguments, **options))
-        return servers[-1]
-
-    yield start
-    for server in servers:
-        end_all(server)
+    yield from serving_who(serve, tmp_path)
 
 
 # ----------------------------------------------------------------------------------------------------------- messages
