@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from .dispatch import Dispatcher as Dispatcher
+from .wsgi.dispatch import Dispatcher as Dispatcher
 from .errors import AppRaised as AppRaised
 from .errors import ConfigError as ConfigError
 from .errors import LoadError as LoadError
@@ -20,17 +20,17 @@ from .errors import NotAnApp as NotAnApp
 from .errors import ServeError as ServeError
 from .errors import UnreadableError as UnreadableError
 from .errors import UsageError as UsageError
-from .limits import ConcurrencyLimit as ConcurrencyLimit
-from .proxies import TrustedProxies as TrustedProxies
-from .table import Match as Match
-from .table import Mount as Mount
-from .table import MountTable as MountTable
+from .wsgi.limits import ConcurrencyLimit as ConcurrencyLimit
+from .wsgi.proxies import TrustedProxies as TrustedProxies
+from .wsgi.table import Match as Match
+from .wsgi.table import Mount as Mount
+from .wsgi.table import MountTable as MountTable
 
 if TYPE_CHECKING:
-    from .assembly import load as load
-    from .config import Config as Config
-    from .config import load_config as load_config
-    from .server import serve as serve
+    from .loading.loader import load as load
+    from .config.reader import Config as Config
+    from .config.reader import load_config as load_config
+    from .lifecycle.serve import serve as serve
 
 _LATER = {"Config": "config", "load": "assembly", "load_config": "config", "serve": "server"}
 

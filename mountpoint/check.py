@@ -12,11 +12,11 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from .assembly import LoadedMount, load_mounts
-from .config import load_config, quoted
+from .loading.loader import LoadedMount, load_mounts
+from .config.reader import load_config, quoted
 from .errors import ConfigError, Problem, UnreadableError
-from .loading import is_a
-from .logs import configure_logging
+from .loading.importing import is_a
+from .loading.logs import configure_logging
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn, TextIO
 
-from .config import DEFAULT_FILE, load_config
+from .config.reader import DEFAULT_FILE, load_config
 from .errors import MountpointError, UnreadableError, UsageError
-from .values import LOG_LEVELS, SERVER_RULES, Rule, listen_address
+from .config.schema import LOG_LEVELS, SERVER_RULES, Rule, listen_address
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -185,11 +185,11 @@ def _serve(options: argparse.Namespace) -> NoReturn:
     given = ("listen", "threads", "strict", "access_log", "log_level")
     overrides = {name: value for name in given if (value := getattr(options, name)) is not None}
     if options.reload:
-        from .reload import serve_reloading
+        from .lifecycle.autoreload import serve_reloading
 
         serve_reloading(options.file, overrides)
     config = load_config(options.file, overrides)
-    from .server import end_process, serve
+    from .lifecycle.serve import end_process, serve
 
     try:
         end_process(serve(config), config.server.drain_timeout)

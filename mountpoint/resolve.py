@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from .config import Config
-from .dispatch import Dispatcher
+from .config.reader import Config
+from .wsgi.dispatch import Dispatcher
 from .errors import Problem, UsageError
-from .keys import host_name
-from .proxies import TrustedProxies
-from .record import KEY, RequestRecord
-from .table import Mount
-from .target import split_target
+from .wsgi.keys import host_name
+from .wsgi.proxies import TrustedProxies
+from .wsgi.record import KEY, RequestRecord
+from .wsgi.table import Mount
+from .wsgi.target import split_target
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment

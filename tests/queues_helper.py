@@ -4,7 +4,7 @@ import threading
 import time
 from collections import Counter
 
-from mountpoint.queues import FairQueues
+from mountpoint.server.fair_queue import FairQueues
 
 PATIENCE = 30.0  # seconds to wait for what must happen
 

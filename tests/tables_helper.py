@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from mountpoint.config import Config, load_config
+from mountpoint.config.reader import Config, load_config
 from mountpoint.errors import ConfigError
 
 TABLES = Path(__file__).parent / "tables"

@@ -5,10 +5,10 @@ import pytest
 from tables_helper import imports_undone, write
 
 import mountpoint
-from mountpoint.assembly import load_mounts
-from mountpoint.config import load_config
+from mountpoint.loading.loader import load_mounts
+from mountpoint.config.reader import load_config
 from mountpoint.errors import ConfigError, LoadError
-from mountpoint.loading import put_on_path
+from mountpoint.loading.importing import put_on_path
 
 APP = """
 def app(environ, start_response):
@@ -188,7 +188,7 @@ def test_one_file_in_two_roots_is_no_clash(loaded, tmp_path):
 
 def test_loading_looks_into_each_root_once_whatever_the_number_of_mounts(loaded, monkeypatch):
     seen = []
-    monkeypatch.setattr("mountpoint.assembly.top_level", lambda root: seen.append(root) or {})
+    monkeypatch.setattr("mountpoint.loading.loader.top_level", lambda root: seen.append(root) or {})
     loaded("[mounts]\n" + "".join(f'"/{number}" = "web:app"\n' for number in range(100)), {"web.py": APP})
     assert len(seen) == 1
 

@@ -4,9 +4,9 @@ import re
 import pytest
 from tables_helper import command, imports_undone, write
 
-from mountpoint.assembly import load_mounts
+from mountpoint.loading.loader import load_mounts
 from mountpoint.check import check, warnings
-from mountpoint.config import load_config
+from mountpoint.config.reader import load_config
 
 APP = "def app(environ, start_response):\n    return []\n"
 

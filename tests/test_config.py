@@ -4,7 +4,7 @@ import sys
 import pytest
 from tables_helper import TABLES, config_of, problems_of, tables, to_compare
 
-from mountpoint.config import load_config
+from mountpoint.config.reader import load_config
 from mountpoint.errors import ConfigError, UnreadableError
 
 TABLE = '[mounts]\n"/" = "site:app"\n'

@@ -4,7 +4,7 @@ import pytest
 from tables_helper import config_of, problems_of
 from waitress.adjustments import Adjustments
 
-from mountpoint.values import REPLACED, SERVER_RULES, WAITRESS_RULES, Address, connection_ceiling
+from mountpoint.config.schema import REPLACED, SERVER_RULES, WAITRESS_RULES, Address, connection_ceiling
 
 TABLE = '[mounts]\n"/" = "site:app"\n'
 posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no unix sockets for servers")

@@ -4,8 +4,8 @@ import pytest
 from tables_helper import imports_undone, write
 
 from mountpoint import Dispatcher, TrustedProxies
-from mountpoint.assembly import load
-from mountpoint.cookies import ScopedCookies
+from mountpoint.loading.loader import load
+from mountpoint.wsgi.cookies import ScopedCookies
 
 
 def setting(*cookies, headers=()):

@@ -13,7 +13,7 @@ import pytest
 
 import mountpoint
 from mountpoint import cli, load_config
-from mountpoint.values import DOCTOR_RULES, MOUNT_RULES, PROXY_RULES, SERVER_RULES, WAITRESS_RULES
+from mountpoint.config.schema import DOCTOR_RULES, MOUNT_RULES, PROXY_RULES, SERVER_RULES, WAITRESS_RULES
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

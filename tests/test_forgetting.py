@@ -10,9 +10,9 @@ import pytest
 from tables_helper import imports_undone, write
 
 from mountpoint.errors import LoadError
-from mountpoint.isolation import forget_failed_loads, note_failed_load
-from mountpoint.loading import load_app, put_on_path
-from mountpoint.spec import parse_spec
+from mountpoint.loading.isolation import forget_failed_loads, note_failed_load
+from mountpoint.loading.importing import load_app, put_on_path
+from mountpoint.config.app_spec import parse_spec
 
 APP = "def app(environ, start_response):\n    return []\n"
 

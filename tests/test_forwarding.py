@@ -5,8 +5,8 @@ import functools
 import pytest
 
 from mountpoint import Dispatcher, TrustedProxies
-from mountpoint.record import RequestRecord
-from mountpoint.trust import COUNTED, Trust
+from mountpoint.wsgi.record import RequestRecord
+from mountpoint.wsgi.proxy_settings import COUNTED, Trust
 
 PROXY = "192.0.2.7"  # the peer of every request, unless it says otherwise
 CLIENT = "203.0.113.9"

@@ -11,8 +11,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mountpoint import Dispatcher, TrustedProxies
-from mountpoint.keys import host_name
-from mountpoint.trust import COUNTED, FORWARDING
+from mountpoint.wsgi.keys import host_name
+from mountpoint.wsgi.proxy_settings import COUNTED, FORWARDING
 
 PEER = "10.0.0.1"
 EXAMPLES = int(os.environ.get("MOUNTPOINT_FUZZ_EXAMPLES", settings.default.max_examples))

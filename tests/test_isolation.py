@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mountpoint.isolation import unchanged
+from mountpoint.loading.isolation import unchanged
 
 APP = "def app(environ, start_response):\n    return []\n"
 CONSOLE = {"console": {"class": "logging.StreamHandler"}}
@@ -17,7 +17,7 @@ CONSOLE = {"console": {"class": "logging.StreamHandler"}}
 
 def child(code, cwd):
     """Run *code* in a process of its own, since it changes what a process has once; return what it printed."""
-    command = [sys.executable, "-P", "-W", "error", "-c", f"from mountpoint.isolation import unchanged\n{code}"]
+    command = [sys.executable, "-P", "-W", "error", "-c", f"from mountpoint.loading.isolation import unchanged\n{code}"]
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -183,7 +183,7 @@ def test_a_handler_can_be_closed_again_after_the_load_within_another_load_too():
 def test_a_log_file_of_the_server_is_written_on(tmp_path, app, mode):
     host = f"""
 import logging.config
-from mountpoint.logs import configure_logging
+from mountpoint.loading.logs import configure_logging
 file = {{"class": "logging.FileHandler", "filename": "host.log", "mode": "{mode}"}}
 configure_logging(None, dictionary={{"handlers": {{"file": file}}, "root": {{"handlers": ["file"], "level": "INFO"}}}})
 logging.getLogger("mountpoint").info("before")
@@ -284,7 +284,7 @@ assert after[6:] == [mine, mine], after
 def test_a_handler_that_was_not_set_from_python_is_left_alone(monkeypatch):
     before = iter([None] * 8)
     monkeypatch.setattr(signal, "getsignal", lambda number: next(before, signal.SIG_DFL))
-    monkeypatch.setattr("mountpoint.isolation._SIGNALS", ("SIGTERM",) * 8)
+    monkeypatch.setattr("mountpoint.loading.isolation._SIGNALS", ("SIGTERM",) * 8)
     with unchanged():
         pass
 

@@ -10,8 +10,8 @@ from wsgiref.util import FileWrapper
 import pytest
 
 from mountpoint import ConfigError, Dispatcher
-from mountpoint.limits import ConcurrencyLimit
-from mountpoint.record import KEY, RequestRecord
+from mountpoint.wsgi.limits import ConcurrencyLimit
+from mountpoint.wsgi.record import KEY, RequestRecord
 
 HEADERS = [("Content-Type", "text/plain")]
 

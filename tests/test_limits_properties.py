@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mountpoint.limits import ConcurrencyLimit
+from mountpoint.wsgi.limits import ConcurrencyLimit
 
 PATIENCE = 30.0  # seconds
 HEADERS = [("Content-Type", "text/plain")]

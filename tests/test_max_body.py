@@ -3,8 +3,8 @@
 import pytest
 
 from mountpoint import ConfigError, Dispatcher
-from mountpoint.limits import MaxBody
-from mountpoint.record import KEY, RequestRecord
+from mountpoint.wsgi.limits import MaxBody
+from mountpoint.wsgi.record import KEY, RequestRecord
 
 
 def nobody(environ, start_response):

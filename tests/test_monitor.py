@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mountpoint.monitor import access_line
+from mountpoint.server.access_log import access_line
 
 
 @pytest.fixture

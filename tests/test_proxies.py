@@ -4,7 +4,7 @@ import pytest
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from mountpoint import ConfigError, Dispatcher, TrustedProxies
-from mountpoint.record import RequestRecord
+from mountpoint.wsgi.record import RequestRecord
 
 FORGED = {
     "HTTP_FORWARDED": "for=203.0.113.9;host=evil.example;proto=https",

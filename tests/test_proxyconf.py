@@ -19,7 +19,7 @@ from tables_helper import command, config_of, to_compare, write
 from mountpoint.errors import UsageError
 from mountpoint.proxyconf import PROXIES, Wish, proxy_config
 from mountpoint.proxyconf.plan import make_plan
-from mountpoint.values import Address, listen_address
+from mountpoint.config.schema import Address, listen_address
 
 GOLDEN = Path(__file__).parent / "proxyconf"
 PLAIN = '[mounts]\n"/tv_ws" = "a:app"\n"/notes" = "a:app"\n'

@@ -49,8 +49,8 @@ def test_the_dispatcher_alone_needs_neither_server_nor_configuration(statement):
         "tomllib",
         "waitress",
         "werkzeug",
-        "mountpoint.config",
-        "mountpoint.server",
+        "mountpoint.config.reader",
+        "mountpoint.lifecycle.serve",
     }
     code = (
         f"import sys; before = set(sys.modules); {statement}; print(*sorted({heavy!r} & (set(sys.modules) - before)))"

@@ -8,7 +8,7 @@ import weakref
 import pytest
 from queues_helper import PATIENCE, Connection, House, wait_until
 
-from mountpoint.queues import Share
+from mountpoint.server.fair_queue import Share
 
 
 @pytest.fixture

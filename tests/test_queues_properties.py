@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from queues_helper import PATIENCE, House, wait_until
 
-from mountpoint.queues import FairQueues, Share
+from mountpoint.server.fair_queue import FairQueues, Share
 
 KEYS = ["a", "b", "c", None]
 SHARES = st.dictionaries(

@@ -12,10 +12,10 @@ import pytest
 from tables_helper import imports_undone, write
 
 from mountpoint import renewal
-from mountpoint.assembly import Loader, build_stack, build_table
-from mountpoint.config import load_config
-from mountpoint.isolation import forget_failed_loads
-from mountpoint.renewal import Renewal
+from mountpoint.loading.loader import Loader, build_stack, build_table
+from mountpoint.config.reader import load_config
+from mountpoint.loading.isolation import forget_failed_loads
+from mountpoint.lifecycle.reload import Renewal
 
 PATIENCE = 30  # seconds
 

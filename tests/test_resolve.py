@@ -4,7 +4,7 @@ import re
 import pytest
 from tables_helper import TABLES, config_of, tables, to_compare
 
-from mountpoint.config import load_config
+from mountpoint.config.reader import load_config
 from mountpoint.errors import ConfigError
 from mountpoint.resolve import Resolution, resolve
 

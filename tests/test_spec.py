@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from mountpoint.spec import parse_spec
+from mountpoint.config.app_spec import parse_spec
 
 
 def test_a_module_and_an_attribute():

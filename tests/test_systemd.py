@@ -17,9 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from mountpoint.config import ServerConfig
+from mountpoint.config.reader import ServerConfig
 from mountpoint.errors import ServeError
-from mountpoint.systemd import Notifier, inherited_sockets, reloading, successor_environ, watchdog_interval
+from mountpoint.lifecycle.systemd import Notifier, inherited_sockets, reloading, successor_environ, watchdog_interval
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="systemd is Linux's")
 
@@ -38,7 +38,7 @@ os.execv(sys.executable, [sys.executable, "-W", "always", "-c", sys.argv[1]])
 SERVICE = """
 import json, os, sys
 from mountpoint.errors import ServeError
-from mountpoint.systemd import inherited_sockets
+from mountpoint.lifecycle.systemd import inherited_sockets
 try:
     sockets = inherited_sockets()
 except ServeError as error:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mountpoint.target import split_target
+from mountpoint.wsgi.target import split_target
 
 
 @pytest.mark.parametrize(

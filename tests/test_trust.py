@@ -4,9 +4,9 @@ import pytest
 from tables_helper import config_of, imports_undone, problems_of
 
 from mountpoint import ConfigError, Dispatcher, TrustedProxies
-from mountpoint.assembly import load
-from mountpoint.trust import COUNTED, Trust
-from mountpoint.values import PROXY_RULES
+from mountpoint.loading.loader import load
+from mountpoint.wsgi.proxy_settings import COUNTED, Trust
+from mountpoint.config.schema import PROXY_RULES
 
 TABLE = '[mounts]\n"/" = "site:app"\n'
 NOBODY = 'is set, and nobody is trusted; write the addresses of your proxies, trusted = ["127.0.0.1"] say'

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from ..errors import Problem, UsageError
-from ..keys import host_name
+from ..wsgi.keys import host_name
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 # As browsers send it; what is encoded stays encoded.

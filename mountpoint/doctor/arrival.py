@@ -13,12 +13,12 @@ import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..config import Config
-from ..proxies import TrustedProxies
-from ..target import split_target
+from ..config.reader import Config
+from ..wsgi.proxies import TrustedProxies
+from ..wsgi.target import split_target
 from .addresses import path_of
 from .crawl import Place
-from .echo import HEADER
+from ..wsgi.echo import HEADER
 from .fetch import Answer, Site
 from .findings import Report
 

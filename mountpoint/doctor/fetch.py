@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
-from ..target import split_target
+from ..wsgi.target import split_target
 from .addresses import Origin, encoded, origin_of, path_of
 from .fixes import language_of
 

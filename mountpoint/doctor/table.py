@@ -14,9 +14,9 @@ from itertools import combinations
 from pathlib import Path
 from urllib.parse import quote
 
-from ..assembly import LoadedMount, build_stack, build_table, load_mounts
-from ..config import DEFAULT_FILE, Config, load_config
-from ..logs import configure_logging
+from ..loading.loader import LoadedMount, build_stack, build_table, load_mounts
+from ..config.reader import DEFAULT_FILE, Config, load_config
+from ..loading.logs import configure_logging
 from .addresses import Origin, checked_url
 from .arrival import look_at_arrival, look_at_limits
 from .crawl import Place

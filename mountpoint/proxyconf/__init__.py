@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib import import_module
 
-from ..config import Config
+from ..config.reader import Config
 from ..errors import Problem, UsageError, did_you_mean
 from .plan import Wish as Wish
 from .plan import make_plan

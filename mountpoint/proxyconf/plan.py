@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
 
-from ..config import Config
+from ..config.reader import Config
 from ..errors import Problem, UsageError
-from ..keys import host_name, path_of_key, split_key
-from ..trust import COUNTED, FORWARDING, Trust
-from ..values import Address
+from ..wsgi.keys import host_name, path_of_key, split_key
+from ..wsgi.proxy_settings import COUNTED, FORWARDING, Trust
+from ..config.schema import Address
 from .section import fitting, section
 
 Shape = Literal["keep", "strip"]

@@ -7,9 +7,9 @@ import ipaddress
 import json
 from collections.abc import Sequence
 
-from ..keys import path_of_key
-from ..trust import Trust
-from ..values import Address
+from ..wsgi.keys import path_of_key
+from ..wsgi.proxy_settings import Trust
+from ..config.schema import Address
 
 #: Stands for an address that only the owner knows.
 _UNKNOWN = "192.0.2.1"

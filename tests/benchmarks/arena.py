@@ -15,7 +15,7 @@ from cheroot.wsgi import PathInfoDispatcher
 from measure import fastest, no_garbage_collection
 
 from mountpoint import Dispatcher
-from mountpoint.record import KEY, RequestRecord
+from mountpoint.wsgi.record import KEY, RequestRecord
 
 App = Callable[[dict[str, Any], Any], Iterable[bytes]]
 

@@ -29,7 +29,7 @@ from children import free_port, running
 from measure import duration, fastest, no_garbage_collection, ratio_interval, text_table, verdict, warn_if_busy
 
 from mountpoint import Dispatcher
-from mountpoint.limits import ConcurrencyLimit, MaxBody
+from mountpoint.wsgi.limits import ConcurrencyLimit, MaxBody
 
 sys.path.append(str(Path(__file__).parents[1] / "serving"))
 

@@ -58,8 +58,8 @@ def serve_bare(port: int) -> None:
     from waitress.server import TcpWSGIServer
     from waitress.task import WSGITask
 
-    from mountpoint.logs import configure_logging
-    from mountpoint.monitor import access_line, access_logger
+    from mountpoint.loading.logs import configure_logging
+    from mountpoint.server.access_log import access_line, access_logger
 
     class LoggingTask(WSGITask):
         def service(self) -> None:

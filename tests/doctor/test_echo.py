@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from mountpoint.assembly import build_stack
-from mountpoint.config import load_config
-from mountpoint.doctor.echo import Echo
+from mountpoint.loading.loader import build_stack
+from mountpoint.config.reader import load_config
+from mountpoint.wsgi.echo import Echo
 from mountpoint.errors import ConfigError
-from mountpoint.record import KEY as RECORD
-from mountpoint.record import RequestRecord
-from mountpoint.table import Mount, MountTable
+from mountpoint.wsgi.record import KEY as RECORD
+from mountpoint.wsgi.record import RequestRecord
+from mountpoint.wsgi.table import Mount, MountTable
 
 KEY = "0123456789abcdef0123456789abcdef"
 

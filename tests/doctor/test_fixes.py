@@ -10,7 +10,7 @@ import pytest
 from proxies import Front, listens, prepare, reserved_ports, wait_until
 from running import children
 
-from mountpoint.config import load_config
+from mountpoint.config.reader import load_config
 from mountpoint.doctor.run import examine_url
 from mountpoint.proxyconf import Wish, proxy_config
 

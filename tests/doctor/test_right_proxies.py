@@ -16,10 +16,10 @@ from proxies import PROXIES, Front, make_certificate, prepare, reserved_ports, w
 from running import MountpointServe, children
 from shapes import FIVE
 
-from mountpoint.config import load_config
+from mountpoint.config.reader import load_config
 from mountpoint.doctor.run import examine_url
 from mountpoint.proxyconf import Wish, proxy_config
-from mountpoint.values import listen_address
+from mountpoint.config.schema import listen_address
 
 if sys.platform == "win32":
     pytest.skip("the proxies are those of Linux and macOS", allow_module_level=True)

@@ -26,7 +26,7 @@ from wsgiref.util import FileWrapper
 from client import Client
 
 from mountpoint import Dispatcher
-from mountpoint.limits import ConcurrencyLimit
+from mountpoint.wsgi.limits import ConcurrencyLimit
 
 LIMIT, THREADS, CLIENTS = 4, 8, 8
 CHUNK = b"x" * 65_536

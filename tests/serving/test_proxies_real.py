@@ -14,11 +14,11 @@ import pytest
 from proxies import PROXIES, Front, deny_admin, digest, make_certificate, reserved_ports, start
 from running import Answer, MountpointServe, children
 
-from mountpoint.config import load_config
+from mountpoint.config.reader import load_config
 from mountpoint.proxyconf import Wish, proxy_config
 from mountpoint.proxyconf.plan import make_plan
 from mountpoint.proxyconf.section import section
-from mountpoint.values import listen_address
+from mountpoint.config.schema import listen_address
 
 if sys.platform == "win32":
     pytest.skip("the proxies are those of Linux and macOS", allow_module_level=True)

@@ -14,10 +14,10 @@ import pytest
 from proxies import PROXIES, Front, Recorder, Sent, make_certificate, prepare, recorder, reserved_ports, start
 from running import children
 
-from mountpoint.config import load_config
+from mountpoint.config.reader import load_config
 from mountpoint.proxyconf import Wish, proxy_config
 from mountpoint.proxyconf.plan import encoded, spelled
-from mountpoint.values import listen_address
+from mountpoint.config.schema import listen_address
 
 if sys.platform == "win32":
     pytest.skip("the proxies are those of Linux and macOS", allow_module_level=True)

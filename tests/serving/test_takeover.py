@@ -27,7 +27,7 @@ from changing import (
 )
 from client import PATIENCE, TABLE, Client, table
 
-from mountpoint.loop import IDLE
+from mountpoint.server.loop import IDLE
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGUSR2")
 

@@ -20,7 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .sockets import Bound
+from ..server.sockets import Bound
 
 _VARIABLE = "MOUNTPOINT_TAKEOVER"
 

@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Mapping, MutableMapping
 
-from .errors import ServeError
+from ..errors import ServeError
 
 _FIRST = 3  # SD_LISTEN_FDS_START: what comes after stdin, stdout and stderr
 _LISTEN_VARIABLES = ("LISTEN_PID", "LISTEN_PIDFDID", "LISTEN_FDS", "LISTEN_FDNAMES")

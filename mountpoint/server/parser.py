@@ -15,10 +15,10 @@ from waitress.receiver import ChunkedReceiver
 from waitress.rfc7230 import HEADER_FIELD_RE
 from waitress.utilities import BadRequest, Error, RequestHeaderFieldsTooLarge
 
-from .keys import host_name
-from .monitor import escaped
-from .record import RequestRecord
-from .target import split_target
+from ..wsgi.keys import host_name
+from .access_log import escaped
+from ..wsgi.record import RequestRecord
+from ..wsgi.target import split_target
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment

@@ -1,6 +1,6 @@
 """How an app is named in a file: ``module:attribute``, ``module:factory("literal", key=1)``, ``dir/file.py:attribute``.
 
-Read only, never run: what the name stands for is found out by `mountpoint.loading`.
+Read only, never run: what the name stands for is found out by `mountpoint.loading.importing`.
 """
 
 from __future__ import annotations

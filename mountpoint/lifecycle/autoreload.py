@@ -10,8 +10,8 @@ import sys
 from collections.abc import Mapping
 from typing import NoReturn
 
-from .config import load_config
-from .errors import MountpointError, ServeError
+from ..config.reader import load_config
+from ..errors import MountpointError, ServeError
 
 PATIENCE = 5  # seconds that a child has for its drain, before it is killed
 
@@ -23,7 +23,7 @@ def serve_reloading(file: str, overrides: Mapping[str, object]) -> NoReturn:
     except ImportError:
         raise ServeError("--reload needs hupper; install it: pip install 'mountpoint[reload]'") from None
     hupper.start_reloader(
-        "mountpoint.reload.serve_child", worker_args=[file, dict(overrides)], shutdown_interval=PATIENCE
+        "mountpoint.lifecycle.autoreload.serve_child", worker_args=[file, dict(overrides)], shutdown_interval=PATIENCE
     )
     raise AssertionError  # pragma: no cover - hupper ends the process itself
 
@@ -32,7 +32,7 @@ def serve_child(file: str, overrides: Mapping[str, object]) -> None:
     """Serve *file* once, in the child that hupper has started."""
     import hupper
 
-    from .server import end_process, serve
+    from .serve import end_process, serve
 
     watch = hupper.get_reloader().watch_files
     watch([file])  # first, so that a table with a mistake in it is read again once that is mended

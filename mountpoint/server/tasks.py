@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Final
 from waitress.channel import ClientDisconnected
 from waitress.task import ErrorTask, Task, WSGITask
 
-from .filewrapper import FileWrapper
-from .monitor import access_line, access_logger
-from .parsing import Parser
-from .record import KEY, RequestRecord
+from .file_wrapper import FileWrapper
+from .access_log import access_line, access_logger
+from .parser import Parser
+from ..wsgi.record import KEY, RequestRecord
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-    from .protocol import Channel
+    from .channel import Channel
 
 APP: Final = "mountpoint.app"  # what is to be called; in environ, between the queue and the thread
 TOGETHER = 16_384  # bytes of a body that are worth a copy to save a system call

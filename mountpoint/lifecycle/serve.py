@@ -1,7 +1,7 @@
 """Serving a `Config`: sockets, apps, signals and the loop, put together, from the first line of the log to the last.
 
-SIGTERM and SIGINT drain, a second one ends it at once. SIGHUP reads the table again (`mountpoint.renewal`), SIGUSR2
-starts a process that takes over (`mountpoint.takeover`), SIGUSR1 says what is in flight (`mountpoint.watch`).
+SIGTERM and SIGINT drain, a second one ends it at once. SIGHUP reads the table again (`mountpoint.lifecycle.reload`), SIGUSR2
+starts a process that takes over (`mountpoint.lifecycle.takeover`), SIGUSR1 says what is in flight (`mountpoint.server.slow_requests`).
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from .assembly import LoadedMount, Loader, build_stack, build_table, report_broken, shares
-from .config import Config
-from .errors import ConfigError, LoadError, ServeError
-from .logs import configure_logging
-from .loop import TURN, Server
-from .renewal import Renewal
-from .sockets import Bound, bind, bound_by_systemd
+from ..loading.loader import LoadedMount, Loader, build_stack, build_table, report_broken, shares
+from ..config.reader import Config
+from ..errors import ConfigError, LoadError, ServeError
+from ..loading.logs import configure_logging
+from ..server.loop import TURN, Server
+from .reload import Renewal
+from ..server.sockets import Bound, bind, bound_by_systemd
 from .systemd import Notifier, inherited_sockets, reloading, successor_environ, watchdog_interval
 from .takeover import Inheritance, Takeover, inheritance
-from .values import hard_file_limit
+from ..config.schema import hard_file_limit
 
 _STOPS = ("SIGTERM", "SIGINT", "SIGBREAK")
 _OTHERS = ("SIGHUP", "SIGUSR1", "SIGUSR2")

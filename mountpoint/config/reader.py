@@ -1,7 +1,7 @@
 """``mounts.toml``: read, checked, and turned into a `Config` that cannot change.
 
 Everything that is wrong is said at once, each with the path of its key, what was expected, what was found, and the
-nearest right name. What one value may be is said in `mountpoint.values`.
+nearest right name. What one value may be is said in `mountpoint.config.schema`.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from .errors import ConfigError, Problem, UnreadableError, did_you_mean
-from .spec import AppSpec
-from .table import DotSegments, Mount, MountTable, Slash
-from .trust import Trust
-from .values import (
+from ..errors import ConfigError, Problem, UnreadableError, did_you_mean
+from .app_spec import AppSpec
+from ..wsgi.table import DotSegments, Mount, MountTable, Slash
+from ..wsgi.proxy_settings import Trust
+from .schema import (
     DOCTOR_RULES,
     MOUNT_RULES,
     PROXY_RULES,

@@ -16,11 +16,11 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
-from .answers import answer
-from .errors import ConfigError
+from .responses import answer
+from ..errors import ConfigError
 from .keys import host_name, path_of_key, wsgi_string
 from .record import KEY, RequestRecord
-from .trust import COUNTED, FORWARDING, Trust
+from .proxy_settings import COUNTED, FORWARDING, Trust
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -47,7 +47,7 @@ class TrustedProxies:
     *trusted* are the addresses and networks of the proxies, and ``unix`` for whoever connects over a unix socket.
     *x_for*, *x_proto*, *x_host*, *x_port* and *x_prefix* say for each of the ``X-Forwarded-`` headers how many proxies
     append to it, and *forwarded* for the header of RFC 7239; 0 does not believe it. The value taken is the one that
-    many from the right; with fewer values the header is ignored. See `mountpoint.trust` for which way a mistake fails.
+    many from the right; with fewer values the header is ignored. See `mountpoint.wsgi.proxy_settings` for which way a mistake fails.
 
     *strips* is the one fixed prefix that the proxy takes away (``/apps``): ``SCRIPT_NAME`` begins with it, and paths
     are matched as they arrive. With *restore_prefix* the forwarded prefix goes in front of the path again, so that the

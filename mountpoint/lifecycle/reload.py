@@ -19,10 +19,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from .assembly import LoadedMount, Loader, describe_broken
-from .config import Config, ServerConfig, load_config
-from .errors import ConfigError
-from .isolation import names_of
+from ..loading.loader import LoadedMount, Loader, describe_broken
+from ..config.reader import Config, ServerConfig, load_config
+from ..errors import ConfigError
+from ..loading.isolation import names_of
 
 STANDS = 0.5  # seconds for which a file must not have changed: half of one can be valid TOML
 

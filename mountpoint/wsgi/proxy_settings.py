@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from .errors import Problem
+from ..errors import Problem
 from .keys import path_of_key, wsgi_string
 
 #: The header, as a key of environ, that each count is about.

@@ -1,7 +1,7 @@
 """Where the logs go: to stderr, unless ``[logging]`` in the file says otherwise.
 
 The root logger is one for all apps, so none of them can have it: what an app does to it while it loads is undone
-(`mountpoint.isolation`). What apps log there is written from INFO on, with the logger's name.
+(`mountpoint.loading.isolation`). What apps log there is written from INFO on, with the logger's name.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from .errors import ConfigError, Problem
+from ..errors import ConfigError, Problem
 
 
 def configure_logging(

@@ -19,11 +19,11 @@ from waitress import wasyncore
 from waitress.adjustments import Adjustments
 
 from . import protocol, tasks
-from .config import ServerConfig
-from .protocol import Channel, Served
-from .queues import FairQueues, Share
+from ..config.reader import ServerConfig
+from .channel import Channel, Served
+from .fair_queue import FairQueues, Share
 from .sockets import Bound, cannot_listen
-from .watch import SlowWatch, tell_all, tell_end
+from .slow_requests import SlowWatch, tell_all, tell_end
 
 IDLE = 1.0  # seconds without a byte, after which a keep-alive connection is taken to be idle while draining
 TURN = 1.0  # seconds after which the loop looks around, though nothing has come

@@ -15,7 +15,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from .queues import FairQueues, Run
+from .fair_queue import FairQueues, Run
 
 logger = logging.getLogger("mountpoint.slow")
 _main_logger = logging.getLogger("mountpoint")

@@ -12,16 +12,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .answers import unavailable
-from .config import DEFAULT_FILE, Config, MountConfig, load_config
-from .cookies import ScopedCookies
-from .errors import LoadError
+from ..wsgi.responses import unavailable
+from ..config.reader import DEFAULT_FILE, Config, MountConfig, load_config
+from ..wsgi.cookies import ScopedCookies
+from ..errors import LoadError
 from .isolation import forget_failed_loads, note_failed_load, unchanged
-from .limits import ConcurrencyLimit, MaxBody
-from .loading import import_path, is_a, load_app, put_on_path, top_level
-from .queues import Share
-from .stack import Stack
-from .table import Mount, MountTable
+from ..wsgi.limits import ConcurrencyLimit, MaxBody
+from .importing import import_path, is_a, load_app, put_on_path, top_level
+from ..server.fair_queue import Share
+from ..wsgi.stack import Stack
+from ..wsgi.table import Mount, MountTable
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
-from .errors import ConfigError, Problem
+from ..errors import ConfigError, Problem
 from .keys import host_name, split_key, wsgi_string
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from .answers import answer
-from .errors import ConfigError, Problem
+from .responses import answer
+from ..errors import ConfigError, Problem
 from .keys import host_name
 from .record import KEY, RequestRecord
 from .table import Mount, MountTable

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast, get_args
 
-from .errors import did_you_mean
-from .spec import AppSpec, parse_spec
-from .table import DotSegments, Slash
-from .trust import COUNTED
+from ..errors import did_you_mean
+from .app_spec import AppSpec, parse_spec
+from ..wsgi.table import DotSegments, Slash
+from ..wsgi.proxy_settings import COUNTED
 
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 

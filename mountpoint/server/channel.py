@@ -2,7 +2,7 @@
 
 The environ is built once, when a request is queued; and there is an end for who sends no header, or takes no byte.
 
-What is used of waitress beyond its documentation, here and in `mountpoint.parsing`, `tasks`, `filewrapper` and
+What is used of waitress beyond its documentation, here and in `mountpoint.server.parser`, `tasks`, `filewrapper` and
 `loop`, which are the only ones that import it:
 
 - the class attributes ``channel_class``, ``task_class``, ``error_task_class`` and ``parser_class``: to be there at all;
@@ -37,8 +37,8 @@ from waitress.buffers import ReadOnlyFileBasedBuffer
 from waitress.channel import ClientDisconnected, HTTPChannel
 from waitress.server import BaseWSGIServer, TcpWSGIServer
 
-from .answers import unavailable
-from .parsing import Parser, RequestTimeout
+from ..wsgi.responses import unavailable
+from .parser import Parser, RequestTimeout
 from .tasks import APP, AppTask, OurErrorTask
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from .dispatch import Dispatcher
 from .proxies import TrustedProxies
 from .table import MountTable
-from .trust import Trust
+from .proxy_settings import Trust
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -28,7 +28,7 @@ class Stack:
         self._proxies = TrustedProxies(self._dispatcher, **dataclasses.asdict(trust))
         self._echo = None
         if echo_key:
-            from .doctor.echo import Echo  # of a later layer, and only where it is asked for
+            from .echo import Echo  # of a later layer, and only where it is asked for
 
             self._echo = Echo(self._proxies, echo_key)
         self._outermost: WSGIApplication = self._echo or self._proxies

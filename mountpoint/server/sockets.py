@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .errors import ServeError
-from .values import Address
+from ..errors import ServeError
+from ..config.schema import Address
 
 
 @dataclass(slots=True)
