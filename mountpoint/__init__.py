@@ -9,7 +9,6 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from .wsgi.dispatch import Dispatcher as Dispatcher
 from .errors import AppRaised as AppRaised
 from .errors import ConfigError as ConfigError
 from .errors import LoadError as LoadError
@@ -20,6 +19,7 @@ from .errors import NotAnApp as NotAnApp
 from .errors import ServeError as ServeError
 from .errors import UnreadableError as UnreadableError
 from .errors import UsageError as UsageError
+from .wsgi.dispatch import Dispatcher as Dispatcher
 from .wsgi.limits import ConcurrencyLimit as ConcurrencyLimit
 from .wsgi.proxies import TrustedProxies as TrustedProxies
 from .wsgi.table import Match as Match
@@ -27,12 +27,17 @@ from .wsgi.table import Mount as Mount
 from .wsgi.table import MountTable as MountTable
 
 if TYPE_CHECKING:
-    from .loading.loader import load as load
     from .config.reader import Config as Config
     from .config.reader import load_config as load_config
     from .lifecycle.serve import serve as serve
+    from .loading.loader import load as load
 
-_LATER = {"Config": "config", "load": "assembly", "load_config": "config", "serve": "server"}
+_LATER = {
+    "Config": "config.reader",
+    "load": "loading.loader",
+    "load_config": "config.reader",
+    "serve": "lifecycle.serve",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -12,10 +12,10 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from .loading.loader import LoadedMount, load_mounts
 from .config.reader import load_config, quoted
 from .errors import ConfigError, Problem, UnreadableError
 from .loading.importing import is_a
+from .loading.loader import LoadedMount, load_mounts
 from .loading.logs import configure_logging
 
 

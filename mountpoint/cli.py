@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from typing import Any, NoReturn, TextIO
 
 from .config.reader import DEFAULT_FILE, load_config
+from .config.schema import LOG_LEVELS, SERVER_KEYS, Validator, listen_address
 from .errors import MountpointError, UnreadableError, UsageError
-from .config.schema import LOG_LEVELS, SERVER_RULES, Rule, listen_address
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     serve.add_argument(
         "--threads",
-        type=_as_in_the_file(SERVER_RULES["threads"], int),
+        type=_as_in_the_file(SERVER_KEYS["threads"], int),
         metavar="N",
         help="how many requests run at once",
     )
@@ -133,7 +133,7 @@ def _add_file(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _as_in_the_file(rule: Rule, convert: Callable[[str], object] = str) -> Callable[[str], object]:
+def _as_in_the_file(rule: Validator, convert: Callable[[str], object] = str) -> Callable[[str], object]:
     """Return a type for argparse that takes what *rule* takes, and of the rest says what *rule* says."""
 
     def checked(text: str) -> object:
@@ -235,9 +235,9 @@ def _resolve(options: argparse.Namespace) -> int:
 
 
 def _proxy_config(options: argparse.Namespace) -> int:
-    from .proxyconf import Wish, proxy_config
+    from .proxyconf import RenderOptions, proxy_config
 
-    wish = Wish(
+    wish = RenderOptions(
         server_name=options.server_name,
         shape=options.shape,
         tls=tuple(options.tls) if options.tls else None,

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from .config.reader import Config
-from .wsgi.dispatch import Dispatcher
 from .errors import Problem, UsageError
+from .wsgi.dispatch import Dispatcher
 from .wsgi.keys import host_name
 from .wsgi.proxies import TrustedProxies
 from .wsgi.record import KEY, RequestRecord

@@ -2,11 +2,11 @@ import json
 import re
 
 import pytest
-from tables_helper import command, imports_undone, write
+from support.tables import command, imports_undone, write
 
-from mountpoint.loading.loader import load_mounts
 from mountpoint.check import check, warnings
 from mountpoint.config.reader import load_config
+from mountpoint.loading.loader import load_mounts
 
 APP = "def app(environ, start_response):\n    return []\n"
 

@@ -6,7 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from tables_helper import command, write
+from support.tables import command, write
 
 TABLE = '[mounts]\n"/tv" = "tv:app"\n"admin.example.com/" = "admin:app"\n"/日本" = "tokyo:app"\n'
 

@@ -13,7 +13,7 @@ import pytest
 
 import mountpoint
 from mountpoint import cli, load_config
-from mountpoint.config.schema import DOCTOR_RULES, MOUNT_RULES, PROXY_RULES, SERVER_RULES, WAITRESS_RULES
+from mountpoint.config.schema import DOCTOR_KEYS, MOUNT_KEYS, PROXY_KEYS, SERVER_KEYS, WAITRESS_KEYS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -63,7 +63,7 @@ def test_the_serve_command_serves_the_examples():
     assert [mount.key for mount in load_config(ROOT / file).mounts] == ["/notes", "/tv_ws"]
 
 
-@pytest.mark.parametrize("key", ["listen", *DOCTOR_RULES, *MOUNT_RULES, *PROXY_RULES, *SERVER_RULES, *WAITRESS_RULES])
+@pytest.mark.parametrize("key", ["listen", *DOCTOR_KEYS, *MOUNT_KEYS, *PROXY_KEYS, *SERVER_KEYS, *WAITRESS_KEYS])
 def test_each_key_of_the_file_is_in_the_reference(key):
     assert f"`{key}`" in README
 

@@ -2,7 +2,7 @@ import json
 import re
 
 import pytest
-from tables_helper import TABLES, config_of, tables, to_compare
+from support.tables import TABLES, config_of, tables, to_compare
 
 from mountpoint.config.reader import load_config
 from mountpoint.errors import ConfigError

@@ -14,19 +14,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import ConfigError, Problem, UnreadableError, did_you_mean
-from .app_spec import AppSpec
+from ..wsgi.proxy_settings import ProxySettings
 from ..wsgi.table import DotSegments, Mount, MountTable, Slash
-from ..wsgi.proxy_settings import Trust
+from .app_spec import AppSpec
 from .schema import (
-    DOCTOR_RULES,
-    MOUNT_RULES,
-    PROXY_RULES,
+    DOCTOR_KEYS,
+    MOUNT_KEYS,
+    PROXY_KEYS,
     REPLACED,
-    SERVER_RULES,
+    SERVER_KEYS,
     WAITRESS_DEFAULTS,
-    WAITRESS_RULES,
+    WAITRESS_KEYS,
     Address,
-    Rule,
+    Validator,
     any_table,
     connection_ceiling,
     in_toml,
@@ -35,7 +35,7 @@ from .schema import (
 
 DEFAULT_FILE = "mounts.toml"
 DEFAULT_LISTEN = "127.0.0.1:8080"
-SERVER_KEYS = ("listen", *SERVER_RULES, *WAITRESS_RULES)
+ALL_SERVER_KEYS = ("listen", *SERVER_KEYS, *WAITRESS_KEYS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class Config:
     file: Path
     mounts: tuple[MountConfig, ...]
     server: ServerConfig
-    proxy: Trust = field(default_factory=Trust)
+    proxy: ProxySettings = field(default_factory=ProxySettings)
     logging: Mapping[str, Any] | None = None
     doctor: DoctorConfig = field(default_factory=DoctorConfig)
     overrides: Mapping[str, object] = field(default_factory=dict)
@@ -171,7 +171,7 @@ class _Reader:
             server=self.with_room(mounts, self.server(tables["server"]), tables["server"]),
             proxy=self.proxy(tables["proxy"]),
             logging=tables["logging"] or None,
-            doctor=DoctorConfig(**self.section("doctor", tables["doctor"], DOCTOR_RULES)),
+            doctor=DoctorConfig(**self.section("doctor", tables["doctor"], DOCTOR_KEYS)),
             overrides=self.overrides,
         )
 
@@ -184,7 +184,7 @@ class _Reader:
         hint = did_you_mean(name, known)
         self.wrong(key, f"unknown key{hint}" if hint else f"unknown key; expected one of {', '.join(known)}")
 
-    def keep(self, key: str, rule: Rule, value: Any) -> Any:
+    def keep(self, key: str, rule: Validator, value: Any) -> Any:
         """Return what *rule* makes of *value*, or None and a problem at *key*."""
         try:
             return rule(value)
@@ -195,7 +195,7 @@ class _Reader:
     # ---------------------------------------------------------------------------------------------------- sections
 
     def mounts(self, table: dict[str, Any], defaults: dict[str, Any]) -> tuple[MountConfig, ...]:
-        shared = self.section("defaults", defaults, MOUNT_RULES)
+        shared = self.section("defaults", defaults, MOUNT_KEYS)
         mounts: list[MountConfig] = []
         for key, value in table.items():
             where = f"mounts.{quoted(key)}"
@@ -205,7 +205,7 @@ class _Reader:
             own = {"app": value} if isinstance(value, str) else self.keep(where, _mount_value, value)
             if own is None:
                 continue
-            ours = shared | self.section(where, own, MOUNT_RULES)
+            ours = shared | self.section(where, own, MOUNT_KEYS)
             ours["env"] = {**shared.get("env", {}), **ours.get("env", {})}
             if "app" not in ours and "app" not in own and "app" not in defaults:
                 self.wrong(where, 'expected the key app, found none; write app = "module:attribute"')
@@ -225,7 +225,7 @@ class _Reader:
             )
         return self.normalised(mounts)
 
-    def section(self, where: str, table: dict[str, Any], rules: Mapping[str, Rule]) -> dict[str, Any]:
+    def section(self, where: str, table: dict[str, Any], rules: Mapping[str, Validator]) -> dict[str, Any]:
         """Return what *rules* make of the keys of *table*, without those that are wrong or unknown."""
         kept = {}
         for name, value in table.items():
@@ -280,9 +280,9 @@ class _Reader:
                 listen = self.listen(key, value, Path.cwd() if name in self.overrides else self.folder)
             elif name in REPLACED:
                 self.wrong(key, f"is not taken from here; {REPLACED[name]}")
-            elif rule := SERVER_RULES.get(name):
+            elif rule := SERVER_KEYS.get(name):
                 ours[name] = self.keep(key, rule, value)
-            elif rule := WAITRESS_RULES.get(name):
+            elif rule := WAITRESS_KEYS.get(name):
                 adjustments[name] = self.keep(key, rule, value)
             else:
                 self.unknown(key, name, SERVER_KEYS)
@@ -319,9 +319,9 @@ class _Reader:
             self.wrong(key, "expected each address once, found one twice")
         return tuple(Address(unix=folder / address.unix) if address.unix else address for address in addresses)
 
-    def proxy(self, table: dict[str, Any]) -> Trust:
-        ours = self.section("proxy", table, PROXY_RULES)
-        trust = Trust(**ours)
+    def proxy(self, table: dict[str, Any]) -> ProxySettings:
+        ours = self.section("proxy", table, PROXY_KEYS)
+        trust = ProxySettings(**ours)
         # What a value contradicts that was not taken is not known.
         problems = trust.problems() if len(ours) == len(table) else trust.wrong_values()
         self.problems += [Problem(f"proxy.{problem.key}", problem.message) for problem in problems]
@@ -333,7 +333,7 @@ def _misplaced(key: str, value: Any) -> str:
     if key in SERVER_KEYS:
         return "is a key of [server]; write it under that, which ends where [mounts] begins"
     names = [key]
-    while isinstance(value, dict) and len(value) == 1 and not value.keys() & MOUNT_RULES.keys():
+    while isinstance(value, dict) and len(value) == 1 and not value.keys() & MOUNT_KEYS.keys():
         [(name, value)] = value.items()
         names.append(name)
     if len(names) > 1 and not any("/" in name for name in names):

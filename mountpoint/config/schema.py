@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any, cast, get_args
 
 from ..errors import did_you_mean
-from .app_spec import AppSpec, parse_spec
-from ..wsgi.table import DotSegments, Slash
 from ..wsgi.proxy_settings import COUNTED
+from ..wsgi.table import DotSegments, Slash
+from .app_spec import AppSpec, parse_spec
 
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 
-Rule = Callable[[Any], Any]
+Validator = Callable[[Any], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ def _boolean(value: Any) -> bool:
     return value
 
 
-def _integer(low: int, high: int | None = None) -> Rule:
+def _integer(low: int, high: int | None = None) -> Validator:
     expected = f"an integer from {low} to {high}" if high is not None else f"an integer of at least {low}"
     most = 2**63 - 1 if high is None else high
 
@@ -105,7 +105,7 @@ def string(value: Any) -> str:
     return value
 
 
-def _choice(*choices: str) -> Rule:
+def _choice(*choices: str) -> Validator:
     def rule(value: Any) -> str:
         if value not in choices:
             hint = did_you_mean(value, choices) if isinstance(value, str) else ""
@@ -211,7 +211,7 @@ def _echo_key(value: Any) -> str:
     return text
 
 
-MOUNT_RULES: Mapping[str, Rule] = {
+MOUNT_KEYS: Mapping[str, Validator] = {
     "app": _app,
     "root": string,
     "slash": _choice(*get_args(Slash)),
@@ -224,19 +224,19 @@ MOUNT_RULES: Mapping[str, Rule] = {
     "env": _environment,
 }
 
-PROXY_RULES: Mapping[str, Rule] = {
+PROXY_KEYS: Mapping[str, Validator] = {
     "strips": string,
     "trusted": _strings,
     **dict.fromkeys(COUNTED, _integer(0)),
     "restore_prefix": _boolean,
 }
 
-DOCTOR_RULES: Mapping[str, Rule] = {
+DOCTOR_KEYS: Mapping[str, Validator] = {
     "key": _echo_key,
     "allow": _array_of_strings,
 }
 
-SERVER_RULES: Mapping[str, Rule] = {
+SERVER_KEYS: Mapping[str, Validator] = {
     "threads": _integer(1, 10_000),
     "drain_timeout": _seconds,
     "header_timeout": _seconds,
@@ -248,7 +248,7 @@ SERVER_RULES: Mapping[str, Rule] = {
 }
 
 # https://docs.pylonsproject.org/projects/waitress/en/stable/arguments.html; the ranges are ours, waitress has none.
-WAITRESS_RULES: Mapping[str, Rule] = {
+WAITRESS_KEYS: Mapping[str, Validator] = {
     "ipv4": _boolean,
     "ipv6": _boolean,
     "url_scheme": _choice("http", "https"),

@@ -14,12 +14,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..config.reader import Config
+from ..wsgi.echo import HEADER
 from ..wsgi.proxies import TrustedProxies
 from ..wsgi.target import split_target
 from .addresses import path_of
 from .crawl import Place
-from ..wsgi.echo import HEADER
-from .fetch import Answer, Site
+from .fetch import ProbeResult, Site
 from .findings import Report
 
 if TYPE_CHECKING:
@@ -60,12 +60,12 @@ def look_at_arrival(config: Config, place: Place) -> bool:
 
 def _is_anothers(place: Place) -> bool:
     """Say if the mount's page is had under its prefix twice only, while another app answers for the prefix."""
-    assert place.alone
-    page, live = place.alone.get(place.root), place.site.get(place.root)
+    assert place.in_process
+    page, live = place.in_process.get(place.root), place.site.get(place.root)
     if not place.prefix or page.status != 200 or live.is_like(page):
         return False
     twice = place.site.get(place.site.url(f"{place.prefix}{place.prefix}/"))
-    if not twice.is_like(page) or twice.is_like(place.nobodys()):
+    if not twice.is_like(page) or twice.is_like(place.probe_unknown()):
         return False
     evidence = [
         f"{path_of(live.url)}: {live.summary}, not the mount's page",
@@ -165,7 +165,7 @@ def _echo(config: Config, site: Site, url: str, headers: Sequence[tuple[str, str
     return seen
 
 
-def _is_echo(answer: Answer) -> bool:
+def _is_echo(answer: ProbeResult) -> bool:
     try:
         seen = json.loads(answer.body)
     except ValueError:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from .addresses import at_origin, encoded, origin_of, path_of, with_path
-from .fetch import Answer, Site
+from .fetch import ProbeResult, Site
 from .findings import Report
 from .pages import Kind, Link, links
 from .symptoms import CORRECTIONS, is_below
@@ -30,8 +30,8 @@ _NOBODYS = f"mountpoint-doctor-{secrets.token_hex(4)}"
 class Place:
     """What is looked at: a mount by its public *prefix*, which is percent-encoded, and empty for the root.
 
-    *siblings* are the public prefixes of other mounts, *allow* the addresses that may leave the mount; *alone* is the
-    same table in process. *is_told* says that whatever is behind is known to have told the app of its prefix.
+    *siblings* are the public prefixes of other mounts, *allow* the addresses that may leave the mount; *in_process* is
+    the same table in process. *is_told* says that whatever is behind is known to have told the app of its prefix.
     """
 
     site: Site
@@ -39,7 +39,7 @@ class Place:
     report: Report
     siblings: Sequence[str] = ()
     allow: Sequence[str] = ()
-    alone: Site | None = None
+    in_process: Site | None = None
     is_told: bool = False
 
     @property
@@ -47,23 +47,23 @@ class Place:
         """The address of the mount, with its slash."""
         return self.site.url(f"{self.prefix}/")
 
-    def nobodys(self, end: str = "") -> Answer:
+    def probe_unknown(self, end: str = "") -> ProbeResult:
         """Return what is answered below the mount to a path that nobody has."""
         return self.site.get(self.site.url(f"{self.prefix}/{_NOBODYS}{end}"))
 
-    def beyond(self, end: str = "") -> Answer:
+    def probe_outside(self, end: str = "") -> ProbeResult:
         """Return what is answered outside all mounts to a path that nobody has."""
         return self.site.get(self.site.url(f"/{_NOBODYS}{end}"))
 
-    def beside(self, end: str = "") -> Answer:
+    def probe_sibling(self, end: str = "") -> ProbeResult:
         """Return what is answered beside the mount, one segment up, to a path that nobody has."""
         return self.site.get(self.site.url(f"{self.prefix.rpartition('/')[0]}/{_NOBODYS}{end}"))
 
-    def works(self, answer: Answer, kind: Kind = "link") -> bool:
+    def works(self, answer: ProbeResult, kind: Kind = "link") -> bool:
         """Whether *answer* is what its address stands for, and not what is answered to anything."""
         if answer.fails or (kind == "file" and answer.is_html):
             return False
-        return not answer.is_like(self.nobodys())
+        return not answer.is_like(self.probe_unknown())
 
     def is_allowed(self, url: str) -> bool:
         """Whether *url* may leave the mount: it is a sibling's, or listed."""
@@ -84,7 +84,7 @@ class Fault(NamedTuple):
     symptom: str
     link: Link
     bad: str  # what became of the address
-    better: Answer
+    better: ProbeResult
 
     def __str__(self) -> str:
         return f"{self.link}: {self.bad}; {path_of(self.better.url)}: {self.better.summary}"
@@ -97,9 +97,9 @@ class Crawl:
     place: Place
     faults: list[Fault] = field(default_factory=list)
     guesses: list[Fault] = field(default_factory=list)  # the corrected address works; the other could not be asked
-    dead: list[tuple[Link, Answer]] = field(default_factory=list)
+    dead: list[tuple[Link, ProbeResult]] = field(default_factory=list)
     carried: int = 0  # addresses with the prefix, written so, that work
-    pages: list[Answer] = field(default_factory=list)
+    pages: list[ProbeResult] = field(default_factory=list)
     files: set[str] = field(default_factory=set)  # every address at which a static file was looked for
     posted: int = 0
     elsewhere: int = 0
@@ -165,7 +165,7 @@ class Crawl:
         self.faults.append(Fault(better[0], link, answer.summary, better[1]))
         return better[1].url
 
-    def _corrected(self, url: str, kind: Kind) -> tuple[str, Answer] | None:
+    def _corrected(self, url: str, kind: Kind) -> tuple[str, ProbeResult] | None:
         """Return the symptom of *url*, which fails, and the answer of the corrected address, if one works."""
         for symptom, correct in CORRECTIONS:
             if path := correct(path_of(url), self.place.prefix):
@@ -174,12 +174,12 @@ class Crawl:
                     return symptom, answer
         return None
 
-    def _ask(self, url: str, kind: Kind) -> Answer:
+    def _ask(self, url: str, kind: Kind) -> ProbeResult:
         if kind == "file":
             self.files.add(url)
         return self.place.site.get(url)
 
-    def _here(self, link: Link) -> Answer | None:
+    def _here(self, link: Link) -> ProbeResult | None:
         """Return the answer of the path of *link* at our own origin, corrected where it has to be, if that works."""
         url = at_origin(self.place.site.origin, link.url)
         answer = self._ask(url, link.kind)
@@ -221,7 +221,7 @@ class Crawl:
         return here.url
 
 
-def _redirect(answer: Answer) -> Iterator[Link]:
+def _redirect(answer: ProbeResult) -> Iterator[Link]:
     if answer.location:
         yield Link(answer.url, 0, "redirect", answer.header("Location"), answer.location)
 

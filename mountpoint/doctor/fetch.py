@@ -1,7 +1,7 @@
 """Asking for pages: one host, a bounded number of requests, nothing followed.
 
-`HttpSite` asks over the network, `WsgiSite` an app in this process; both answer with an `Answer`, and never raise for
-what a server does. An address is asked for once, its answer kept.
+`HttpSite` asks over the network, `WsgiSite` an app in this process; both answer with a `ProbeResult`, and never
+raise for what a server does. An address is asked for once, its answer kept.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _CHANGING = re.compile(rb"[A-Za-z0-9+/_=.-]{16,}")  # tokens and nonces, which d
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ProbeResult:
     """What an address answered. ``status`` is 0, and ``error`` says why, where nothing did."""
 
     url: str
@@ -87,7 +87,7 @@ class Answer:
         kind = self.header("Content-Type").partition(";")[0].strip()
         return f"{self.status} {kind}".rstrip()
 
-    def is_like(self, other: Answer) -> bool:
+    def is_like(self, other: ProbeResult) -> bool:
         """Whether the same hand wrote both: equal but for their own addresses, and for tokens."""
         if (self.status, self.header("Content-Type")) != (other.status, other.header("Content-Type")):
             return False
@@ -115,7 +115,7 @@ class Site:
         self.made = 0
         self.server = ""  # what named itself in ``Server``
         self._progress = progress
-        self._known: dict[str, Answer] = {}
+        self._known: dict[str, ProbeResult] = {}
 
     def url(self, path: str) -> str:
         """Return the address of *path*."""
@@ -126,7 +126,7 @@ class Site:
         origin = origin_of(url)
         return origin is not None and origin.host == self.origin.host and origin.port in (self.origin.port, 80, 443)
 
-    def get(self, url: str, headers: Headers = ()) -> Answer:
+    def get(self, url: str, headers: Headers = ()) -> ProbeResult:
         """Return what *url* answers. Raises `OutOfRequests`; never asks another host."""
         if headers:
             return self.ask("GET", url, headers)
@@ -134,7 +134,7 @@ class Site:
             self._known[url] = self.ask("GET", url, ())
         return self._known[url]
 
-    def ask(self, method: str, url: str, headers: Headers, body: Iterable[bytes] | None = None) -> Answer:
+    def ask(self, method: str, url: str, headers: Headers, body: Iterable[bytes] | None = None) -> ProbeResult:
         """Make one request, whatever was asked before."""
         if not self.may_ask(url):
             raise ValueError(f"{url} is not at {self.origin.host}")
@@ -149,18 +149,18 @@ class Site:
         self.server = next((name for name in names if language_of(name) != "words"), "".join(names[:1]))
         return answer
 
-    def answers(self) -> list[Answer]:
+    def answers(self) -> list[ProbeResult]:
         """Return every answer that is kept."""
         return list(self._known.values())
 
-    def _ask(self, method: str, url: str, headers: Headers, body: Iterable[bytes] | None) -> Answer:
+    def _ask(self, method: str, url: str, headers: Headers, body: Iterable[bytes] | None) -> ProbeResult:
         raise NotImplementedError
 
 
 class HttpSite(Site):
     """A site on the network. Each request has a connection of its own, and no proxy of the environment's is asked."""
 
-    def _ask(self, method: str, url: str, headers: Headers, body: Iterable[bytes] | None) -> Answer:
+    def _ask(self, method: str, url: str, headers: Headers, body: Iterable[bytes] | None) -> ProbeResult:
         origin = origin_of(url)
         assert origin is not None
         parts = urlsplit(url)
@@ -182,11 +182,11 @@ class HttpSite(Site):
             with suppress(BrokenPipeError, ConnectionResetError, ssl.SSLEOFError):
                 connection.endheaders(body, encode_chunked=body is not None)
             response = connection.getresponse()
-            return Answer(url, response.status, response.getheaders(), _body(response))
+            return ProbeResult(url, response.status, response.getheaders(), _body(response))
         except ssl.SSLCertVerificationError as error:
-            return Answer(url, error=f"its certificate is refused: {error.verify_message}")
+            return ProbeResult(url, error=f"its certificate is refused: {error.verify_message}")
         except (OSError, http.client.HTTPException, ValueError) as error:
-            return Answer(url, error=f"no answer: {_reason(error)}")
+            return ProbeResult(url, error=f"no answer: {_reason(error)}")
         finally:
             connection.close()
 
@@ -218,15 +218,15 @@ class WsgiSite(Site):
         origin = origin_of(url)
         return origin is not None and origin.host == self.origin.host
 
-    def _ask(self, method: str, url: str, headers: Headers, body: Iterable[bytes] | None) -> Answer:
+    def _ask(self, method: str, url: str, headers: Headers, body: Iterable[bytes] | None) -> ProbeResult:
         parts = urlsplit(url)
         try:
             target = split_target(urlunsplit(("", "", parts.path or "/", parts.query, "")))
         except ValueError as error:
-            return Answer(url, 400, error=str(error))
+            return ProbeResult(url, 400, error=str(error))
         path = target.path_info
         if path != self._strips and not path.startswith(f"{self._strips}/"):
-            return Answer(url, 404)  # it never gets past the proxy
+            return ProbeResult(url, 404)  # it never gets past the proxy
         environ = {
             "REQUEST_METHOD": method,
             "SCRIPT_NAME": "",
@@ -249,9 +249,9 @@ class WsgiSite(Site):
         try:
             return self._call(url, environ)
         except Exception as error:
-            return Answer(url, 500, error=f"the app raised {type(error).__name__}: {error}")
+            return ProbeResult(url, 500, error=f"the app raised {type(error).__name__}: {error}")
 
-    def _call(self, url: str, environ: dict[str, Any]) -> Answer:
+    def _call(self, url: str, environ: dict[str, Any]) -> ProbeResult:
         started: list[tuple[str, Headers]] = []
         chunks: list[bytes] = []
 
@@ -271,4 +271,4 @@ class WsgiSite(Site):
             if close := getattr(iterable, "close", None):
                 close()
         status, headers = started[0]
-        return Answer(url, int(status[:3]), list(headers), b"".join(chunks))
+        return ProbeResult(url, int(status[:3]), list(headers), b"".join(chunks))

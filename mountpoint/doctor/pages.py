@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 from urllib.parse import urljoin
 
 from .addresses import encoded
-from .fetch import Answer
+from .fetch import ProbeResult
 
 Kind = Literal["link", "file", "form", "posted form", "redirect"]
 
@@ -50,7 +50,7 @@ class Link(NamedTuple):
         return f"{self.page}, line {self.line}: {self.kind} {self.text}"
 
 
-def links(answer: Answer) -> list[Link]:
+def links(answer: ProbeResult) -> list[Link]:
     """Return what the page in *answer* links to over HTTP, in its order; nothing if it is no HTML."""
     if not answer.is_html:
         return []

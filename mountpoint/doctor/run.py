@@ -52,7 +52,7 @@ def reach(site: HttpSite, url: str) -> None:
     if not first.status:
         raise CannotLookError(f"{url}: {first.error}")
     with suppress(OutOfRequests):
-        Place(site, "", Report(url)).beyond()
+        Place(site, "", Report(url)).probe_outside()
 
 
 def run(report: Report, look: Callable[[], object]) -> bool:

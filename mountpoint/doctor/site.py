@@ -10,7 +10,7 @@ from urllib.parse import urljoin
 
 from .addresses import origin_of, path_of
 from .crawl import Crawl, Place
-from .fetch import Answer, WsgiSite
+from .fetch import ProbeResult, WsgiSite
 from .findings import Certainty
 from .pages import links
 from .symptoms import is_below
@@ -66,7 +66,7 @@ def examine(place: Place) -> Crawl | None:
 # ------------------------------------------------------------------------------------------------------------ its root
 
 
-def _follow_root(place: Place) -> Answer | None:
+def _follow_root(place: Place) -> ProbeResult | None:
     """Return what the mount's root leads to, or None, and a finding, if that is a circle."""
     answer, chain = place.site.get(place.root), [place.root]
     while answer.location and origin_of(answer.location) == place.site.origin:
@@ -80,38 +80,40 @@ def _follow_root(place: Place) -> Answer | None:
     return answer if is_below(path_of(answer.url), place.prefix) else place.site.get(place.root)
 
 
-def _say_of_loop(place: Place, answer: Answer) -> None:
-    stray = place.nobodys()
+def _say_of_loop(place: Place, answer: ProbeResult) -> None:
+    stray = place.probe_unknown()
     evidence = [f"{path_of(answer.url)}: {answer.summary}", f"{path_of(stray.url)}: {stray.summary}"]
     symptom = "loop"
     if stray.location == stray.url:
         symptom = "loop-scheme"
     elif answer.location == answer.url == place.root:
         symptom = "loop-slash"
-    alone = _alone(place, place.root)
-    is_proxys = alone is not None and alone.status == 200  # what is told the scheme, and gets the slash, has a page
+    in_process = _answer_in_process(place, place.root)
+    is_proxys = (
+        in_process is not None and in_process.status == 200
+    )  # what is told the scheme, and gets the slash, has a page
     place.report.add(symptom, "sure" if is_proxys else "likely", place.prefix, evidence)
 
 
-def _say_why_it_fails(place: Place, first: Answer) -> None:
+def _say_why_it_fails(place: Place, first: ProbeResult) -> None:
     report, prefix = place.report, place.prefix
     evidence = [f"{path_of(first.url)}: {first.summary}"]
     if isinstance(place.site, WsgiSite):  # an app need not have a page at its root
         report.add("failing", "note" if first.status == 404 else "likely", prefix, evidence)
         return
-    alone = _alone(place, place.root)
-    if alone is not None and alone.status == first.status:  # the app's own answer, which is said already
+    in_process = _answer_in_process(place, place.root)
+    if in_process is not None and in_process.status == first.status:  # the app's own answer, which is said already
         return
     if first.status in _NOBODY_BEHIND:
         report.add("app-down", "likely", prefix, evidence)
         return
     if prefix:
         twice = place.site.get(place.site.url(f"{prefix}{prefix}/"))
-        if not twice.fails and not twice.is_like(place.nobodys()):
+        if not twice.fails and not twice.is_like(place.probe_unknown()):
             evidence.append(f"{path_of(twice.url)}: {twice.summary}: one prefix is taken away, the other is expected")
             report.add("proxy-strips", "sure", prefix, evidence)
             return
-        beyond = place.beyond()
+        beyond = place.probe_outside()
         evidence.append(f"{path_of(beyond.url)}: {beyond.summary}, {_by_whom(first, beyond)}")
         if first.is_like(beyond):
             report.add("no-location", "likely", prefix, evidence)
@@ -122,7 +124,7 @@ def _say_why_it_fails(place: Place, first: Answer) -> None:
     report.add("failing", "likely", prefix, evidence)
 
 
-def _by_whom(one: Answer, other: Answer) -> str:
+def _by_whom(one: ProbeResult, other: ProbeResult) -> str:
     return "by the same hand" if one.is_like(other) else "by another hand"
 
 
@@ -141,11 +143,13 @@ def _say_of_links(crawl: Crawl) -> None:
             place.report.add(symptom, certainty, place.prefix, [str(fault)], fills)
 
 
-def _say_of_files(crawl: Crawl, first: Answer) -> None:
+def _say_of_files(crawl: Crawl, first: ProbeResult) -> None:
     """Say of the addresses that no correction mends, whether the proxy gives them to the wrong hands."""
     place = crawl.place
     same = [place.site.get(url) for url in sorted(crawl.files)]
-    same = [answer for answer in same if answer.is_html and answer.is_like(first) and answer.is_like(place.nobodys())]
+    same = [
+        answer for answer in same if answer.is_html and answer.is_like(first) and answer.is_like(place.probe_unknown())
+    ]
     if same:
         evidence = [f"{path_of(answer.url)}: the page of {path_of(first.url)}" for answer in same]
         place.report.add("same-page", _settled(place, same[-1].url), place.prefix, evidence)
@@ -160,19 +164,19 @@ def _say_of_files(crawl: Crawl, first: Answer) -> None:
 
 
 def _is_stolen(place: Place, suffix: str) -> bool:
-    ours = place.nobodys(suffix)
-    return ours.is_like(place.beyond(suffix)) and not ours.is_like(place.nobodys())
+    ours = place.probe_unknown(suffix)
+    return ours.is_like(place.probe_outside(suffix)) and not ours.is_like(place.probe_unknown())
 
 
 def _settled(place: Place, url: str) -> Certainty:
     """``sure`` if the app alone has a file at *url*, which fails through the proxy; else ``likely``."""
-    answer = _alone(place, url)
+    answer = _answer_in_process(place, url)
     return "likely" if answer is None or answer.fails or answer.is_html else "sure"
 
 
-def _alone(place: Place, url: str) -> Answer | None:
+def _answer_in_process(place: Place, url: str) -> ProbeResult | None:
     """Return what the same table answers in process, if there is one."""
-    return place.alone.get(url) if place.alone else None
+    return place.in_process.get(url) if place.in_process else None
 
 
 # ----------------------------------------------------------------------------------------------------------- its edges
@@ -204,7 +208,7 @@ def _look_without_slash(place: Place) -> None:
         report.add("slash-200", "note", prefix, [*evidence, "no relative link was seen to break"])
 
 
-def _look_at_slash_redirect(place: Place, answer: Answer) -> None:
+def _look_at_slash_redirect(place: Place, answer: ProbeResult) -> None:
     site, target = place.site, answer.location
     evidence = f"{place.prefix}: {answer.summary}"
     if origin_of(target) == site.origin:
@@ -231,15 +235,15 @@ def _look_for_boundary(crawl: Crawl) -> None:
         path = path_of(page.url)
         if page.status == 200 and path.startswith(f"{prefix}/") and path != f"{prefix}/" and place.works(page):
             longer = site.get(site.url(prefix + path[len(prefix) + 1 :]))
-            if longer.status == 200 and longer.is_like(page) and not longer.is_like(place.beside()):
+            if longer.status == 200 and longer.is_like(page) and not longer.is_like(place.probe_sibling()):
                 evidence = f"{path_of(longer.url)}: {longer.summary}, the page of {path}"
                 place.report.add("no-boundary", "sure", prefix, [evidence])
                 return
             break
-    ours, beside = place.nobodys(), place.beside()
+    ours, beside = place.probe_unknown(), place.probe_sibling()
     longer = site.get(site.url(prefix + path_of(ours.url)[len(prefix) + 1 :]))
     # By another hand than other words are; and other words are all answered alike, or that would say nothing.
-    if not ours.is_like(beside) and not longer.is_like(beside) and place.beside("x").is_like(beside):
+    if not ours.is_like(beside) and not longer.is_like(beside) and place.probe_sibling("x").is_like(beside):
         evidence = f"{path_of(longer.url)}: {longer.summary}; {path_of(beside.url)}: {beside.summary}, by another hand"
         place.report.add("no-boundary", "likely", prefix, [evidence])
 
@@ -247,7 +251,7 @@ def _look_for_boundary(crawl: Crawl) -> None:
 # --------------------------------------------------------------------------------------------------------- its cookies
 
 
-def cookies_of(answer: Answer) -> Iterator[Cookie]:
+def cookies_of(answer: ProbeResult) -> Iterator[Cookie]:
     """Yield the cookies that *answer* sets."""
     for value in answer.all("Set-Cookie"):
         pair, *attributes = value.split(";")

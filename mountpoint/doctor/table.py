@@ -14,8 +14,8 @@ from itertools import combinations
 from pathlib import Path
 from urllib.parse import quote
 
-from ..loading.loader import LoadedMount, build_stack, build_table, load_mounts
 from ..config.reader import DEFAULT_FILE, Config, load_config
+from ..loading.loader import LoadedMount, build_router, build_table, load_mounts
 from ..loading.logs import configure_logging
 from .addresses import Origin, checked_url
 from .arrival import look_at_arrival, look_at_limits
@@ -49,7 +49,7 @@ class _Examination:
         self.config = config
         self.mounts = mounts
         without_echo = dataclasses.replace(config, doctor=dataclasses.replace(config.doctor, key=""))
-        self.stack = build_stack(without_echo, build_table(mounts))
+        self.stack = build_router(without_echo, build_table(mounts))
         self.live: HttpSite | None = None
         self.below = ""  # the prefix at which we are to look
         if url is not None:
@@ -97,24 +97,24 @@ class _Examination:
 
     def _look_at_mount(self, mount: LoadedMount) -> None:
         """Look at one mount in process, and then, if there is one, through the proxy."""
-        alone = self._in_process(mount)
-        found = alone.report
-        whole = run(found, lambda: examine(alone))
-        fills = {"host": alone.site.origin.host}
+        in_process = self._in_process(mount)
+        found = in_process.report
+        whole = run(found, lambda: examine(in_process))
+        fills = {"host": in_process.site.origin.host}
         for finding in found.findings:  # the app's own faults, which no proxy mends
-            self.report.add(finding.symptom, finding.certainty, alone.prefix, finding.evidence, fills)
+            self.report.add(finding.symptom, finding.certainty, in_process.prefix, finding.evidence, fills)
         if self.live is None or not whole:
             for what in found.not_looked_at:
                 self.report.skip(what)
         if self.live is None:
-            self.places.append(alone)
+            self.places.append(in_process)
             return
         through = dataclasses.replace(
-            alone,
+            in_process,
             site=self.live,
             report=self.report,
-            alone=alone.site,
-            is_told=found.has("prefix-hard-coded", alone.prefix),
+            in_process=in_process.site,
+            is_told=found.has("prefix-hard-coded", in_process.prefix),
         )
         self.places.append(through)
         if not look_at_arrival(self.config, through):

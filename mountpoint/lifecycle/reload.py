@@ -19,12 +19,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from ..loading.loader import LoadedMount, Loader, describe_broken
 from ..config.reader import Config, ServerConfig, load_config
 from ..errors import ConfigError
 from ..loading.isolation import names_of
+from ..loading.loader import LoadedMount, Loader, describe_broken
 
-STANDS = 0.5  # seconds for which a file must not have changed: half of one can be valid TOML
+SETTLE_SECONDS = 0.5  # seconds for which a file must not have changed: half of one can be valid TOML
 
 # What a new table changes in a process that serves.
 _LIVE = {"drain_timeout", "header_timeout", "strict"}
@@ -32,7 +32,7 @@ _LIVE = {"drain_timeout", "header_timeout", "strict"}
 logger = logging.getLogger("mountpoint")
 
 
-class Renewal:
+class TableReloader:
     """The table that is served, and its successors.
 
     *take* is called in the renewal's thread with each table that replaces it, once all of it is loaded; *ended* after
@@ -50,7 +50,7 @@ class Renewal:
         self.mounts = mounts
         self._config = config
         self._loader = loader
-        self._take = take
+        self._swap_table = take
         self._ended = ended
         self._file = config.file.absolute()
         self._modules: dict[str, float] = {}  # when each was first seen, a Unix time
@@ -107,7 +107,7 @@ class Renewal:
         for line in [*_changes(self.mounts, mounts), *_needs_restart(self._config, config), *self._stale(mounts)]:
             logger.info("%s", line)
         self.mounts = mounts
-        self._take(config, mounts)
+        self._swap_table(config, mounts)
         return f"{len(mounts)} mounts, {len(broken)} broken"
 
     def _read(self) -> Config:
@@ -123,8 +123,8 @@ class Renewal:
     def _stood(self, before: tuple[float, int] | None) -> tuple[float, int] | None:
         """Wait until what was seen *before* is old enough; return what is seen then."""
         age = time.time() - before[0] if before else 0.0
-        if not age >= STANDS:  # one from the future has no age
-            time.sleep(STANDS if age < 0 else STANDS - age)
+        if not age >= SETTLE_SECONDS:  # one from the future has no age
+            time.sleep(SETTLE_SECONDS if age < 0 else SETTLE_SECONDS - age)
         return self._state()
 
     def _state(self) -> tuple[float, int] | None:

@@ -1,7 +1,7 @@
 """Serving a `Config`: sockets, apps, signals and the loop, put together, from the first line of the log to the last.
 
-SIGTERM and SIGINT drain, a second one ends it at once. SIGHUP reads the table again (`mountpoint.lifecycle.reload`), SIGUSR2
-starts a process that takes over (`mountpoint.lifecycle.takeover`), SIGUSR1 says what is in flight (`mountpoint.server.slow_requests`).
+SIGTERM and SIGINT drain, a second one ends the process at once. SIGHUP reads the table again (`reload`), SIGUSR2
+starts a process that takes over (`takeover`), SIGUSR1 logs the requests in flight (`server.slow_requests`).
 """
 
 from __future__ import annotations
@@ -13,22 +13,23 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from ..loading.loader import LoadedMount, Loader, build_stack, build_table, report_broken, shares
 from ..config.reader import Config
+from ..config.schema import hard_file_limit
 from ..errors import ConfigError, LoadError, ServeError
+from ..loading.loader import LoadedMount, Loader, build_router, build_table, report_broken
 from ..loading.logs import configure_logging
+from ..server.fair_queue import QueueLimits
 from ..server.loop import TURN, Server
-from .reload import Renewal
-from ..server.sockets import Bound, bind, bound_by_systemd
+from ..server.sockets import BoundSocket, bind, bound_by_systemd
+from .reload import TableReloader
 from .systemd import Notifier, inherited_sockets, reloading, successor_environ, watchdog_interval
 from .takeover import Inheritance, Takeover, inheritance
-from ..config.schema import hard_file_limit
 
 _STOPS = ("SIGTERM", "SIGINT", "SIGBREAK")
 _OTHERS = ("SIGHUP", "SIGUSR1", "SIGUSR2")
@@ -64,14 +65,14 @@ class _Process:
         self._watch = watch
         self._takeover = Takeover(successor_environ(), _working_folder())
         self._notifier = Notifier()
-        self._heartbeat = watchdog_interval()
-        self._next_beat = 0.0  # of `time.monotonic`
+        self._ping_interval = watchdog_interval()
+        self._next_ping = 0.0  # of `time.monotonic`
         self._inheritance = inheritance()
         self._bound = self._bind(self._inheritance)
         self._signals: dict[int, Any] = {}  # their handlers before
-        self._noted: list[int] = []  # those that came before it served
+        self._deferred_signals: list[int] = []  # those that came before it served
 
-    def _bind(self, inheritance: Inheritance) -> list[Bound]:
+    def _bind(self, inheritance: Inheritance) -> list[BoundSocket]:
         sockets = inherited_sockets()
         if inheritance.are_systemds:
             sockets = [sock for group in inheritance.sockets.values() for sock in group]
@@ -104,7 +105,7 @@ class _Process:
     def run(self) -> int:
         """Load the apps and serve them; return the exit code."""
         config = self._config
-        self._catch(_OTHERS, self._note)
+        self._catch(_OTHERS, self._defer_signal)
         logger.info("%s: loading %d apps", config.file, len(config.mounts))  # one whose import hangs stops here
         loader = Loader()
         mounts = loader.load(config)
@@ -112,16 +113,16 @@ class _Process:
             self._watch([file for mount in mounts if mount.error for file in mount.error.files])
         report_broken(mounts, strict=config.server.strict)
         self._require_no_worse(mounts)
-        server = Server(build_stack(config, build_table(mounts)), shares(config), config.server, self._bound)
+        server = Server(build_router(config, build_table(mounts)), queue_limits(config), config.server, self._bound)
         self._server = server
-        self._renewal = Renewal(config, mounts, loader, self._take, self._renewed)
+        self._reloader = TableReloader(config, mounts, loader, self._swap_table, self._reloaded)
         # After the last load: an app may have set handlers of its own.
         self._catch(_STOPS, lambda *_: self._stop())
         self._catch(_OTHERS, lambda number, _: self._signalled(number))
-        for number in self._noted:
+        for number in self._deferred_signals:
             self._signalled(number)
         # Twice as often as a beat is due: a turn may begin just before, and systemd does not wait.
-        return server.run(self._announce, self._beat, self._heartbeat / 2 if self._heartbeat else TURN)
+        return server.run(self._announce, self._ping_watchdog, self._ping_interval / 2 if self._ping_interval else TURN)
 
     # -------------------------------------------------------------------------------------------------------- signals
 
@@ -133,58 +134,60 @@ class _Process:
                 before = signal.signal(number, handler)
                 self._signals.setdefault(number, before)
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
+    def _defer_signal(self, number: int, frame: FrameType | None) -> None:
         """Keep a signal for later, which would end the process while it loads its apps; or say where it hangs."""
         if number == getattr(signal, "SIGUSR1", None):
             logger.info("loading, at:\n%s", "".join(traceback.format_stack(frame)).rstrip())
-        elif number not in self._noted:
-            self._noted.append(number)
+        elif number not in self._deferred_signals:
+            self._deferred_signals.append(number)
 
     def _signalled(self, number: int) -> None:
-        self._server.post(lambda: self._obey(number))
+        self._server.call_soon_threadsafe(lambda: self._handle_signal(number))
 
     def _stop(self) -> None:
         if self._takeover.cancel():  # else another process is the service by now
             self._notifier.notify("STOPPING=1")
         self._server.stop()
 
-    def _obey(self, number: int) -> None:
+    def _handle_signal(self, number: int) -> None:
         name = signal.Signals(number).name
         if name == "SIGUSR1":
-            self._server.tell_all()
+            self._server.log_in_flight()
         elif name == "SIGHUP":
             self._notifier.notify(*reloading())
-            self._renewal.begin()
+            self._reloader.begin()
         elif self._watch:
             logger.warning("SIGUSR2 does nothing under --reload, which starts a new process by itself")
         else:
-            working = [mount.config.key for mount in self._renewal.mounts if mount.app]
-            self._takeover.begin(self._bound, working, lambda pid: self._server.post(lambda: self._hand_over(pid)))
+            working = [mount.config.key for mount in self._reloader.mounts if mount.app]
+            self._takeover.begin(
+                self._bound, working, lambda pid: self._server.call_soon_threadsafe(lambda: self._hand_over(pid))
+            )
 
     # --------------------------------------------------------------------------------------------------- its own life
 
     def _announce(self) -> None:
-        logger.info("%s", announcement(self._config, self._renewal.mounts, self._server.urls()))
-        self._notifier.notify("READY=1", f"STATUS={len(self._renewal.mounts)} mounts")
+        logger.info("%s", announcement(self._config, self._reloader.mounts, self._server.urls()))
+        self._notifier.notify("READY=1", f"STATUS={len(self._reloader.mounts)} mounts")
         self._inheritance.tell_ready()
 
-    def _beat(self) -> None:
+    def _ping_watchdog(self) -> None:
         """Tell systemd that the loop turns; it ends a process that does not."""
-        if self._heartbeat and time.monotonic() >= self._next_beat:
-            self._next_beat = time.monotonic() + self._heartbeat
+        if self._ping_interval and time.monotonic() >= self._next_ping:
+            self._next_ping = time.monotonic() + self._ping_interval
             self._notifier.notify("WATCHDOG=1")
 
-    def _take(self, config: Config, mounts: Sequence[LoadedMount]) -> None:
+    def _swap_table(self, config: Config, mounts: Sequence[LoadedMount]) -> None:
         """Serve a new table, from the next turn of the loop on."""
-        stack, theirs = build_stack(config, build_table(mounts)), shares(config)
-        self._server.post(lambda: self._server.replace(stack, theirs, config.server))
+        router, limits = build_router(config, build_table(mounts)), queue_limits(config)
+        self._server.call_soon_threadsafe(lambda: self._server.replace(router, limits, config.server))
 
-    def _renewed(self, outcome: str) -> None:
+    def _reloaded(self, outcome: str) -> None:
         def tell() -> None:
             logger.info("reload ended: %s", outcome)
             self._notifier.notify("READY=1", f"STATUS={outcome}")
 
-        self._server.post(tell)  # behind what is to be served from now on
+        self._server.call_soon_threadsafe(tell)  # behind what is to be served from now on
 
     def _hand_over(self, pid: int) -> None:
         if not self._takeover.stands():
@@ -204,6 +207,11 @@ class _Process:
         worse = [mount.config.key for mount in mounts if mount.error and mount.config.key in self._inheritance.working]
         if worse:
             raise LoadError(f"not taking over: what works in the process that serves fails here: {', '.join(worse)}")
+
+
+def queue_limits(config: Config) -> Mapping[str, QueueLimits]:
+    """Return the limits of each mount's queue, by the mount's key."""
+    return {mount.key: QueueLimits(mount.limit, mount.queue, mount.slow_after) for mount in config.mounts}
 
 
 def _working_folder() -> Path | None:

@@ -20,7 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..server.sockets import Bound
+from ..server.sockets import BoundSocket
 
 _VARIABLE = "MOUNTPOINT_TAKEOVER"
 
@@ -80,7 +80,7 @@ class Takeover:
         self._is_over = False  # whether no other is to come up
         self._is_complete = False
 
-    def begin(self, bound: Sequence[Bound], working: Iterable[str], done: Callable[[int], object]) -> None:
+    def begin(self, bound: Sequence[BoundSocket], working: Iterable[str], done: Callable[[int], object]) -> None:
         """Start the new process; *done* is called with its id, in a thread, when it serves. Returns at once."""
         if self._is_over:
             logger.warning("no new process is started: this one ends already")
@@ -101,7 +101,7 @@ class Takeover:
         logger.info("process %d is coming up, to take over", self._process.pid)
         threading.Thread(target=self._wait, args=(self._process, theirs, done), name="takeover", daemon=True).start()
 
-    def _start(self, bound: Sequence[Bound], working: Iterable[str]) -> tuple[int, subprocess.Popen[bytes]]:
+    def _start(self, bound: Sequence[BoundSocket], working: Iterable[str]) -> tuple[int, subprocess.Popen[bytes]]:
         """Start the new process; return the end of the pipe at which it says that it serves, and the process."""
         theirs, ours = os.pipe()
         sockets = [(str(one.address), one.socket.fileno()) for one in bound]

@@ -18,8 +18,8 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any
 
-from ..errors import AppRaised, LoadError, NoSuchAttribute, NoSuchModule, NotAnApp, did_you_mean
 from ..config.app_spec import AppSpec
+from ..errors import AppRaised, LoadError, NoSuchAttribute, NoSuchModule, NotAnApp, did_you_mean
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication

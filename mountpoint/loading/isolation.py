@@ -32,7 +32,7 @@ _INSTALLED = {"site-packages", "dist-packages"}
 
 
 @contextmanager
-def unchanged(env: Mapping[str, str] | None = None) -> Iterator[None]:
+def preserve_process_state(env: Mapping[str, str] | None = None) -> Iterator[None]:
     """Put back, after the body has loaded an app or has raised, what an app must not change for the others.
 
     *env* are variables that hold in ``os.environ`` meanwhile, and have their previous values afterwards. An app that

@@ -7,21 +7,20 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..wsgi.responses import unavailable
 from ..config.reader import DEFAULT_FILE, Config, MountConfig, load_config
-from ..wsgi.cookies import ScopedCookies
 from ..errors import LoadError
-from .isolation import forget_failed_loads, note_failed_load, unchanged
+from ..wsgi.cookies import ScopedCookies
 from ..wsgi.limits import ConcurrencyLimit, MaxBody
-from .importing import import_path, is_a, load_app, put_on_path, top_level
-from ..server.fair_queue import Share
-from ..wsgi.stack import Stack
+from ..wsgi.responses import unavailable
+from ..wsgi.router import Router
 from ..wsgi.table import Mount, MountTable
+from .importing import import_path, is_a, load_app, put_on_path, top_level
+from .isolation import forget_failed_loads, note_failed_load, preserve_process_state
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
@@ -81,7 +80,7 @@ class Loader:
         modules = set(sys.modules)
         try:
             self._claim_modules(mount.root)
-            with unchanged(mount.env):
+            with preserve_process_state(mount.env):
                 app = load_app(mount.app, mount.root)
             if is_a(app, "django.WSGIHandler"):
                 self._claim_django(mount)
@@ -150,14 +149,9 @@ def _app(mount: LoadedMount, limits: bool) -> WSGIApplication:
     return app if mount.config.max_body is None else MaxBody(app, mount.config.max_body)
 
 
-def shares(config: Config) -> Mapping[str, Share]:
-    """Return what each mount may take of the threads, by its key."""
-    return {mount.key: Share(mount.limit, mount.queue, mount.slow_after) for mount in config.mounts}
-
-
-def build_stack(config: Config, table: MountTable) -> Stack:
+def build_router(config: Config, table: MountTable) -> Router:
     """Return the WSGI application that serves *table* as *config* says."""
-    return Stack(table, config.proxy, config.doctor.key)
+    return Router(table, config.proxy, config.doctor.key)
 
 
 def describe_broken(mount: LoadedMount) -> str:
@@ -190,4 +184,4 @@ def load(file: str | Path = DEFAULT_FILE, *, strict: bool = False) -> WSGIApplic
     config = load_config(file)
     mounts = load_mounts(config)
     report_broken(mounts, strict=strict)
-    return build_stack(config, build_table(mounts, limits=True))
+    return build_router(config, build_table(mounts, limits=True))

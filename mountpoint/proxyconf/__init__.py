@@ -13,7 +13,7 @@ from importlib import import_module
 
 from ..config.reader import Config
 from ..errors import Problem, UsageError, did_you_mean
-from .plan import Wish as Wish
+from .plan import RenderOptions as RenderOptions
 from .plan import make_plan
 from .section import section
 
@@ -29,13 +29,13 @@ class Configuration:
     advice: str = ""
 
 
-def proxy_config(config: Config, proxy: str, wish: Wish) -> Configuration:
+def proxy_config(config: Config, proxy: str, options: RenderOptions) -> Configuration:
     """Return the configuration of *proxy* for the table of *config*. Raises `UsageError` with what cannot be meant."""
     if proxy not in PROXIES:
         expected = f"{', '.join(PROXIES[:-1])} or {PROXIES[-1]}"
         raise UsageError([Problem("", f'expected {expected}, found "{proxy}"{did_you_mean(proxy, PROXIES)}')])
     module = import_module(f".{proxy}", __name__)
-    plan = make_plan(config, wish, **getattr(module, "LACKS", {}))
+    plan = make_plan(config, options, **getattr(module, "LACKS", {}))
     advice = ""
     if not plan.fits:
         advice = f"{config.file}: [proxy] does not fit this configuration; write\n\n{section(plan.trust)}\n"

@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterator
 
 from ..config.schema import Address
-from .plan import ANY_HOST, CLEARED, OTHER_HOSTS, Location, Plan, Site, encoded, heading, readable, spelled
+from .plan import ANY_HOST, CLEARED, OTHER_HOSTS, Location, Plan, Site, encoded, heading, link_encoded, readable
 
 _SET = {
     "x_for": ("X-Forwarded-For", "{remote_host}"),
@@ -84,7 +84,7 @@ def _site(plan: Plan, site: Site) -> Iterator[str]:
     if plan.strips:
         yield ""
         yield "\t# What is stripped must be spelled like this: with a letter encoded it is not found."
-        yield f"\t@elsewhere not vars_regexp {{http.request.uri}} `^{_literal(spelled(plan.strips))}(/|\\?|$)`"
+        yield f"\t@elsewhere not vars_regexp {{http.request.uri}} `^{_literal(link_encoded(plan.strips))}(/|\\?|$)`"
         yield "\thandle @elsewhere {"
         yield "\t\terror 404"
         yield "\t}"
@@ -112,15 +112,15 @@ def _location(plan: Plan, number: int, location: Location) -> Iterator[str]:
         yield "\thandle {"
     if location.prefix:
         yield "\t\t# Spelled otherwise, a letter of it encoded say, or without its slash, it goes on whole."
-        yield f"\t\t@below{number} vars_regexp {{http.request.uri}} `^{_literal(spelled(location.public))}/`"
+        yield f"\t\t@below{number} vars_regexp {{http.request.uri}} `^{_literal(link_encoded(location.public))}/`"
         yield f"\t\tvars @below{number} mountpoint_prefix {location.prefix}"
-        yield f"\t\turi @below{number} path_regexp `^{_literal(spelled(location.public))}/` /"
+        yield f"\t\turi @below{number} path_regexp `^{_literal(link_encoded(location.public))}/` /"
     elif location.strips:
         if location.slashless is None:
-            pattern = f"^{_literal(spelled(location.public))}(\\?.*)?$"
+            pattern = f"^{_literal(link_encoded(location.public))}(\\?.*)?$"
             yield f"\t\t@slashless vars_regexp slashless {{http.request.uri}} `{pattern}`"
             yield f"\t\tredir @slashless {encoded(location.public)}/{{re.slashless.1}} 308"
-        yield f"\t\turi path_regexp `^{_literal(spelled(plan.strips))}/` /"
+        yield f"\t\turi path_regexp `^{_literal(link_encoded(plan.strips))}/` /"
     yield "\t\timport mountpoint"
     yield "\t}"
 

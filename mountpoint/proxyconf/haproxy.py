@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .plan import ANY_HOST, OTHER_HOSTS, Location, Plan, encoded, heading, readable, spelled
+from .plan import ANY_HOST, OTHER_HOSTS, Location, Plan, encoded, heading, link_encoded, readable
 
 _SET = {
     "x_for": ["X-Forwarded-For %[src]"],
@@ -50,7 +50,7 @@ def _frontend(plan: Plan) -> Iterator[str]:
     yield "    http-request deny deny_status 400 unless { path,url_dec -m found }"
     yield f"    http-request deny deny_status 413 if {{ req.body_size gt {plan.body_limit} }}"
     if plan.strips:
-        beginning = spelled(plan.strips)
+        beginning = link_encoded(plan.strips)
         yield "    # What is stripped must be spelled like this: with a letter encoded it is not found."
         yield f"    acl strips path -m str '{beginning}'"
         yield f"    acl strips path -m beg '{beginning}/'"
@@ -72,7 +72,7 @@ def _frontend(plan: Plan) -> Iterator[str]:
     yield ""
     yield "    http-request deny deny_status 404 unless { var(txn.mount) -m found }"
     if plan.strips:
-        yield f"    http-request set-path %[path,bytes({len(spelled(plan.strips))})]"
+        yield f"    http-request set-path %[path,bytes({len(link_encoded(plan.strips))})]"
     yield "    default_backend mountpoint"
 
 
@@ -113,7 +113,7 @@ def _location(plan: Plan, site: int, number: int, location: Location) -> Iterato
         conditions.insert(0, f"mount{number}")
     yield f"    http-request set-var(txn.mount) int({number}) if {' '.join(conditions)}"
     here = f"{{ var(txn.mount) -m int {number} }}"
-    beginning = spelled(location.public)
+    beginning = link_encoded(location.public)
     if location.prefix:
         yield "    # Spelled otherwise, a letter of it encoded say, or without its slash, it goes on whole."
         below = f"{here} {{ path -m beg '{beginning}/' }}"

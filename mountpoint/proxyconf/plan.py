@@ -15,11 +15,11 @@ from typing import Literal
 from urllib.parse import quote
 
 from ..config.reader import Config
+from ..config.schema import Address
 from ..errors import Problem, UsageError
 from ..wsgi.keys import host_name, path_of_key, split_key
-from ..wsgi.proxy_settings import COUNTED, FORWARDING, Trust
-from ..config.schema import Address
-from .section import fitting, section
+from ..wsgi.proxy_settings import COUNTED, FORWARDING, ProxySettings
+from .section import matching_settings, section
 
 Shape = Literal["keep", "strip"]
 
@@ -32,7 +32,7 @@ _NOT_PLAIN = re.compile(r"[^\w/.~*-]")
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class RenderOptions:
     """What the command line asks for."""
 
     server_name: str = ""
@@ -92,7 +92,7 @@ class Plan:
     upstreams: Sequence[Address]
     tls: tuple[str, str] | None
     standalone: bool
-    trust: Trust
+    trust: ProxySettings
     fits: bool
     body_limit: int  # bytes
     read_timeout: int  # seconds
@@ -119,25 +119,27 @@ class Plan:
         return sorted(_header(name) for name in FORWARDING - counted)
 
 
-def make_plan(config: Config, wish: Wish, *, speaks_forwarded: bool = True, speaks_unix: bool = True) -> Plan:
-    """Return the plan of *wish* for the table of *config*. Raises `UsageError` with all that cannot be meant.
+def make_plan(
+    config: Config, options: RenderOptions, *, speaks_forwarded: bool = True, speaks_unix: bool = True
+) -> Plan:
+    """Return the plan of *options* for the table of *config*. Raises `UsageError` with all that cannot be meant.
 
     A proxy that cannot write ``Forwarded``, or connect to a unix socket, says so.
     """
     problems: list[Problem] = []
-    name = _server_name(wish.server_name, problems)
-    own = [] if wish.upstreams else [config.server.listen[0]]  # one process needs one address
-    upstreams = [_upstream(address, problems, speaks_unix=speaks_unix) for address in wish.upstreams or own]
+    name = _server_name(options.server_name, problems)
+    own = [] if options.upstreams else [config.server.listen[0]]  # one process needs one address
+    upstreams = [_upstream(address, problems, speaks_unix=speaks_unix) for address in options.upstreams or own]
     if len(set(upstreams)) < len(upstreams):
         problems.append(Problem("--upstream", "expected each address once, found one twice"))
-    tls = _tls(wish.tls, problems)
+    tls = _tls(options.tls, problems)
     if problems:
         raise UsageError(problems)
-    trust = fitting(
+    trust = matching_settings(
         config.proxy,
         upstreams,
-        strip=wish.shape == "strip",
-        is_https=wish.tls is not None,
+        strip=options.shape == "strip",
+        is_https=options.tls is not None,
         speaks_forwarded=speaks_forwarded,
     )
     limits = config.server.adjustments
@@ -146,11 +148,11 @@ def make_plan(config: Config, wish: Wish, *, speaks_forwarded: bool = True, spea
     assert isinstance(channel_timeout, int) and isinstance(body_limit, int)  # noqa: PT018
     return Plan(
         file=str(config.file),
-        shape=wish.shape,
+        shape=options.shape,
         sites=tuple(_sites(config, name, trust)),
         upstreams=tuple(upstreams),
         tls=tls,
-        standalone=wish.standalone,
+        standalone=options.standalone,
         trust=trust,
         fits=trust == config.proxy,
         body_limit=body_limit,
@@ -164,7 +166,7 @@ def make_plan(config: Config, wish: Wish, *, speaks_forwarded: bool = True, spea
 # ---------------------------------------------------------------------------------------------------------- the table
 
 
-def _sites(config: Config, name: str, trust: Trust) -> Iterator[Site]:
+def _sites(config: Config, name: str, trust: ProxySettings) -> Iterator[Site]:
     places: dict[str, list[tuple[str, str]]] = {}
     for mount in config.mounts:
         host, path = split_key(mount.key)
@@ -195,7 +197,7 @@ def _owns(prefix: str, path: str) -> bool:
     return path == prefix or path.startswith(f"{prefix}/")
 
 
-def _location(key: str, path: str, trust: Trust) -> Location:
+def _location(key: str, path: str, trust: ProxySettings) -> Location:
     if trust.x_prefix:
         return Location(key, public=path, inner="", prefix=encoded(path))
     return Location(key, public=path_of_key(trust.strips) + path, inner=path)
@@ -259,7 +261,7 @@ def encoded(path: str) -> str:
     return quote(path, safe="/")
 
 
-def spelled(path: str) -> str:
+def link_encoded(path: str) -> str:
     """Return *path* as it stands in the links of apps: encoded but for what RFC 3986 lets stand in a path."""
     return quote(path, safe="/!$&'()*+,;=:@")
 

@@ -7,17 +7,17 @@ import ipaddress
 import json
 from collections.abc import Sequence
 
-from ..wsgi.keys import path_of_key
-from ..wsgi.proxy_settings import Trust
 from ..config.schema import Address
+from ..wsgi.keys import path_of_key
+from ..wsgi.proxy_settings import ProxySettings
 
 #: Stands for an address that only the owner knows.
 _UNKNOWN = "192.0.2.1"
 
 
-def fitting(
-    trust: Trust, upstreams: Sequence[Address], *, strip: bool, is_https: bool, speaks_forwarded: bool
-) -> Trust:
+def matching_settings(
+    trust: ProxySettings, upstreams: Sequence[Address], *, strip: bool, is_https: bool, speaks_forwarded: bool
+) -> ProxySettings:
     """Return the ``[proxy]`` that fits: *trust* itself, if it does."""
     strips = trust.strips if strip and path_of_key(trust.strips) else ""
     tells_prefix = strip and not strips
@@ -30,7 +30,7 @@ def fitting(
         names.add("x_proto")  # or apps would write http:// into their links
     if tells_prefix:
         names.add("x_prefix")
-    return Trust(
+    return ProxySettings(
         trusted=_trusted(trust.trusted, upstreams),
         strips=strips,
         restore_prefix=tells_prefix,
@@ -59,11 +59,11 @@ def _peer(upstream: Address) -> str:
 def _is_trusted(peer: str, given: Sequence[str]) -> bool:
     if peer in ("unix", _UNKNOWN):
         return peer in given or (peer == _UNKNOWN and any(item != "unix" for item in given))
-    networks = Trust(given).networks()
+    networks = ProxySettings(given).networks()
     return any(ipaddress.ip_address(peer) in network for network in networks)
 
 
-def section(trust: Trust) -> str:
+def section(trust: ProxySettings) -> str:
     """Return *trust* as the section ``[proxy]`` of the file."""
     lines = ["[proxy]"]
     for field in dataclasses.fields(trust):

@@ -37,23 +37,26 @@ from waitress.buffers import ReadOnlyFileBasedBuffer
 from waitress.channel import ClientDisconnected, HTTPChannel
 from waitress.server import BaseWSGIServer, TcpWSGIServer
 
+from ..config.schema import Address
+from ..wsgi.dispatch import Route
 from ..wsgi.responses import unavailable
+from .environ import make_environ
 from .parser import Parser, RequestTimeout
-from .tasks import APP, AppTask, OurErrorTask
+from .tasks import AppTask, LoggedErrorTask
 
 if TYPE_CHECKING:
-    from wsgiref.types import WSGIApplication, WSGIEnvironment
+    from wsgiref.types import WSGIEnvironment
 
 RETRY_AFTER = 5  # seconds: how soon a client that was refused is to ask again
 
 logger = logging.getLogger("mountpoint")
 
 
-class Served(Protocol):
-    """What is served: a WSGI application that can tell, before it is called, whose request it is."""
+class Router(Protocol):
+    """Finds the app of a request without calling it: `mountpoint.wsgi.router.Router` does."""
 
-    def arrive(self, environ: WSGIEnvironment) -> tuple[WSGIApplication, WSGIEnvironment, str | None]:
-        """Return what is to be called, with which environ, and the key of the mount that it comes to, if any."""
+    def route(self, environ: WSGIEnvironment) -> Route:
+        """Return the app that answers *environ*, the environ to call it with, and the key of its mount, if any."""
 
 
 class Channel(HTTPChannel):
@@ -65,37 +68,36 @@ class Channel(HTTPChannel):
     requests_lock: threading.Lock
     outbuf_lock: threading.Condition
     task_class = AppTask
-    error_task_class = OurErrorTask
+    error_task_class = LoggedErrorTask
     parser_class = Parser
-    _held: list[bytes] | None = None
-    _is_refused = False  # whether the loop itself answers the first request
+    _corked: list[bytes] | None = None
+    _is_rejected = False  # whether the loop itself answers the first request
     _active = 0.0  # the last activity before what is being read; a Unix time
     _stands_since = 0.0  # when it was first seen that the client takes nothing of what is to be sent; a Unix time
 
     # ------------------------------------------------------------------------------------------- before it is served
 
-    def arrive(self, served: Served) -> str | None:
-        """Make the environ of the first request, if there is none yet; return the key of the mount that it comes to."""
+    def route(self, router: Router) -> str | None:
+        """Route the first request, again after a reload; return the key of its mount, None if no mount owns it."""
         request = self.requests[0]
-        request.arrived = request.arrived or time.time()
-        self._is_refused = False
+        request.received_at = request.received_at or time.time()
+        self._is_rejected = False
         if request.error:
             return None
         if request.environ is None:
-            request.environ = AppTask(self, request).new_environment()
-        elif request.record is not None:  # sorted anew: other proxies may be trusted now
-            request.record.remote_addr = request.environ["REMOTE_ADDR"]
-        app, request.arrival, request.mount = served.arrive(request.environ)
-        request.arrival[APP] = app
-        return request.mount
+            request.environ = make_environ(self, request)
+        elif request.record is not None:
+            request.record.reset(request.environ["REMOTE_ADDR"])
+        request.route = router.route(request.environ)
+        return request.route.mount
 
-    def refuse(self) -> None:
+    def reject(self) -> None:
         """Let the first request be answered 503, by the loop."""
-        self._is_refused = True
+        self._is_rejected = True
         request = self.requests[0]
-        if request.arrival is not None and request.record is not None:
-            request.record.mount = request.mount
-            request.arrival[APP] = unavailable(RETRY_AFTER, "too many requests wait for the mount")
+        if request.route is not None:
+            app = unavailable(RETRY_AFTER, "too many requests wait for the mount")
+            request.route = request.route._replace(app=app)
 
     @property
     def first(self) -> Parser:
@@ -104,31 +106,31 @@ class Channel(HTTPChannel):
 
     # ------------------------------------------------------------------------------------------------ while it is sent
 
-    def hold(self) -> None:
-        """Keep what is written until `let_go`, so that the header leaves with the first of the body.
+    def cork(self) -> None:
+        """Keep what is written until `uncork`, so that the header leaves with the first of the body.
 
         That is one system call and one packet; waitress makes two, and its loop turns idly in between.
         """
-        self._held = []
+        self._corked = []
 
-    def let_go(self) -> None:
+    def uncork(self) -> None:
         """Write what was kept."""
-        held, self._held = self._held, None
+        held, self._corked = self._corked, None
         self.write_soon(b"".join(held or ()))
 
     def write_soon(self, data: Any) -> int:
         if isinstance(data, ReadOnlyFileBasedBuffer) and self.requests[0].command == "HEAD":
             data.close()  # as waitress does once it has sent it
             return 0
-        if self._held is None:
+        if self._corked is None:
             return super().write_soon(data)
         if not self.connected:
             raise ClientDisconnected
-        self._held.append(data)
+        self._corked.append(data)
         return len(data)
 
     def _flush_outbufs_below_high_watermark(self) -> None:
-        if not self._is_refused:  # else we are in the loop, which would wait for itself to send
+        if not self._is_rejected:  # else we are in the loop, which would wait for itself to send
             super()._flush_outbufs_below_high_watermark()  # type: ignore[misc]  # typeshed has none
 
     def _flush_some(self, do_close: bool = True) -> bool:
@@ -180,11 +182,11 @@ class Channel(HTTPChannel):
             return
         self._stands_since = now if self.total_outbufs_len else 0.0
         request = self.request
-        if request is None or not request.begun or request.headers_finished:
+        if request is None or not request.first_byte_at or request.headers_finished:
             return
         if self.requests or self.total_outbufs_len:
-            request.begun = now  # pipelined, behind a response: waitress may be leaving the rest unread
-        elif header_timeout and now - request.begun > header_timeout:
+            request.first_byte_at = now  # pipelined, behind a response: waitress may be leaving the rest unread
+        elif header_timeout and now - request.first_byte_at > header_timeout:
             self._time_out()
 
     def _moves(self) -> bool:
@@ -248,3 +250,8 @@ if sys.platform != "win32":
 
     class UnixListener(_Waking, UnixWSGIServer):
         """A listening unix socket."""
+
+
+def listener_class(address: Address) -> Any:
+    """Return the class whose instances listen on *address*."""
+    return UnixListener if sys.platform != "win32" and address.unix else TcpListener

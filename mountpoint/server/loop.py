@@ -8,7 +8,6 @@ requests and slow readers included, has until ``drain_timeout`` to finish.
 from __future__ import annotations
 
 import logging
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -18,12 +17,11 @@ from typing import Any
 from waitress import wasyncore
 from waitress.adjustments import Adjustments
 
-from . import protocol, tasks
 from ..config.reader import ServerConfig
-from .channel import Channel, Served
-from .fair_queue import FairQueues, Share
-from .sockets import Bound, cannot_listen
-from .slow_requests import SlowWatch, tell_all, tell_end
+from .channel import Channel, Router, listener_class
+from .fair_queue import FairQueues, QueueLimits
+from .slow_requests import SlowWatch, log_in_flight, log_slow_end
+from .sockets import BoundSocket, cannot_listen
 
 IDLE = 1.0  # seconds without a byte, after which a keep-alive connection is taken to be idle while draining
 TURN = 1.0  # seconds after which the loop looks around, though nothing has come
@@ -32,20 +30,20 @@ logger = logging.getLogger("mountpoint")
 
 
 class Server:
-    """What is *served* on bound sockets, each mount with its share.
+    """Serves *router* on bound sockets, each mount within its *limits*.
 
-    `run` serves until `stop` is called, and then drains. `post` and `stop` may be called from any thread and from
-    a signal handler; the rest belongs to the thread that runs it.
+    `run` serves until `stop` is called, and then drains. Any thread and any signal handler may call
+    `call_soon_threadsafe` and `stop`; the rest belongs to the thread that runs the loop.
     """
 
     def __init__(
-        self, served: Served, shares: Mapping[str, Share], settings: ServerConfig, bound: Sequence[Bound]
+        self, router: Router, limits: Mapping[str, QueueLimits], settings: ServerConfig, bound: Sequence[BoundSocket]
     ) -> None:
         self.settings = settings
-        self._served = served
+        self._router = router
         self._bound = bound
         self._map: dict[int, Any] = {}
-        self._orders: deque[Callable[[], object]] = deque()
+        self._callbacks: deque[Callable[[], object]] = deque()
         self._stops = 0  # how often we were told to stop
         self._is_handed_over = False
         self._looked = 0.0  # when it was last looked around, a Unix time
@@ -61,20 +59,17 @@ class Server:
         )
         self._turn_timeout = min(adjustments.asyncore_loop_timeout, TURN)
         self.queues: FairQueues[Channel] = FairQueues(
-            settings.threads, lambda channel: channel.arrive(self._served), tell_end
+            settings.threads, lambda channel: channel.route(self._router), log_slow_end
         )
-        self.queues.share_out(shares)
+        self.queues.reconfigure(limits)
         self._watch = SlowWatch(self.queues)
         self._listeners = [self._listen(adjustments, one) for one in bound]
 
-    def _listen(self, adjustments: Adjustments, one: Bound) -> Any:
+    def _listen(self, adjustments: Adjustments, one: BoundSocket) -> Any:
         sock = one.socket
-        listener: Any = protocol.TcpListener
-        if sys.platform != "win32" and one.address.unix:
-            listener = protocol.UnixListener
         try:
-            return listener(
-                tasks.call,
+            return listener_class(one.address)(
+                None,  # the app: our tasks ask the route of their request
                 self._map,
                 _sock=sock,
                 dispatcher=self.queues,
@@ -98,9 +93,9 @@ class Server:
 
     # ------------------------------------------------------------------------- from any thread, and signal handlers
 
-    def post(self, order: Callable[[], object]) -> None:
+    def call_soon_threadsafe(self, order: Callable[[], object]) -> None:
         """Have the loop call *order* after its turn."""
-        self._orders.append(order)
+        self._callbacks.append(order)
         self._wake()
 
     def stop(self) -> None:
@@ -114,14 +109,14 @@ class Server:
 
     # ------------------------------------------------------------------------------------------ in the loop's thread
 
-    def replace(self, served: Served, shares: Mapping[str, Share], settings: ServerConfig) -> None:
-        """Serve *served* from now on; requests that run end on what they began with, those that wait are sorted anew.
+    def replace(self, router: Router, limits: Mapping[str, QueueLimits], settings: ServerConfig) -> None:
+        """Serve *router* from now on; requests that run end on what they began with, those that wait are sorted anew.
 
         Of *settings* are taken the times of the drain and of headers; the rest is what it was made with.
         """
         self.settings = settings
-        self._served = served
-        self.queues.share_out(shares)
+        self._router = router
+        self.queues.reconfigure(limits)
         self._watch.look_again()
 
     def hand_over(self) -> None:
@@ -131,9 +126,9 @@ class Server:
             one.file = None
         self._wake()
 
-    def tell_all(self) -> None:
+    def log_in_flight(self) -> None:
         """Log all requests in flight, with their stacks."""
-        tell_all(self.queues)
+        log_in_flight(self.queues)
 
     def run(
         self,
@@ -148,24 +143,24 @@ class Server:
         ready()
         while not self._stops and not self._is_handed_over:
             each_turn()
-            self._turn(min(self._turn_timeout, longest_turn))
+            self._run_once(min(self._turn_timeout, longest_turn))
         try:
             return self._drain()
         finally:
             self.queues.stop()
             self._watch.stop()
 
-    def _turn(self, seconds: float) -> None:
+    def _run_once(self, seconds: float) -> None:
         """Let the loop wait for events, for at most *seconds*, and handle them."""
         wasyncore.loop(timeout=seconds, use_poll=True, map=self._map, count=1)
-        _do(self.queues.refuse)
-        while self._orders:
-            _do(self._orders.popleft())
+        _run_callback(self.queues.answer_rejected)
+        while self._callbacks:
+            _run_callback(self._callbacks.popleft())
         now = time.time()
         if not 0 <= now - self._looked < TURN:
             self._looked = now
             for channel in self._channels():
-                _do(partial(channel.end_if_stuck, now, self.settings.header_timeout))
+                _run_callback(partial(channel.end_if_stuck, now, self.settings.header_timeout))
 
     # ------------------------------------------------------------------------------------------------------- draining
 
@@ -181,11 +176,11 @@ class Server:
         self._close_listeners()
         while self._channels() and not is_over():
             self._close_idle_channels()
-            self._turn(0.1)
+            self._run_once(0.1)
         unfinished = [channel for channel in self._channels() if not channel.is_idle()]
         # What is left runs for clients that have gone; it may still write to a database.
         while not unfinished and self.queues.is_busy and not is_over():
-            self._turn(0.02)
+            self._run_once(0.02)
         if unfinished or self.queues.is_busy:
             for channel in unfinished:
                 logger.warning("cut off: %s", channel.description)
@@ -228,7 +223,7 @@ def _inclusive(adjustments: Mapping[str, object]) -> dict[str, object]:
     return {**adjustments, **({"max_request_body_size": most + 1} if isinstance(most, int) else {})}
 
 
-def _do(order: Callable[[], object]) -> None:
+def _run_callback(order: Callable[[], object]) -> None:
     """Call *order*. Whatever it raises is logged: the loop is everybody's."""
     try:
         order()

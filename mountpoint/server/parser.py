@@ -15,10 +15,11 @@ from waitress.receiver import ChunkedReceiver
 from waitress.rfc7230 import HEADER_FIELD_RE
 from waitress.utilities import BadRequest, Error, RequestHeaderFieldsTooLarge
 
+from ..wsgi.dispatch import Route
 from ..wsgi.keys import host_name
-from .access_log import escaped
 from ..wsgi.record import RequestRecord
 from ..wsgi.target import split_target
+from .access_log import escaped
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment
@@ -42,17 +43,16 @@ class Parser(HTTPRequestParser):
     path_info: str = ""
     first_line = b""  # type: ignore[assignment]  # typeshed has str
     record: RequestRecord | None = None
-    environ: WSGIEnvironment | None = None  # as it was received
-    arrival: WSGIEnvironment | None = None  # as it is to be called with
-    mount: str | None = None  # the key of the one that it waits for
+    environ: WSGIEnvironment | None = None  # before any layer has changed it
+    route: Route | None = None
     head = b""  # the first bytes that were received
-    begun = 0.0  # when they were, and when it was read whole: Unix times, in seconds
-    arrived = 0.0
+    first_byte_at = 0.0  # Unix times, in seconds
+    received_at = 0.0
 
     def received(self, data: bytes) -> int:
-        if not self.begun and data.strip():  # blank lines in front are none of it (RFC 9112 section 2.2)
+        if not self.first_byte_at and data.strip():  # blank lines in front are none of it (RFC 9112 section 2.2)
             self.head = data
-            self.begun = time.time()
+            self.first_byte_at = time.time()
         consumed = super().received(data)
         body = self.body_rcv
         if self.error or body is None:
@@ -122,6 +122,12 @@ class Parser(HTTPRequestParser):
     @path.setter
     def path(self, _: str) -> None:
         """Do without waitress's, whose leading slashes are collapsed and whose TABs are gone."""
+
+    @property
+    def routed(self) -> Route:
+        """The route; a request that is being served has one, unless it could not be read."""
+        assert self.route is not None
+        return self.route
 
     @property
     def title(self) -> str:

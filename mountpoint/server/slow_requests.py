@@ -15,12 +15,12 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from .fair_queue import FairQueues, Run
+from .fair_queue import FairQueues, RunningRequest
 
 logger = logging.getLogger("mountpoint.slow")
 _main_logger = logging.getLogger("mountpoint")
 
-_OURS = str(Path(__file__).parent / "_")[:-1]  # with its slash: a neighbour may be named alike
+_OURS = str(Path(__file__).parent.parent / "_")[:-1]  # with its slash: a neighbour may be named alike
 
 
 class SlowWatch:
@@ -53,12 +53,12 @@ class SlowWatch:
 
     def _look(self) -> float | None:
         """Report what is slow by now; return the seconds until something can be, None if nothing ever is."""
-        soonest = self._queues.soonest()
+        soonest = self._queues.min_slow_after()
         if not soonest:
             return None
         now = time.monotonic()
         for thread, run in self._queues.runs():
-            slow_after = run.queue.share.slow_after
+            slow_after = run.queue.limits.slow_after
             if run.reported or not slow_after:
                 continue
             left = run.since + slow_after - now
@@ -77,16 +77,16 @@ class SlowWatch:
         return soonest
 
 
-def tell_end(run: Run[Any]) -> None:
+def log_slow_end(run: RunningRequest[Any]) -> None:
     """Log the end of *run*, which was reported."""
     logger.warning("%s: %s ended after %.1f s", run.queue.key or "-", run.request.title, time.monotonic() - run.since)
 
 
-def tell_all(queues: FairQueues[Any]) -> None:
+def log_in_flight(queues: FairQueues[Any]) -> None:
     """Log every request in flight with the stack of its thread, and how many wait."""
     now = time.monotonic()
     found = [(run, stack_of(thread), thread) for thread, run in queues.runs()]
-    runs = [(run, stack) for run, stack, thread in found if queues.still(thread, run)]
+    runs = [(run, stack) for run, stack, thread in found if queues.is_current(thread, run)]
     lines = [f"{len(runs)} requests in flight"]
     for run, stack in runs:
         lines += [f"{run.queue.key or '-'}: {run.request.title}, for {now - run.since:.1f} s, is at:", stack]

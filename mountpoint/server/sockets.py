@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import ServeError
 from ..config.schema import Address
+from ..errors import ServeError
 
 
 @dataclass(slots=True)
-class Bound:
+class BoundSocket:
     """A socket that is bound; of a unix socket, which listens already, the *file* that we made: its path and inode.
 
     One that *is_systemds* stands for no ``listen`` of the file, and stays when that changes.
@@ -52,14 +52,14 @@ def bind(
     ipv6: bool = True,
     permissions: int = 0o660,
     inherited: Mapping[str, Sequence[socket.socket]] | None = None,
-) -> list[Bound]:
+) -> list[BoundSocket]:
     """Bind a socket to each of *addresses*: one for each address that a host name stands for.
 
     *permissions* are those of the file of a unix socket. *inherited* are sockets that another process has bound, by the
     text of their address; those are taken in the place of new ones, and what is not among *addresses* is closed.
     Raises `ServeError`, with nothing left bound.
     """
-    bound: list[Bound] = []
+    bound: list[BoundSocket] = []
     inherited = inherited or {}
     for text in inherited.keys() - set(map(str, addresses)):
         for sock in inherited[text]:
@@ -67,7 +67,7 @@ def bind(
     try:
         for address in addresses:
             if str(address) in inherited:
-                bound += [Bound(sock, address) for sock in inherited[str(address)]]
+                bound += [BoundSocket(sock, address) for sock in inherited[str(address)]]
             elif address.unix:
                 bound.append(_bind_unix(address, address.unix, permissions))
             else:
@@ -79,7 +79,7 @@ def bind(
     return bound
 
 
-def bound_by_systemd(sockets: Iterable[socket.socket]) -> list[Bound]:
+def bound_by_systemd(sockets: Iterable[socket.socket]) -> list[BoundSocket]:
     """Return *sockets*, which listen already, as if they had been bound here; they stay systemd's, files and all."""
     bound = []
     for one in sockets:
@@ -89,7 +89,7 @@ def bound_by_systemd(sockets: Iterable[socket.socket]) -> list[Bound]:
             address = Address(unix=Path(path))
         else:
             address = Address(host=name[0], port=name[1])
-        bound.append(Bound(one, address, is_systemds=True))
+        bound.append(BoundSocket(one, address, is_systemds=True))
     return bound
 
 
@@ -109,17 +109,17 @@ def cannot_listen(address: Address, error: OSError) -> ServeError:
     return ServeError(f"cannot listen on {address}: {why}")
 
 
-def _bind_tcp(address: Address, *, ipv4: bool, ipv6: bool) -> list[Bound]:
+def _bind_tcp(address: Address, *, ipv4: bool, ipv6: bool) -> list[BoundSocket]:
     family = socket.AF_UNSPEC if ipv4 and ipv6 else socket.AF_INET if ipv4 else socket.AF_INET6
     try:
         found = socket.getaddrinfo(address.host or None, address.port, family, socket.SOCK_STREAM, 0, socket.AI_PASSIVE)
     except (socket.gaierror, UnicodeError):
         raise ServeError(f"cannot listen on {address}: no such host is known here; write an address") from None
-    bound: list[Bound] = []
+    bound: list[BoundSocket] = []
     failure: OSError | None = None
     for family, _, _, _, name in dict.fromkeys(found):
         try:
-            bound.append(Bound(_bind_one(family, name), address))
+            bound.append(BoundSocket(_bind_one(family, name), address))
         except OSError as error:
             failure = error
             # A name or "*" stands for IPv4 and IPv6, and one of the two may be missing here.
@@ -148,7 +148,7 @@ def _bind_one(family: int, name: Any) -> socket.socket:
     return sock
 
 
-def _bind_unix(address: Address, path: Path, permissions: int) -> Bound:
+def _bind_unix(address: Address, path: Path, permissions: int) -> BoundSocket:
     if sys.platform == "win32":
         raise ServeError(f"cannot listen on {address}: Windows has no unix sockets for servers")
     try:
@@ -165,7 +165,7 @@ def _bind_unix(address: Address, path: Path, permissions: int) -> Bound:
         # Nobody can connect before it listens, so that there is no moment with other permissions.
         path.chmod(permissions)
         sock.listen(1)  # now, so that who starts while our apps are loaded sees that somebody lives here
-        return Bound(sock, address, (path, path.stat().st_ino))
+        return BoundSocket(sock, address, (path, path.stat().st_ino))
     except OSError as error:
         sock.close()
         raise cannot_listen(address, error) from None

@@ -12,6 +12,6 @@ Read in this order:
     limits          concurrent requests and body size of one app
     cookies         give cookies the path of their mount
     echo            report to ``mountpoint doctor`` how a request arrived
-    stack           all layers as one WSGI application
+    router          all layers as one WSGI application
     target          split a request target into authority, path and query
 """

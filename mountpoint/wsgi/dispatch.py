@@ -8,13 +8,13 @@ outer middleware and server logs go on reading it, while a generator response ru
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
-from .responses import answer
 from ..errors import ConfigError, Problem
 from .keys import host_name
 from .record import KEY, RequestRecord
+from .responses import response_app
 from .table import Mount, MountTable
 
 if TYPE_CHECKING:
@@ -23,6 +23,22 @@ if TYPE_CHECKING:
 # RFC 3986: what may stand unencoded in a path and in a query. A query comes encoded, so its percent signs stay.
 _PATH_SAFE = "/!$&'()*+,;=:@-._~"
 _QUERY_SAFE = _PATH_SAFE + "?%"
+
+
+class Route(NamedTuple):
+    """Where a request goes: call *app* with *environ*. *mount* is the key of its mount, None if no mount owns it."""
+
+    app: WSGIApplication
+    environ: WSGIEnvironment
+    mount: str | None
+
+
+def host_of(environ: WSGIEnvironment) -> str | None:
+    """Return the bare host of a request, empty if the server knows none; None if ``Host`` is outside the grammar."""
+    value = environ.get("HTTP_HOST")
+    if value:
+        return host_name(value)
+    return host_name(environ.get("SERVER_NAME", "")) or ("" if value is None else None)
 
 
 class Dispatcher:
@@ -63,6 +79,15 @@ class Dispatcher:
             raise ConfigError(problems)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        app, inner, _ = self.route(environ)
+        return app(inner, start_response)
+
+    def route(self, environ: WSGIEnvironment) -> Route:
+        """Return the app that answers *environ*, without calling it.
+
+        `__call__` and the queues of ``serve`` both ask here. The app is that of the mount, or one of ours for a
+        redirect and for an error. *environ* stays as it is; only its `RequestRecord` is written.
+        """
         table = self.table
         try:
             path: str = environ["PATH_INFO"]
@@ -72,26 +97,23 @@ class Dispatcher:
             script_name = environ.get("SCRIPT_NAME", "")
         host = ""
         if table.names_hosts:
-            value = environ.get("HTTP_HOST") or environ.get("SERVER_NAME", "")
-            name = host_name(value)
-            if name is None and "HTTP_HOST" in environ:
-                return answer(environ, start_response, "400 Bad Request", "the Host header is not a host")
-            host = name or ""
-        owner = table.owner  # a name first: CPython is slower to call an attribute that is no method
+            found = host_of(environ)
+            if found is None:
+                return Route(_BAD_HOST, environ, None)
+            host = found
+        owner = table.owner  # a name first: CPython calls an attribute that is not a method more slowly
         mount = owner(path, host)
-        # A proxy evaluates its rules on the resolved path and forwards the raw one: what holds a dot segment has not
-        # been through the rules of the mount that it names. (The plain tests first: one scan is often enough.)
+        # A proxy evaluates its rules on the resolved path and forwards the raw one, so a path with a dot segment has
+        # not been through the rules of the mount that it names. (The plain tests first: one scan is often enough.)
         if (
             "." in path
             and "/." in path
             and (mount is None or mount.dot_segments != "pass")
             and ("/./" in path or "/../" in path or path.endswith(("/.", "/..")))
         ):
-            return answer(environ, start_response, "400 Bad Request", "the path holds a dot segment")
+            return Route(_DOT_SEGMENT, environ, None)
         if mount is None:
-            if path and path[0] != "/":
-                return _refuse_target(environ, start_response, path)
-            return answer(environ, start_response, "404 Not Found", "no mount owns the path")
+            return Route(_NOT_FOUND if not path or path[0] == "/" else _refusal_of(environ, path), environ, None)
 
         if script_name:
             script_name = script_name.rstrip("/")  # "/" counts as empty: "//x" must never arise
@@ -99,51 +121,47 @@ class Dispatcher:
         if prefix:
             script_name += prefix
             path = path.removeprefix(prefix)
-            if not path and mount.slash != "pass" and environ["REQUEST_METHOD"] in ("GET", "HEAD"):
-                return _redirect_to_slash(environ, start_response, mount, script_name)
         elif not path:
             path = "" if script_name else "/"
-        elif path[0] != "/":  # only the root, or nobody, can own such a path
-            return _refuse_target(environ, start_response, path)
+        elif path[0] != "/":  # only the root mount can own such a path
+            return Route(_refusal_of(environ, path), environ, None)
 
+        record: RequestRecord | None = environ.get(KEY)
+        if prefix and not path and mount.slash != "pass" and environ["REQUEST_METHOD"] in ("GET", "HEAD"):
+            if record is not None and record.mount is None:
+                record.mount = mount.key
+            return Route(_slash_redirect(environ, script_name), environ, mount.key)
         inner = environ.copy()
         inner["SCRIPT_NAME"] = script_name
         inner["PATH_INFO"] = path
         inner["mountpoint.mount"] = mount.key
-        record: RequestRecord | None = environ.get(KEY)
         if record is None:
             record = inner[KEY] = RequestRecord(environ.get("REMOTE_ADDR"))
         if record.mount is None:  # else a dispatcher around this one has named its own
             record.mount = mount.key
-        app = mount.app
-        return app(inner, start_response)
+        return Route(mount.app, inner, mount.key)
 
 
-def _refuse_target(environ: WSGIEnvironment, start_response: StartResponse, path: str) -> Iterable[bytes]:
-    if path == "*" and environ["REQUEST_METHOD"] == "OPTIONS":  # of the server, not of an app (RFC 9110 section 9.3.7)
-        return answer(environ, start_response, "204 No Content", "OPTIONS * is the server's own")
-    return answer(environ, start_response, "400 Bad Request", "the path does not start with a slash")
+_BAD_HOST = response_app("400 Bad Request", "the Host header is not a host")
+_DOT_SEGMENT = response_app("400 Bad Request", "the path has a dot segment")
+_NOT_FOUND = response_app("404 Not Found", "no mount owns the path")
+_BAD_PATH = response_app("400 Bad Request", "the path does not start with a slash")
+_SERVER_OPTIONS = response_app("204 No Content", "the server itself answers OPTIONS *")  # RFC 9110 section 9.3.7
 
 
-def _redirect_to_slash(
-    environ: WSGIEnvironment, start_response: StartResponse, mount: Mount, script_name: str
-) -> Iterable[bytes]:
-    """Send the client from ``/tv_ws`` to ``/tv_ws/``, or the page's relative links would leave the mount.
+def _refusal_of(environ: WSGIEnvironment, path: str) -> WSGIApplication:
+    """Return the response to a *path* that does not start with a slash."""
+    return _SERVER_OPTIONS if path == "*" and environ["REQUEST_METHOD"] == "OPTIONS" else _BAD_PATH
 
-    The location is a path only, since scheme and host are what a proxy may have hidden, and starts with one slash,
-    since with two it would name another host.
+
+def _slash_redirect(environ: WSGIEnvironment, script_name: str) -> WSGIApplication:
+    """Return the redirect from ``/tv_ws`` to ``/tv_ws/``. Without it the page's relative links would leave the mount.
+
+    The location is a path only, since a proxy may hide scheme and host. It starts with one slash, since two would name
+    another host.
     """
-    record: RequestRecord | None = environ.get(KEY)
-    if record is not None:
-        record.mount = record.mount or mount.key
     location = quote("/" + script_name.lstrip("/") + "/", safe=_PATH_SAFE, encoding="latin-1")
     query = environ.get("QUERY_STRING")
     if query:
         location += "?" + quote(query, safe=_QUERY_SAFE, encoding="latin-1")
-    return answer(
-        environ,
-        start_response,
-        "308 Permanent Redirect",
-        "the mount's prefix without its slash",
-        [("Location", location)],
-    )
+    return response_app("308 Permanent Redirect", "the mount's prefix without its slash", [("Location", location)])

@@ -11,8 +11,8 @@ import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
-from .record import KEY, RequestRecord
 from .proxy_settings import FORWARDING
+from .record import KEY, RequestRecord
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment

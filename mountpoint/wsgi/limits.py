@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from .responses import answer
 from ..errors import ConfigError, Problem
+from .responses import respond
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -56,7 +56,7 @@ class ConcurrencyLimit:
             self._free.pop()
         except IndexError:
             headers = [("Retry-After", str(self.retry_after))]
-            return answer(environ, start_response, "503 Service Unavailable", "the mount's limit is reached", headers)
+            return respond(environ, start_response, "503 Service Unavailable", "the mount's limit is reached", headers)
         permit = _Permit(self._free)
         try:
             app = self.app
@@ -161,7 +161,7 @@ class MaxBody:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         length = environ.get("CONTENT_LENGTH", "")
         if length.isascii() and length.isdigit() and _in_order(length) > self._most:
-            return answer(environ, start_response, "413 Content Too Large", "the body is over the mount's max_body")
+            return respond(environ, start_response, "413 Content Too Large", "the body is over the mount's max_body")
         app = self.app
         return app(environ, start_response)
 

@@ -16,11 +16,11 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
-from .responses import answer
 from ..errors import ConfigError
 from .keys import host_name, path_of_key, wsgi_string
+from .proxy_settings import COUNTED, FORWARDING, ProxySettings
 from .record import KEY, RequestRecord
-from .proxy_settings import COUNTED, FORWARDING, Trust
+from .responses import response_app
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -47,7 +47,8 @@ class TrustedProxies:
     *trusted* are the addresses and networks of the proxies, and ``unix`` for whoever connects over a unix socket.
     *x_for*, *x_proto*, *x_host*, *x_port* and *x_prefix* say for each of the ``X-Forwarded-`` headers how many proxies
     append to it, and *forwarded* for the header of RFC 7239; 0 does not believe it. The value taken is the one that
-    many from the right; with fewer values the header is ignored. See `mountpoint.wsgi.proxy_settings` for which way a mistake fails.
+    many from the right; with fewer values the header is ignored. `mountpoint.wsgi.proxy_settings` says
+    what happens when a setting is wrong.
 
     *strips* is the one fixed prefix that the proxy takes away (``/apps``): ``SCRIPT_NAME`` begins with it, and paths
     are matched as they arrive. With *restore_prefix* the forwarded prefix goes in front of the path again, so that the
@@ -70,7 +71,7 @@ class TrustedProxies:
         strips: str = "",
         restore_prefix: bool = False,
     ) -> None:
-        trust = Trust(trusted, x_for, x_proto, x_host, x_port, x_prefix, forwarded, strips, restore_prefix)
+        trust = ProxySettings(trusted, x_for, x_proto, x_host, x_port, x_prefix, forwarded, strips, restore_prefix)
         if problems := trust.problems():
             raise ConfigError(problems)
         self.app = app
@@ -82,12 +83,12 @@ class TrustedProxies:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         try:
-            inner = self.believed(environ)
+            inner = self.rewrite(environ)
         except ValueError as error:
-            return answer(environ, start_response, "400 Bad Request", f"a forwarding header is wrong: {error}")
+            return refusal(error)(environ, start_response)
         return self.app(inner, start_response)
 
-    def believed(self, environ: WSGIEnvironment) -> WSGIEnvironment:
+    def rewrite(self, environ: WSGIEnvironment) -> WSGIEnvironment:
         """Return the environ that the app gets: *environ* itself where there is nothing to believe or to remove.
 
         Raises ValueError for a value of a trusted peer that is outside its grammar.
@@ -109,7 +110,7 @@ class TrustedProxies:
 
     def _believe(self, environ: WSGIEnvironment, inner: WSGIEnvironment) -> None:
         """Write into *inner* what the trusted peer of *environ* says. Raises ValueError for what is no such value."""
-        told = self._told(environ)
+        told = self._trusted_values(environ)
         for name in self._counts:
             if name != "x_prefix" and (header := COUNTED[name]) in environ:
                 inner[header] = environ[header]
@@ -126,7 +127,7 @@ class TrustedProxies:
             elif inner.get("PATH_INFO", "")[:1] in ("", "/"):  # else it is no path, and the dispatcher refuses it
                 inner["PATH_INFO"] = prefix + inner.get("PATH_INFO", "")
 
-    def _told(self, environ: WSGIEnvironment) -> dict[str, str]:
+    def _trusted_values(self, environ: WSGIEnvironment) -> dict[str, str]:
         """Return what is believed, by RFC 7239's names and ``port`` and ``prefix``, as it was sent.
 
         RFC 7239 lets anybody add names: of a ``Forwarded`` only those that it defines itself are believed.
@@ -141,6 +142,11 @@ class TrustedProxies:
             if len(values) >= count:
                 told[name.removeprefix("x_")] = values[-count].strip(" \t")
         return told
+
+
+def refusal(error: ValueError) -> WSGIApplication:
+    """Return the response to a request whose forwarding headers `TrustedProxies.rewrite` refuses with *error*."""
+    return response_app("400 Bad Request", f"a forwarding header is wrong: {error}")
 
 
 def _forwarded(value: str) -> list[dict[str, str]]:

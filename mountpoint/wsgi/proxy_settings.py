@@ -41,7 +41,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 @dataclass(frozen=True, slots=True)
-class Trust:
+class ProxySettings:
     """The settings of `TrustedProxies`, and of ``[proxy]``; `problems` says what is wrong with them."""
 
     trusted: Sequence[str] = ()

@@ -23,6 +23,10 @@ class RequestRecord:
     __slots__ = ("mount", "reason", "remote_addr")
 
     def __init__(self, remote_addr: str | None = None) -> None:
+        self.reset(remote_addr)
+
+    def reset(self, remote_addr: str | None) -> None:
+        """Forget what the layers wrote: the request is routed once more, on another table."""
         self.mount: str | None = None
         self.reason: str | None = None
         self.remote_addr = remote_addr

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from .record import KEY, RequestRecord
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 
-def answer(
+def respond(
     environ: WSGIEnvironment,
     start_response: StartResponse,
     status: str,
@@ -33,11 +33,15 @@ def answer(
     return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
 
-def unavailable(retry_after: int, reason: str) -> WSGIApplication:
-    """Return the app that stands in the place of one that cannot answer: 503, ask again in *retry_after* seconds."""
+def response_app(status: str, reason: str, headers: Sequence[tuple[str, str]] = ()) -> WSGIApplication:
+    """Return a WSGI application that gives the response of `respond`."""
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        headers = [("Retry-After", str(retry_after))]
-        return answer(environ, start_response, "503 Service Unavailable", reason, headers)
+        return respond(environ, start_response, status, reason, headers)
 
     return app
+
+
+def unavailable(retry_after: int, reason: str) -> WSGIApplication:
+    """Return the app that takes the place of one that cannot answer: 503, ask again in *retry_after* seconds."""
+    return response_app("503 Service Unavailable", reason, [("Retry-After", str(retry_after))])

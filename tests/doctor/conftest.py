@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-import running
-from running import nginx, serve, start
+from support import running
+from support.running import nginx, serve, start
 
 __all__ = ["nginx", "serve", "start"]
 

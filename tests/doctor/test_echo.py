@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from mountpoint.loading.loader import build_stack
 from mountpoint.config.reader import load_config
-from mountpoint.wsgi.echo import Echo
 from mountpoint.errors import ConfigError
+from mountpoint.loading.loader import build_router
+from mountpoint.wsgi.echo import Echo
 from mountpoint.wsgi.record import KEY as RECORD
 from mountpoint.wsgi.record import RequestRecord
 from mountpoint.wsgi.table import Mount, MountTable
@@ -67,7 +67,7 @@ def config(folder, doctor):
 
 
 def stack(folder, echo, doctor):
-    return build_stack(config(folder, doctor), MountTable([Mount("/a", echo("app"))]))
+    return build_router(config(folder, doctor), MountTable([Mount("/a", echo("app"))]))
 
 
 def test_with_a_key_the_stack_answers_before_it_matches_believes_or_removes(call, echo, tmp_path):

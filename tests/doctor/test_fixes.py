@@ -7,12 +7,12 @@ import sys
 from typing import NamedTuple
 
 import pytest
-from proxies import Front, listens, prepare, reserved_ports, wait_until
-from running import children
+from support.proxies import Front, listens, prepare, reserved_ports, wait_until
+from support.running import children
 
 from mountpoint.config.reader import load_config
 from mountpoint.doctor.run import examine_url
-from mountpoint.proxyconf import Wish, proxy_config
+from mountpoint.proxyconf import RenderOptions, proxy_config
 
 if sys.platform == "win32":
     pytest.skip("the proxies are those of Linux and macOS", allow_module_level=True)
@@ -65,7 +65,7 @@ EACH = [
 def look(tmp_path, stacks):
     """Return ``look(proxy, lines, app)``, which starts *proxy* with a site of those lines, and looks at *app* there."""
     (tmp_path / "mounts.toml").write_text('[mounts]\n"/flask" = "site_app:app"\n')
-    wish = Wish(server_name="localhost", standalone=True)
+    wish = RenderOptions(server_name="localhost", standalone=True)
     config = load_config(tmp_path / "mounts.toml")
 
     def look(proxy, lines, app):

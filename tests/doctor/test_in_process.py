@@ -1,4 +1,4 @@
-"""`mountpoint doctor FILE`: the apps alone, with no proxy and no network."""
+"""`mountpoint doctor FILE`: the apps, in process, with no proxy and no network."""
 
 from __future__ import annotations
 

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from proxies import PROXIES, Front, make_certificate, prepare, reserved_ports, wait_until
-from running import MountpointServe, children
 from shapes import FIVE
+from support.proxies import PROXIES, Front, make_certificate, prepare, reserved_ports, wait_until
+from support.running import MountpointServe, children
 
 from mountpoint.config.reader import load_config
-from mountpoint.doctor.run import examine_url
-from mountpoint.proxyconf import Wish, proxy_config
 from mountpoint.config.schema import listen_address
+from mountpoint.doctor.run import examine_url
+from mountpoint.proxyconf import RenderOptions, proxy_config
 
 if sys.platform == "win32":
     pytest.skip("the proxies are those of Linux and macOS", allow_module_level=True)
@@ -104,7 +104,7 @@ def proxied(request, behind, tmp_path_factory) -> Iterator[Proxied]:
     proxy, shape, scheme = request.param
     served = behind(shape)
     tls = request.getfixturevalue("certificate") if scheme == "https" else None
-    wish = Wish(
+    wish = RenderOptions(
         server_name="localhost",
         shape="keep" if shape == "keep" else "strip",
         tls=tls and (str(tls[0]), str(tls[1])),

@@ -1,5 +1,5 @@
 """The fixtures of `running`: real processes, a real nginx, a real browser."""
 
-from running import browser, chromium, lacking, nginx, serve, socket_path, start
+from support.running import browser, chromium, lacking, nginx, serve, socket_path, start
 
 __all__ = ["browser", "chromium", "lacking", "nginx", "serve", "socket_path", "start"]

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from client import TABLE, Client, table
+from support.client import TABLE, Client, table
 
 LINE = re.compile(
     r"""

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from client import PROBE, Client
+from support.client import PROBE, Client
 
 TABLE = f"""
 [proxy]

@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from client import PROBE, TABLE, Client, table, wait_until_refused
+from support.client import PROBE, TABLE, Client, table, wait_until_refused
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process without asking it")
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from limited import uwsgi
+from support.limited import uwsgi
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 EMBED = EXAMPLES / "embed"

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from client import PROBE, Client
+from support.client import PROBE, Client
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="what waits is asked for with SIGUSR1")
 

@@ -8,8 +8,8 @@ import sys
 
 import h11
 import pytest
-from client import Client
-from fuzzing import (
+from support.client import Client
+from support.fuzzing import (
     MARKER,
     SMUGGLED,
     TABLE,
@@ -23,7 +23,7 @@ from fuzzing import (
     replies,
     run,
 )
-from running import MountpointServe, children
+from support.running import MountpointServe, children
 
 if sys.platform == "win32":
     pytest.skip("it counts descriptors and threads in /proc", allow_module_level=True)

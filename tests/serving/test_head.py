@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 
 import pytest
-from client import Client
-from running import MountpointServe, Serving, children
+from support.client import Client
+from support.running import MountpointServe, Serving, children
 
 HERE = f"{Path(__file__).as_posix()}:app"
 TABLE = f"""

@@ -6,7 +6,7 @@ import sys
 from contextlib import ExitStack
 
 import pytest
-from client import Client
+from support.client import Client
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals, descriptors and fork are Unix's")
 

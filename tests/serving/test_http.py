@@ -4,7 +4,7 @@ import json
 from contextlib import ExitStack
 
 import pytest
-from client import PROBE, TABLE, Client, table
+from support.client import PROBE, TABLE, Client, table
 
 ROOT = f"""
 [mounts]

@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 import sys
 
-import limited
 import pytest
+from support import limited
 
 
 @pytest.fixture(params=limited.SERVERS)

@@ -4,7 +4,7 @@ import sys
 import time
 
 import pytest
-from client import PATIENCE, TABLE, Client, table
+from support.client import PATIENCE, TABLE, Client, table
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process before it has said all")
 

@@ -11,19 +11,19 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from proxies import PROXIES, Front, deny_admin, digest, make_certificate, reserved_ports, start
-from running import Answer, MountpointServe, children
+from support.proxies import PROXIES, Front, deny_admin, digest, make_certificate, reserved_ports, start
+from support.running import Answer, MountpointServe, children
 
 from mountpoint.config.reader import load_config
-from mountpoint.proxyconf import Wish, proxy_config
+from mountpoint.config.schema import listen_address
+from mountpoint.proxyconf import RenderOptions, proxy_config
 from mountpoint.proxyconf.plan import make_plan
 from mountpoint.proxyconf.section import section
-from mountpoint.config.schema import listen_address
 
 if sys.platform == "win32":
     pytest.skip("the proxies are those of Linux and macOS", allow_module_level=True)
 
-APP = (Path(__file__).parent / "proxies_app.py").as_posix() + ":make_app()"
+APP = (Path(__file__).parent.parent / "support" / "proxies_app.py").as_posix() + ":make_app()"
 HOSTILE = "/a$b;{x}(y)[z]|^+.,=&!~@:${HOME}{{env}}"
 MOUNTS = ["/tv_ws", "/tv_ws/deep", "/admin", "/café", HOSTILE, "/"]
 TABLE = "[mounts]\n" + "".join(f'"{key}" = "{APP}"\n' for key in MOUNTS)
@@ -90,9 +90,9 @@ def stack(request, tmp_path_factory) -> Iterator[Stack]:
     file.write_text(TABLE + COUNTS + (f'strips = "{STRIPS}"\n' if shape == "strips" else ""), encoding="utf-8")
     shape = "strip" if shape == "strips" else shape
 
-    def wish(port: int) -> Wish:
+    def wish(port: int) -> RenderOptions:
         upstreams = [listen_address(f"127.0.0.1:{port}")]
-        return Wish(server_name="localhost", shape=shape, tls=tls, upstreams=upstreams, standalone=True)
+        return RenderOptions(server_name="localhost", shape=shape, tls=tls, upstreams=upstreams, standalone=True)
 
     # What it says to write into the file is written, and then it has nothing more to say.
     advised = section(make_plan(load_config(file), wish(1)).trust)

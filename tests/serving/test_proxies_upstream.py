@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from proxies import PROXIES, Front, Recorder, Sent, make_certificate, prepare, recorder, reserved_ports, start
-from running import children
+from support.proxies import PROXIES, Front, Recorder, Sent, make_certificate, prepare, recorder, reserved_ports, start
+from support.running import children
 
 from mountpoint.config.reader import load_config
-from mountpoint.proxyconf import Wish, proxy_config
-from mountpoint.proxyconf.plan import encoded, spelled
 from mountpoint.config.schema import listen_address
+from mountpoint.proxyconf import RenderOptions, proxy_config
+from mountpoint.proxyconf.plan import encoded, spelled
 
 if sys.platform == "win32":
     pytest.skip("the proxies are those of Linux and macOS", allow_module_level=True)
@@ -79,7 +79,9 @@ def started(proxy: str, table: str, folder: Path, **wish: Any) -> Iterator[Stack
         launch, ports = stack.enter_context(children(Front)), stack.enter_context(reserved_ports())
         file = folder / "mounts.toml"
         file.write_text(table, encoding="utf-8")
-        wanted = Wish("localhost", upstreams=[listen_address(f"127.0.0.1:{upstream.port}")], standalone=True, **wish)
+        wanted = RenderOptions(
+            "localhost", upstreams=[listen_address(f"127.0.0.1:{upstream.port}")], standalone=True, **wish
+        )
         text = proxy_config(load_config(file), proxy, wanted).text
         yield Stack(proxy, start(launch, proxy, text, folder, ports, None), upstream)
 
@@ -172,7 +174,9 @@ def test_the_proxy_itself_finds_nothing_wrong_with_any_key_host_and_upstream(pro
     listen = '["127.0.0.1:81"]' if proxy == "traefik" else '"unix:/run/mountpoint.sock"'
     strips = '[proxy]\nstrips = "/café$x"\n' if shape == "strips" else ""
     (tmp_path / "mounts.toml").write_text(HOSTILE + f"[server]\nlisten = {listen}\n" + strips, encoding="utf-8")
-    wish = Wish(shape="keep" if shape == "keep" else "strip", tls=tuple(map(str, certificate)), standalone=True)
+    wish = RenderOptions(
+        shape="keep" if shape == "keep" else "strip", tls=tuple(map(str, certificate)), standalone=True
+    )
     text = proxy_config(load_config(tmp_path / "mounts.toml"), proxy, wish).text
     with children(Front) as launch, reserved_ports() as ports:
         if proxy == "traefik":  # which has no checker: it is started, and asked

@@ -7,7 +7,7 @@ import sys
 import time
 
 import pytest
-from client import PATIENCE, TABLE, Client
+from support.client import PATIENCE, TABLE, Client
 
 pytest.importorskip("hupper")
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="its processes are ended by signals here")

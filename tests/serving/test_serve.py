@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from client import PROBE, TABLE, Client, table
+from support.client import PROBE, TABLE, Client, table
 
 BROKEN = TABLE + '"/broken" = "broken:app"\n'
 HELLO = """

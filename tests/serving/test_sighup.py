@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from changing import WHO_ROW, reload, who, write_table, write_who
-from client import PROBE, TABLE, Client, table
+from support.changing import WHO_ROW, reload, who, write_table, write_who
+from support.client import PROBE, TABLE, Client, table
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGHUP")
 

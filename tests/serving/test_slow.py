@@ -13,7 +13,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
-from client import Client
+from support.client import Client
 
 if sys.platform == "win32":
     pytest.skip("Windows has no SIGUSR1", allow_module_level=True)

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from client import TABLE, Client, table
+from support.client import TABLE, Client, table
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="most of it is about POSIX")
 

@@ -4,7 +4,7 @@ import sys
 from contextlib import ExitStack
 
 import pytest
-from client import PROBE, Client
+from support.client import PROBE, Client
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="fork is Unix's")
 

@@ -13,7 +13,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
-from client import Client
+from support.client import Client
 
 HERE = Path(__file__).as_posix()
 LARGE = 64 << 20

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from changing import (
+from support.changing import (
     WHO,
     WHO_ROW,
     coming_up,
@@ -25,7 +25,7 @@ from changing import (
     write_table,
     write_who,
 )
-from client import PATIENCE, TABLE, Client, table
+from support.client import PATIENCE, TABLE, Client, table
 
 from mountpoint.server.loop import IDLE
 

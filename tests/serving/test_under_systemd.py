@@ -11,8 +11,8 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from changing import WHO_ROW, end_all, reload, serving_pid, serving_who, take_over, who, write_table, write_who
-from client import TABLE, Client
+from support.changing import WHO_ROW, end_all, reload, serving_pid, serving_who, take_over, who, write_table, write_who
+from support.client import TABLE, Client
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="systemd is Linux's")
 

@@ -1,10 +1,10 @@
 import sys
 
 import pytest
-from tables_helper import config_of, problems_of
+from support.tables import config_of, problems_of
 from waitress.adjustments import Adjustments
 
-from mountpoint.config.schema import REPLACED, SERVER_RULES, WAITRESS_RULES, Address, connection_ceiling
+from mountpoint.config.schema import REPLACED, SERVER_KEYS, WAITRESS_KEYS, Address, connection_ceiling
 
 TABLE = '[mounts]\n"/" = "site:app"\n'
 posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no unix sockets for servers")
@@ -132,7 +132,7 @@ def test_a_machine_that_names_no_limit_has_that_of_macos(monkeypatch):
     assert connection_ceiling() == (10_240 - 64) // 3
 
 
-@pytest.mark.parametrize("key", SERVER_RULES)
+@pytest.mark.parametrize("key", SERVER_KEYS)
 @pytest.mark.parametrize("value", ["[]", "{}", "1979-05-27", "07:32:00", "nan", "-1", '"\\n"'])
 def test_no_key_of_ours_takes_a_value_of_a_wrong_kind(tmp_path, key, value):
     [problem] = problems_of(tmp_path, f"{TABLE}[server]\n{key} = {value}\n")
@@ -140,7 +140,7 @@ def test_no_key_of_ours_takes_a_value_of_a_wrong_kind(tmp_path, key, value):
     assert ", found " in problem
 
 
-@pytest.mark.parametrize("key", WAITRESS_RULES)
+@pytest.mark.parametrize("key", WAITRESS_KEYS)
 @pytest.mark.parametrize("value", ["[]", "{}", "1979-05-27", "nan", "-1"])
 def test_no_key_of_waitress_s_takes_a_value_of_a_wrong_kind(tmp_path, key, value):
     [problem] = problems_of(tmp_path, f"{TABLE}[server]\n{key} = {value}\n")
@@ -158,17 +158,17 @@ def test_what_the_file_says_reaches_waitress_under_its_own_name(tmp_path):
 
 
 def test_every_key_of_waitress_is_taken_or_refused_with_its_replacement():
-    taken = {"listen", *SERVER_RULES, *WAITRESS_RULES}
+    taken = {"listen", *SERVER_KEYS, *WAITRESS_KEYS}
     theirs = {name for name, _ in Adjustments._params}
     assert theirs - taken - REPLACED.keys() == set()
 
 
 def test_no_key_is_taken_for_waitress_s_that_is_not():
-    assert WAITRESS_RULES.keys() - {name for name, _ in Adjustments._params} == set()
+    assert WAITRESS_KEYS.keys() - {name for name, _ in Adjustments._params} == set()
 
 
 def test_no_key_is_both_taken_and_refused():
-    assert REPLACED.keys() & {"listen", *SERVER_RULES, *WAITRESS_RULES} == set()
+    assert REPLACED.keys() & {"listen", *SERVER_KEYS, *WAITRESS_KEYS} == set()
 
 
 @pytest.mark.parametrize("key", REPLACED)

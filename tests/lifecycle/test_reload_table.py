@@ -9,13 +9,13 @@ import time
 from types import SimpleNamespace
 
 import pytest
-from tables_helper import imports_undone, write
+from support.tables import imports_undone, write
 
 from mountpoint import renewal
-from mountpoint.loading.loader import Loader, build_stack, build_table
 from mountpoint.config.reader import load_config
+from mountpoint.lifecycle.reload import TableReloader
 from mountpoint.loading.isolation import forget_failed_loads
-from mountpoint.lifecycle.reload import Renewal
+from mountpoint.loading.loader import Loader, build_router, build_table
 
 PATIENCE = 30  # seconds
 
@@ -48,10 +48,10 @@ class Site:
         mounts = loader.load(config)
         self._take(config, mounts)
         self.tables.clear()
-        self.renewal = Renewal(config, mounts, loader, self._take, self._outcomes.put)
+        self.renewal = TableReloader(config, mounts, loader, self._take, self._outcomes.put)
 
     def _take(self, config, mounts):
-        self._stack = build_stack(config, build_table(mounts))
+        self._stack = build_router(config, build_table(mounts))
         self.tables.append([mount.config.key for mount in mounts])
 
     def change(self, toml, files=()):
@@ -383,7 +383,7 @@ def test_a_file_that_is_half_written_is_read_when_it_is_whole(site, monkeypatch)
     waits = []
 
     def sleep(seconds):
-        assert 0 < seconds <= renewal.STANDS
+        assert 0 < seconds <= renewal.SETTLE_SECONDS
         waits.append(seconds)
         if len(waits) < 3:
             with (site.folder / "mounts.toml").open("a") as file:

@@ -9,33 +9,33 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from queues_helper import PATIENCE, House, wait_until
+from support.queues import PATIENCE, House, wait_until
 
-from mountpoint.server.fair_queue import FairQueues, Share
+from mountpoint.server.fair_queue import FairQueues, QueueLimits
 
 KEYS = ["a", "b", "c", None]
 SHARES = st.dictionaries(
     st.sampled_from(["a", "b", "c"]),
-    st.builds(Share, limit=st.sampled_from([None, None, None, 1, 2]), queue=st.sampled_from([0, 2, 100, 100])),
+    st.builds(QueueLimits, limit=st.sampled_from([None, None, None, 1, 2]), queue=st.sampled_from([0, 2, 100, 100])),
 )
 
 
 class Model:
     """The rules as they are documented, without threads: what may begin is found by looking through lists."""
 
-    def __init__(self, threads, shares):
-        self.threads, self.shares = threads, shares
+    def __init__(self, threads, limits):
+        self.threads, self.limits = threads, limits
         self.turns, self.waiting = [], {}  # keys, the next first; connections, by key
         self.running, self.refused = [], []
 
     def share(self, key):
-        return self.shares.get(key, Share())
+        return self.limits.get(key, QueueLimits())
 
     def may_begin(self, key, running):
         """Whether a request of *key* may begin while those of the keys *running* run."""
         own, free = running.count(key), self.threads - len(running)
-        limit = self.share(key).limit
-        return free > 0 and (own < free or len(self.shares) < 2) and (limit is None or own < limit)
+        limit = self.limits(key).limit
+        return free > 0 and (own < free or len(self.limits) < 2) and (limit is None or own < limit)
 
     def is_full(self, key):
         running = [one.key for one in self.running]
@@ -43,7 +43,7 @@ class Model:
         while self.may_begin(key, running):
             running.append(key)
             at_once += 1
-        return len(self.waiting.get(key, [])) >= self.share(key).queue + at_once
+        return len(self.waiting.get(key, [])) >= self.limits(key).queue + at_once
 
     def add(self, one):
         if self.is_full(one.key):
@@ -78,8 +78,8 @@ class Model:
         self.running.remove(one)
         self.go_on()
 
-    def share_out(self, shares, order):
-        self.shares = shares
+    def reconfigure(self, limits, order):
+        self.limits = limits
         waiting = sorted((one for queue in self.waiting.values() for one in queue), key=order.index)
         self.turns, self.waiting = [], {}
         for one in waiting:
@@ -90,10 +90,10 @@ class Model:
 class Machine(RuleBasedStateMachine):
     """After each step the same requests run, wait and are refused as in the model, each of them once."""
 
-    @initialize(threads=st.sampled_from([1, 2, 3, 3, 4, 6, 9]), shares=SHARES)
-    def open(self, threads, shares):
-        self.house = House(threads, **shares)
-        self.model = Model(threads, shares)
+    @initialize(threads=st.sampled_from([1, 2, 3, 3, 4, 6, 9]), limits=SHARES)
+    def open(self, threads, limits):
+        self.house = House(threads, **limits)
+        self.model = Model(threads, limits)
 
     @rule(key=st.sampled_from(KEYS), count=st.integers(1, 6))
     def add(self, key, count):
@@ -113,18 +113,20 @@ class Machine(RuleBasedStateMachine):
         queue = self.model.waiting[data.draw(st.sampled_from(self.model.turns))]
         data.draw(st.sampled_from(queue)).connected = False
 
-    @rule(shares=SHARES, moved=st.dictionaries(st.sampled_from(KEYS), st.sampled_from(KEYS)))
-    def share_out(self, shares, moved):
+    @rule(limits=SHARES, moved=st.dictionaries(st.sampled_from(KEYS), st.sampled_from(KEYS)))
+    def reconfigure(self, limits, moved):
         for queue in self.model.waiting.values():
             for one in queue:
                 one.key = moved.get(one.key, one.key)
-        self.house.share_out(**shares)
-        self.model.share_out(shares, self.house.all)
+        self.house.reconfigure(**limits)
+        self.model.reconfigure(limits, self.house.all)
 
     @rule()
     def refuse(self):
-        self.house.queues.refuse()
-        assert [one for one in self.house.all if one.is_refused] == sorted(self.model.refused, key=self.house.all.index)
+        self.house.queues.answer_rejected()
+        assert [one for one in self.house.all if one.is_rejected] == sorted(
+            self.model.refused, key=self.house.all.index
+        )
 
     @invariant()
     def as_in_the_model(self):
@@ -140,7 +142,7 @@ class Machine(RuleBasedStateMachine):
             return
         while self.model.running:
             self.end_one(self.model.running[0])
-        self.house.queues.refuse()
+        self.house.queues.answer_rejected()
         assert not self.house.queues.is_busy
         assert all(one.served == 1 for one in self.house.all)
         self.house.close()
@@ -163,7 +165,7 @@ class Pipelined:
     def __init__(self, crowd, count, chance):
         self.crowd, self.left, self.chance = crowd, count, chance
         self.connected = True
-        self.is_refused = False
+        self.is_rejected = False
         self.served = 0
         self.key = chance.choice(KEYS)
         self.lock = threading.Lock()
@@ -171,18 +173,18 @@ class Pipelined:
     first = None
 
     def refuse(self):
-        self.is_refused = True
+        self.is_rejected = True
 
     def service(self):
         assert self.lock.acquire(blocking=False), "one connection is served by two threads"
-        if not self.is_refused:
+        if not self.is_rejected:
             self.crowd.enter(self.key)
             if self.chance.random() < 0.1:
                 self.connected = False
             self.crowd.leave(self.key)
         self.served += 1
         self.left -= 1
-        self.is_refused = False
+        self.is_rejected = False
         self.lock.release()
         if self.left:
             self.key = self.chance.choice(KEYS)
@@ -227,11 +229,11 @@ def test_every_request_ends_once_whatever_the_scheduler_does(hasty, threads):
     connections = [Pipelined(crowd, 4, random.Random(seed)) for seed in range(300)]
     wanted = {one: one.left for one in connections}
 
-    def shares():
+    def limits():
         return {
-            "a": Share(limit=1, queue=chance.choice([0, 1, 100])),
-            "b": Share(limit=chance.choice([1, 2]), queue=chance.choice([0, 100])),
-            **({"c": Share(slow_after=0)} if chance.random() < 0.7 else {}),
+            "a": QueueLimits(limit=1, queue=chance.choice([0, 1, 100])),
+            "b": QueueLimits(limit=chance.choice([1, 2]), queue=chance.choice([0, 100])),
+            **({"c": QueueLimits(slow_after=0)} if chance.random() < 0.7 else {}),
         }
 
     watched = threading.Event()
@@ -245,16 +247,16 @@ def test_every_request_ends_once_whatever_the_scheduler_does(hasty, threads):
     watcher = threading.Thread(target=watch)
     watcher.start()
     try:
-        queues.share_out(shares())
+        queues.reconfigure(limits())
         for number, one in enumerate(connections):
             queues.add_task(one)
             if number % 7 == 0:
-                queues.refuse()
+                queues.answer_rejected()
             if number % 31 == 0:
-                queues.share_out(shares())
+                queues.reconfigure(limits())
 
         def all_ended():
-            queues.refuse()
+            queues.answer_rejected()
             return not any(one.left for one in connections)
 
         wait_until(all_ended)

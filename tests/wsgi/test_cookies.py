@@ -1,7 +1,7 @@
 """Rule 29: the path of a cookie that a scoped mount sets."""
 
 import pytest
-from tables_helper import imports_undone, write
+from support.tables import imports_undone, write
 
 from mountpoint import Dispatcher, TrustedProxies
 from mountpoint.loading.loader import load

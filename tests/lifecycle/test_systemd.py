@@ -23,7 +23,7 @@ from mountpoint.lifecycle.systemd import Notifier, inherited_sockets, reloading,
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="systemd is Linux's")
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 # What systemd does between fork and exec: descriptors from 3 on, and the pid, which exec keeps.
 LAUNCHER = """

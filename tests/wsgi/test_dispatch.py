@@ -6,8 +6,8 @@ from wsgiref.util import FileWrapper
 import pytest
 
 from mountpoint import ConfigError, Dispatcher, Mount, MountTable
-from mountpoint.wsgi.responses import unavailable
 from mountpoint.wsgi.record import RequestRecord
+from mountpoint.wsgi.responses import unavailable
 
 
 def nobody(environ, start_response):

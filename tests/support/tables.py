@@ -16,7 +16,7 @@ import pytest
 from mountpoint.config.reader import Config, load_config
 from mountpoint.errors import ConfigError
 
-TABLES = Path(__file__).parent / "tables"
+TABLES = Path(__file__).parent.parent / "config" / "tables"
 REWRITE = "MOUNTPOINT_REWRITE_TABLES" in os.environ
 
 #: Modules that come in two files at once would be one module to a cache that looks at whole seconds only.
@@ -31,7 +31,7 @@ def tables(suffix: str) -> list[Path]:
 
 def to_compare(file: Path, actual: str) -> tuple[str, str]:
     """Return *actual* and what *file* expects; or rewrite the file on purpose. ``<here>`` is where the tables are."""
-    actual = actual.replace(str(TABLES), "<here>").replace(str(TABLES.parent), "<tests>")
+    actual = actual.replace(str(TABLES), "<here>").replace(str(TABLES.parent.parent), "<tests>")
     if REWRITE:
         file.write_text(actual, encoding="utf-8", newline="\n")
     expected = file.read_text(encoding="utf-8")

@@ -25,7 +25,8 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 import h11
-from running import MountpointServe, children
+
+from support.running import MountpointServe, children
 
 PATIENCE = 30.0  # seconds for what must come
 MOMENT = 0.05  # seconds for what need not

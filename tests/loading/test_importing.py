@@ -2,11 +2,11 @@ import re
 import sys
 
 import pytest
-from tables_helper import imports_undone, write
+from support.tables import imports_undone, write
 
+from mountpoint.config.app_spec import parse_spec
 from mountpoint.errors import AppRaised, LoadError, NoSuchAttribute, NoSuchModule, NotAnApp
 from mountpoint.loading.importing import load_app, put_on_path
-from mountpoint.config.app_spec import parse_spec
 
 APP = "def app(environ, start_response):\n    return []\n"
 

@@ -23,10 +23,9 @@ from contextlib import closing, suppress
 from pathlib import Path
 from wsgiref.util import FileWrapper
 
-from client import Client
-
 from mountpoint import Dispatcher
 from mountpoint.wsgi.limits import ConcurrencyLimit
+from support.client import Client
 
 LIMIT, THREADS, CLIENTS = 4, 8, 8
 CHUNK = b"x" * 65_536

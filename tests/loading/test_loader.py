@@ -2,13 +2,13 @@ import logging
 import sys
 
 import pytest
-from tables_helper import imports_undone, write
+from support.tables import imports_undone, write
 
 import mountpoint
-from mountpoint.loading.loader import load_mounts
 from mountpoint.config.reader import load_config
 from mountpoint.errors import ConfigError, LoadError
 from mountpoint.loading.importing import put_on_path
+from mountpoint.loading.loader import load_mounts
 
 APP = """
 def app(environ, start_response):

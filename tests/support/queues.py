@@ -15,7 +15,7 @@ class Connection:
     def __init__(self, key, raised=None):
         self.key, self.raised = key, raised
         self.connected = True
-        self.is_refused = False
+        self.is_rejected = False
         self.served = 0
         self.may_end = threading.Event()
 
@@ -28,11 +28,11 @@ class Connection:
         return self
 
     def refuse(self):
-        self.is_refused = True
+        self.is_rejected = True
 
     def service(self):
         self.served += 1
-        if not self.is_refused:
+        if not self.is_rejected:
             assert self.may_end.wait(PATIENCE)
             if self.raised:
                 raise self.raised
@@ -49,10 +49,10 @@ class Connection:
 class House:
     """Fair queues, and what came to them."""
 
-    def __init__(self, threads, ended=lambda run: None, **shares):
+    def __init__(self, threads, ended=lambda run: None, **limits):
         self.threads = threads
         self.queues = FairQueues(threads, lambda connection: connection.key, ended)
-        self.queues.share_out(shares)
+        self.queues.reconfigure(limits)
         self.all = []
 
     def add(self, key, count=1, **options):
@@ -70,8 +70,8 @@ class House:
             connection.end()
         self.settle()
 
-    def share_out(self, **shares):
-        self.queues.share_out(shares)
+    def reconfigure(self, **limits):
+        self.queues.reconfigure(limits)
         self.settle()
 
     def settle(self):

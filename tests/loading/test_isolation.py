@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mountpoint.loading.isolation import unchanged
+from mountpoint.loading.isolation import preserve_process_state
 
 APP = "def app(environ, start_response):\n    return []\n"
 CONSOLE = {"console": {"class": "logging.StreamHandler"}}
@@ -17,7 +17,14 @@ CONSOLE = {"console": {"class": "logging.StreamHandler"}}
 
 def child(code, cwd):
     """Run *code* in a process of its own, since it changes what a process has once; return what it printed."""
-    command = [sys.executable, "-P", "-W", "error", "-c", f"from mountpoint.loading.isolation import unchanged\n{code}"]
+    command = [
+        sys.executable,
+        "-P",
+        "-W",
+        "error",
+        "-c",
+        f"from mountpoint.loading.isolation import preserve_process_state\n{code}",
+    ]
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -88,7 +95,7 @@ def test_the_root_logger_and_its_handlers_are_put_back(app):
     logging.root.addHandler(kept)
     logging.root.setLevel("INFO")
     before = (logging.root.level, logging.root.handlers[:], logging.root.filters[:])
-    with unchanged():
+    with preserve_process_state():
         app()
     assert (logging.root.level, logging.root.handlers, logging.root.filters) == before
     logging.info("still here")
@@ -97,14 +104,14 @@ def test_the_root_logger_and_its_handlers_are_put_back(app):
 
 def test_the_root_logger_is_put_back_after_a_load_that_raised():
     before = (logging.root.level, logging.root.handlers[:])
-    with pytest.raises(ValueError, match="Unable to configure root"), unchanged():
+    with pytest.raises(ValueError, match="Unable to configure root"), preserve_process_state():
         configure(root={"level": "DEBUG", "handlers": ["console", "nowhere"]})
     assert (logging.root.level, logging.root.handlers) == before
 
 
 def test_what_loggers_remember_of_the_level_is_forgotten(loggers):
     logging.root.setLevel("WARNING")
-    with unchanged():
+    with preserve_process_state():
         logging.root.setLevel("DEBUG")
         assert loggers("own").isEnabledFor(logging.DEBUG)
     assert not loggers("own").isEnabledFor(logging.DEBUG)
@@ -113,7 +120,7 @@ def test_what_loggers_remember_of_the_level_is_forgotten(loggers):
 def test_an_app_that_disables_existing_loggers_disables_none(loggers):
     others = [loggers(name) for name in ("mountpoint", "mountpoint.access", "waitress", "waitress.queue", "sibling")]
     others[1].disabled = True  # as access_log = false does
-    with unchanged():
+    with preserve_process_state():
         configure(root={"handlers": ["console"]})
         assert others[0].disabled
     assert [logger.disabled for logger in others] == [False, True, False, False, False]
@@ -124,7 +131,7 @@ def test_a_logger_that_somebody_had_configured_stays_as_it_was(loggers):
     engine.addHandler(kept)
     engine.setLevel("INFO")
     engine.propagate = False
-    with unchanged():
+    with preserve_process_state():
         configure(loggers={"library": {"handlers": ["console"]}})  # which resets all those below it
         assert engine.handlers == []
     assert (engine.level, engine.handlers, engine.propagate) == (logging.INFO, [kept], False)
@@ -133,7 +140,7 @@ def test_a_logger_that_somebody_had_configured_stays_as_it_was(loggers):
 @pytest.mark.parametrize("name", ["own", "own.part", "library"])
 def test_a_logger_that_nobody_had_configured_is_the_apps_to_configure(loggers, name):
     loggers("library")
-    with unchanged():
+    with preserve_process_state():
         configure(loggers={name: {"level": "DEBUG", "handlers": ["console"], "propagate": False}})
     logger = loggers(name)
     assert (logger.level, len(logger.handlers), logger.propagate) == (logging.DEBUG, 1, False)
@@ -142,17 +149,17 @@ def test_a_logger_that_nobody_had_configured_is_the_apps_to_configure(loggers, n
 @pytest.mark.parametrize("name", ["mountpoint", "mountpoint.later", "waitress"])
 def test_the_hosts_loggers_are_no_apps_to_configure(loggers, name):
     before = vars(loggers("waitress"))["handlers"][:]
-    with unchanged():
+    with preserve_process_state():
         configure(loggers={name: {"level": "CRITICAL", "handlers": ["console"]}})
     assert loggers(name).level != logging.CRITICAL
     assert loggers("waitress").handlers == before
 
 
 def test_a_load_that_raised_leaves_no_logging_so_that_the_next_try_can_have_its_own(loggers):
-    with pytest.raises(ValueError, match="Unable to configure root"), unchanged():
+    with pytest.raises(ValueError, match="Unable to configure root"), preserve_process_state():
         configure(loggers={"own": {"level": "ERROR", "handlers": ["console"]}}, root={"handlers": ["nowhere"]})
     assert (loggers("own").level, loggers("own").handlers) == (logging.NOTSET, [])
-    with unchanged():
+    with preserve_process_state():
         loggers("own").setLevel("INFO")
     assert loggers("own").level == logging.INFO
 
@@ -161,8 +168,8 @@ def test_a_handler_can_be_closed_again_after_the_load_within_another_load_too():
     kept, own_close = Kept(), Kept()
     vars(own_close)["close"] = close = lambda: None
     logging.root.handlers += [kept, own_close]
-    with unchanged():
-        with unchanged():
+    with preserve_process_state():
+        with preserve_process_state():
             pass
         kept.close()
         assert "emit" not in vars(kept)
@@ -187,7 +194,7 @@ from mountpoint.loading.logs import configure_logging
 file = {{"class": "logging.FileHandler", "filename": "host.log", "mode": "{mode}"}}
 configure_logging(None, dictionary={{"handlers": {{"file": file}}, "root": {{"handlers": ["file"], "level": "INFO"}}}})
 logging.getLogger("mountpoint").info("before")
-with unchanged():
+with preserve_process_state():
     {app}
 logging.getLogger("mountpoint").info("after")
 """
@@ -201,7 +208,7 @@ import logging.config, logging.handlers, sys
 buffer = logging.handlers.MemoryHandler(100, target=logging.StreamHandler(sys.stdout))
 buffer.set_name("buffer")
 logging.getLogger("sibling").addHandler(buffer)
-with unchanged():
+with preserve_process_state():
     logging.config.dictConfig({"version": 1})
 assert logging._handlers["buffer"] is buffer
 logging.getLogger("sibling").warning("written at the end")
@@ -214,7 +221,7 @@ logging.getLogger("sibling").warning("written at the end")
 
 def test_the_working_folder_is_put_back(tmp_path):
     before = Path.cwd()
-    with unchanged():
+    with preserve_process_state():
         os.chdir(tmp_path)
     assert Path.cwd() == before
 
@@ -223,14 +230,14 @@ def test_the_working_folder_is_put_back(tmp_path):
 def test_a_working_folder_that_is_gone_is_no_reason_not_to_load(tmp_path, monkeypatch):
     (tmp_path / "gone").mkdir()
     monkeypatch.chdir(tmp_path / "gone")
-    with unchanged():
+    with preserve_process_state():
         os.chdir(tmp_path)
         (tmp_path / "gone").rmdir()
     assert Path.cwd() == tmp_path
     (tmp_path / "gone").mkdir()
     os.chdir("gone")
     (tmp_path / "gone").rmdir()
-    with unchanged():
+    with preserve_process_state():
         os.chdir(tmp_path)
     assert Path.cwd() == tmp_path
 
@@ -240,7 +247,7 @@ def test_variables_hold_while_the_app_loads_and_have_their_previous_values_after
     monkeypatch.setenv("MP_DELETED", "before")
     monkeypatch.delenv("MP_UNSET", raising=False)
     names = ("MP_SET", "MP_DELETED", "MP_UNSET")
-    with unchanged(env=dict.fromkeys(names, "loading")):
+    with preserve_process_state(env=dict.fromkeys(names, "loading")):
         assert [os.environ[name] for name in names] == ["loading"] * 3
         os.environ["MP_SET"] = "the app's"
         del os.environ["MP_DELETED"], os.environ["MP_UNSET"]
@@ -249,14 +256,14 @@ def test_variables_hold_while_the_app_loads_and_have_their_previous_values_after
 
 def test_variables_have_their_previous_values_after_a_load_that_raised(monkeypatch):
     monkeypatch.delenv("MP_UNSET", raising=False)
-    with pytest.raises(ZeroDivisionError), unchanged(env={"MP_UNSET": "loading"}):
+    with pytest.raises(ZeroDivisionError), preserve_process_state(env={"MP_UNSET": "loading"}):
         raise ZeroDivisionError
     assert "MP_UNSET" not in os.environ
 
 
 def test_what_the_app_puts_into_the_environment_stays(monkeypatch):
     monkeypatch.setenv("MP_SETTINGS", "another's")  # so that it is put back
-    with unchanged(env={"MP_OTHER": "x"}):
+    with preserve_process_state(env={"MP_OTHER": "x"}):
         os.environ["MP_SETTINGS"] = "shop.settings"
     assert os.environ["MP_SETTINGS"] == "shop.settings"
 
@@ -270,7 +277,7 @@ numbers = [getattr(signal, name) for name in names]
 signal.signal(signal.SIGUSR1, host := lambda *_: None)
 before = [signal.getsignal(number) for number in numbers]
 def mine(*_): ...
-with unchanged():
+with preserve_process_state():
     for number in numbers:
         signal.signal(number, mine)
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
@@ -285,7 +292,7 @@ def test_a_handler_that_was_not_set_from_python_is_left_alone(monkeypatch):
     before = iter([None] * 8)
     monkeypatch.setattr(signal, "getsignal", lambda number: next(before, signal.SIG_DFL))
     monkeypatch.setattr("mountpoint.loading.isolation._SIGNALS", ("SIGTERM",) * 8)
-    with unchanged():
+    with preserve_process_state():
         pass
 
 
@@ -294,7 +301,7 @@ def test_a_load_on_a_thread_leaves_signals_alone(tmp_path):
 import signal, threading
 inside, changed, done = threading.Event(), threading.Event(), []
 def load():
-    with unchanged():
+    with preserve_process_state():
         inside.set()
         changed.wait()
     done.append(True)
@@ -313,7 +320,7 @@ def test_the_folder_is_put_back_on_any_thread(tmp_path):
     before, done = Path.cwd(), []
 
     def load():
-        with unchanged():
+        with preserve_process_state():
             os.chdir(tmp_path)
         done.append(Path.cwd())
 

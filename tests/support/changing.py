@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from client import Client
-from running import MountpointServe
+from support.client import Client
+from support.running import MountpointServe
 
 #: An app that says who it is: the version in its source, its process, and how often it was asked.
 WHO = """

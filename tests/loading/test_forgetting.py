@@ -7,12 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from tables_helper import imports_undone, write
+from support.tables import imports_undone, write
 
-from mountpoint.errors import LoadError
-from mountpoint.loading.isolation import forget_failed_loads, note_failed_load
-from mountpoint.loading.importing import load_app, put_on_path
 from mountpoint.config.app_spec import parse_spec
+from mountpoint.errors import LoadError
+from mountpoint.loading.importing import load_app, put_on_path
+from mountpoint.loading.isolation import forget_failed_loads, note_failed_load
 
 APP = "def app(environ, start_response):\n    return []\n"
 

@@ -5,8 +5,8 @@ import functools
 import pytest
 
 from mountpoint import Dispatcher, TrustedProxies
+from mountpoint.wsgi.proxy_settings import COUNTED, ProxySettings
 from mountpoint.wsgi.record import RequestRecord
-from mountpoint.wsgi.proxy_settings import COUNTED, Trust
 
 PROXY = "192.0.2.7"  # the peer of every request, unless it says otherwise
 CLIENT = "203.0.113.9"
@@ -20,7 +20,10 @@ def ask(call, echo):
     """
 
     def ask(path="/tv_ws/x", method="GET", **both):
-        settings = {"trusted": [PROXY], **{name: both.pop(name) for name in Trust.__match_args__ if name in both}}
+        settings = {
+            "trusted": [PROXY],
+            **{name: both.pop(name) for name in ProxySettings.__match_args__ if name in both},
+        }
         return call(TrustedProxies(Dispatcher({"/tv_ws": echo("tv")}), **settings), path, method, **both)
 
     return ask

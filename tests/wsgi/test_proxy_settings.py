@@ -1,12 +1,12 @@
 """The settings of `TrustedProxies` and of ``[proxy]``: what is refused, and with which words."""
 
 import pytest
-from tables_helper import config_of, imports_undone, problems_of
+from support.tables import config_of, imports_undone, problems_of
 
 from mountpoint import ConfigError, Dispatcher, TrustedProxies
+from mountpoint.config.schema import PROXY_KEYS
 from mountpoint.loading.loader import load
-from mountpoint.wsgi.proxy_settings import COUNTED, Trust
-from mountpoint.config.schema import PROXY_RULES
+from mountpoint.wsgi.proxy_settings import COUNTED, ProxySettings
 
 TABLE = '[mounts]\n"/" = "site:app"\n'
 NOBODY = 'is set, and nobody is trusted; write the addresses of your proxies, trusted = ["127.0.0.1"] say'
@@ -37,7 +37,7 @@ def refused(**settings):
     ],
 )
 def test_addresses_networks_and_unix_are_taken(trusted):
-    assert Trust(trusted=trusted, x_for=len(trusted)).problems() == []
+    assert ProxySettings(trusted=trusted, x_for=len(trusted)).problems() == []
 
 
 @pytest.mark.parametrize(
@@ -134,9 +134,9 @@ def test_restore_prefix_needs_x_prefix(others):
 
 
 def test_strips_goes_together_with_everything_that_is_no_prefix():
-    trust = Trust(trusted=["unix"], strips="/apps", x_for=1, x_proto=1, x_host=1, x_port=1)
+    trust = ProxySettings(trusted=["unix"], strips="/apps", x_for=1, x_proto=1, x_host=1, x_port=1)
     assert trust.problems() == []
-    assert Trust(trusted=["unix"], strips="/apps", forwarded=1).problems() == []
+    assert ProxySettings(trusted=["unix"], strips="/apps", forwarded=1).problems() == []
 
 
 def test_all_that_is_wrong_is_said_at_once():
@@ -153,13 +153,13 @@ def test_all_that_is_wrong_is_said_at_once():
 
 
 def test_the_file_knows_exactly_the_settings_of_the_middleware():
-    assert set(PROXY_RULES) == set(Trust.__match_args__)
+    assert set(PROXY_KEYS) == set(ProxySettings.__match_args__)
 
 
 def test_by_default_nobody_is_believed_in_anything(tmp_path):
-    assert config_of(tmp_path, TABLE).proxy == Trust()
-    assert Trust().counts() == {}
-    assert Trust().networks() == []
+    assert config_of(tmp_path, TABLE).proxy == ProxySettings()
+    assert ProxySettings().counts() == {}
+    assert ProxySettings().networks() == []
 
 
 def test_every_setting_is_read(tmp_path):
@@ -176,7 +176,7 @@ def test_every_setting_is_read(tmp_path):
         restore_prefix = true
         """
     trusted = ["127.0.0.1", "10.0.0.0/8", "unix"]
-    expected = Trust(trusted, x_for=2, x_proto=1, x_host=1, x_port=1, x_prefix=1, restore_prefix=True)
+    expected = ProxySettings(trusted, x_for=2, x_proto=1, x_host=1, x_port=1, x_prefix=1, restore_prefix=True)
     assert config_of(tmp_path, TABLE + section).proxy == expected
 
 

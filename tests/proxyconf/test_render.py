@@ -14,14 +14,14 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tables_helper import command, config_of, to_compare, write
+from support.tables import command, config_of, to_compare, write
 
-from mountpoint.errors import UsageError
-from mountpoint.proxyconf import PROXIES, Wish, proxy_config
-from mountpoint.proxyconf.plan import make_plan
 from mountpoint.config.schema import Address, listen_address
+from mountpoint.errors import UsageError
+from mountpoint.proxyconf import PROXIES, RenderOptions, proxy_config
+from mountpoint.proxyconf.plan import make_plan
 
-GOLDEN = Path(__file__).parent / "proxyconf"
+GOLDEN = Path(__file__).parent
 PLAIN = '[mounts]\n"/tv_ws" = "a:app"\n"/notes" = "a:app"\n'
 HOSTILE = "/a$b;{x}(y)[z]|^+.,=&!~@:${HOME}{{env}}"
 EVERYTHING = f"""
@@ -56,7 +56,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def printed(tmp_path: Path, table: str, proxy: str, **wish: Any) -> str:
-    return proxy_config(config_of(tmp_path, table), proxy, Wish(**wish)).text
+    return proxy_config(config_of(tmp_path, table), proxy, RenderOptions(**wish)).text
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the paths in them are those of Linux and macOS")
@@ -90,7 +90,7 @@ def test_no_golden_file_is_left_over():
     ],
 )
 def test_the_section_that_is_advised_fits_and_is_in_the_configuration_too(proxy, shape, section, tmp_path):
-    wish = Wish(shape=shape)
+    wish = RenderOptions(shape=shape)
     answer = proxy_config(config_of(tmp_path, PLAIN + section), proxy, wish)
     if answer.advice:
         advised = answer.advice[answer.advice.index("[proxy]\n") :]
@@ -104,7 +104,7 @@ def test_the_section_that_is_advised_fits_and_is_in_the_configuration_too(proxy,
 
 def test_what_fits_is_left_as_it_is(tmp_path):
     section = '[proxy]\ntrusted = ["127.0.0.0/8"]\nx_for = 1\nx_host = 1\n'
-    assert proxy_config(config_of(tmp_path, PLAIN + section), "nginx", Wish()).advice == ""
+    assert proxy_config(config_of(tmp_path, PLAIN + section), "nginx", RenderOptions()).advice == ""
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_what_fits_is_left_as_it_is(tmp_path):
     ],
 )
 def test_what_has_to_be_believed_follows_from_the_table_and_the_shape(section, wish, expected, tmp_path):
-    trust = make_plan(config_of(tmp_path, PLAIN + section), Wish(**wish)).trust
+    trust = make_plan(config_of(tmp_path, PLAIN + section), RenderOptions(**wish)).trust
     assert {name: getattr(trust, name) for name in expected} == expected
     assert trust.problems() == []
 
@@ -134,16 +134,16 @@ def test_what_has_to_be_believed_follows_from_the_table_and_the_shape(section, w
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no unix sockets for servers")
 def test_over_a_unix_socket_whoever_connects_is_the_proxy(tmp_path):
     config = config_of(tmp_path, '[server]\nlisten = "unix:/run/m.sock"\n' + PLAIN)
-    assert make_plan(config, Wish()).trust.trusted == ["unix"]
+    assert make_plan(config, RenderOptions()).trust.trusted == ["unix"]
     for proxy in ("nginx", "apache", "caddy", "haproxy"):
-        assert "/run/m.sock" in proxy_config(config, proxy, Wish()).text
+        assert "/run/m.sock" in proxy_config(config, proxy, RenderOptions()).text
     with pytest.raises(UsageError, match="connects to no unix socket"):
-        proxy_config(config, "traefik", Wish())
+        proxy_config(config, "traefik", RenderOptions())
 
 
 def test_the_rfc_7239_header_is_replaced_where_the_proxy_cannot_write_it(tmp_path):
     config = config_of(tmp_path, PLAIN + '[proxy]\ntrusted = ["127.0.0.1"]\nforwarded = 1\n')
-    assert "x_for = 1" in proxy_config(config, "traefik", Wish()).advice
+    assert "x_for = 1" in proxy_config(config, "traefik", RenderOptions()).advice
 
 
 # ---------------------------------------------------------------------------------------------------------- the table
@@ -158,7 +158,7 @@ def test_a_site_has_its_own_mounts_and_of_the_others_those_that_can_be_reached(t
 "*.example.com/c/d" = "a:app"
 "*.one.example.com/" = "a:app"
 """
-    plan = make_plan(config_of(tmp_path, table), Wish(server_name="one.example.com"))
+    plan = make_plan(config_of(tmp_path, table), RenderOptions(server_name="one.example.com"))
     found = {site.name: [location.key for location in site.locations] for site in plan.sites}
     assert found == {
         "one.example.com": ["*.example.com/c/d", "one.example.com/a", "/c"],  # whose /a owns /a/b, too
@@ -228,7 +228,8 @@ def test_a_free_port_is_none_to_connect_to(tmp_path):
 )
 def test_who_listens_everywhere_is_met_on_this_machine(listen, met, tmp_path):
     assert [
-        str(one) for one in make_plan(config_of(tmp_path, PLAIN), Wish(upstreams=[listen_address(listen)])).upstreams
+        str(one)
+        for one in make_plan(config_of(tmp_path, PLAIN), RenderOptions(upstreams=[listen_address(listen)])).upstreams
     ] == [met]
 
 

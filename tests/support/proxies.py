@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from running import PATIENCE, Answer, Serving, needed
+from support.running import PATIENCE, Answer, Serving, needed
 
 PROXIES = ("nginx", "caddy", "haproxy", "apache", "traefik")
 

@@ -1,0 +1,50 @@
+"""The layers around the mount table, as one WSGI application.
+
+    server  ->  Echo, if it has a key  ->  TrustedProxies  ->  Dispatcher  ->  app
+
+``serve`` asks the router for the route of a request before it calls the app: the request waits in the queue of its
+mount, so the mount must be known first. The WSGI call takes the same route.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from .dispatch import Dispatcher, Route
+from .echo import Echo
+from .proxies import TrustedProxies, refusal
+from .proxy_settings import ProxySettings
+from .table import MountTable
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIEnvironment
+
+
+class Router:
+    """A WSGI application that serves *table* behind the proxies of *settings*.
+
+    A request with *echo_key* in ``X-Mountpoint-Echo`` gets a report of how it arrived; with an empty key none does.
+    """
+
+    def __init__(self, table: MountTable, settings: ProxySettings, echo_key: str = "") -> None:
+        self._dispatcher = Dispatcher(table)
+        self._proxies = TrustedProxies(self._dispatcher, **dataclasses.asdict(settings))
+        self._echo = Echo(self._proxies, echo_key) if echo_key else None
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        app, inner, _ = self.route(environ)
+        return app(inner, start_response)
+
+    def route(self, environ: WSGIEnvironment) -> Route:
+        """Return the app that answers *environ*, without calling it: that of a mount, or one of ours."""
+        if self._echo:
+            if self._echo.is_asked(environ):
+                return Route(self._echo, environ, None)
+            environ = self._echo.without_key(environ)
+        try:
+            inner = self._proxies.rewrite(environ)
+        except ValueError as error:
+            return Route(refusal(error), environ, None)
+        return self._dispatcher.route(inner)
