@@ -1,7 +1,6 @@
-"""``mountpoint resolve``: which mount gets a URL, found out by asking the real stack, with no app imported.
+"""``mountpoint resolve``: which mount gets a URL, with no app imported.
 
-Each mount gets an app that only notes that it was called. What answers is therefore what will answer when the table is
-served, and cannot drift from it.
+It asks the router that ``serve`` asks, with an app that is never called at each mount, so the two cannot differ.
 """
 
 from __future__ import annotations
@@ -16,11 +15,10 @@ from urllib.parse import quote
 
 from .config.reader import Config
 from .errors import Problem, UsageError
-from .wsgi.dispatch import Dispatcher
 from .wsgi.keys import host_name
-from .wsgi.proxies import TrustedProxies
-from .wsgi.record import KEY, RequestRecord
-from .wsgi.table import Mount
+from .wsgi.responses import OwnResponse
+from .wsgi.router import Router
+from .wsgi.table import Mount, MountTable
 from .wsgi.target import split_target
 
 if TYPE_CHECKING:
@@ -85,7 +83,6 @@ def resolve(config: Config, url: str, *, host: str | None = None, method: str = 
         "SCRIPT_NAME": "",
         "PATH_INFO": path,
         "QUERY_STRING": target.query,
-        KEY: RequestRecord(),
     }
     if host is not None:
         environ["HTTP_HOST"] = host
@@ -93,26 +90,23 @@ def resolve(config: Config, url: str, *, host: str | None = None, method: str = 
 
 
 def _ask(config: Config, environ: WSGIEnvironment) -> Resolution:
-    called: list[WSGIEnvironment] = []
-    answered: list[tuple[str, list[tuple[str, str]]]] = []
-
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        called.append(environ)
-        return []
-
-    def start_response(status: str, headers: list[tuple[str, str]], exc_info: object = None) -> Any:
-        answered.append((status, headers))
+        raise NotImplementedError  # stands for the app of a mount, which is not called
 
     mounts = [Mount(mount.key, app, slash=mount.slash, dot_segments=mount.dot_segments) for mount in config.mounts]
-    TrustedProxies(Dispatcher(mounts), **dataclasses.asdict(config.proxy))(environ, start_response)
-    record: RequestRecord = environ[KEY]
-    specs = {mount.key: mount.app.text for mount in config.mounts}
-    found = Resolution(mount=record.mount, app=specs.get(record.mount or ""), reason=record.reason)
-    if called:
-        script_name, path_info = (_readable(called[0][name]) for name in ("SCRIPT_NAME", "PATH_INFO"))
-        return dataclasses.replace(found, script_name=script_name, path_info=path_info)
-    status, headers = answered[0]
-    return dataclasses.replace(found, status=int(status[:3]), location=dict(headers).get("Location"))
+    route = Router(MountTable(mounts), config.proxy).route(environ)
+    apps = {mount.key: mount.app.text for mount in config.mounts}
+    if route.app is app:
+        script_name, path_info = (_readable(route.environ[name]) for name in ("SCRIPT_NAME", "PATH_INFO"))
+        return Resolution(route.mount, apps[route.mount or ""], script_name, path_info)
+    assert isinstance(route.app, OwnResponse)
+    return Resolution(
+        route.mount,
+        apps.get(route.mount or ""),
+        status=int(route.app.status[:3]),
+        location=dict(route.app.headers).get("Location"),
+        reason=route.app.reason,
+    )
 
 
 def _readable(wsgi: str) -> str:

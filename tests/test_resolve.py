@@ -71,7 +71,7 @@ def test_a_redirect_names_its_mount_and_location_and_why(tmp_path):
 def test_a_status_says_why(tmp_path):
     config = config_of(tmp_path, TWO)
     assert resolve(config, "/nowhere") == Resolution(status=404, reason="no mount owns the path")
-    assert resolve(config, "/tv_ws/../x") == Resolution(status=400, reason="the path holds a dot segment")
+    assert resolve(config, "/tv_ws/../x") == Resolution(status=400, reason="the path has a dot segment")
 
 
 def test_json_is_one_object_with_null_where_nothing_applies(tmp_path):

@@ -285,7 +285,7 @@ class _Reader:
             elif rule := WAITRESS_KEYS.get(name):
                 adjustments[name] = self.keep(key, rule, value)
             else:
-                self.unknown(key, name, SERVER_KEYS)
+                self.unknown(key, name, ALL_SERVER_KEYS)
         ours.setdefault("connection_limit", min(1000, connection_ceiling()))
         return ServerConfig(listen=listen, adjustments=adjustments, **ours)
 
@@ -330,7 +330,7 @@ class _Reader:
 
 def _misplaced(key: str, value: Any) -> str:
     """Return what is to be said of a key that TOML has put under ``[mounts]``, and that was meant for another place."""
-    if key in SERVER_KEYS:
+    if key in ALL_SERVER_KEYS:
         return "is a key of [server]; write it under that, which ends where [mounts] begins"
     names = [key]
     while isinstance(value, dict) and len(value) == 1 and not value.keys() & MOUNT_KEYS.keys():

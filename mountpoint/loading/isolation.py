@@ -58,7 +58,7 @@ def _logging_kept() -> Iterator[None]:
     """
     loggers = {logger: _state(logger, _UNCONFIGURED) for logger in _loggers()}
     disabled_below = logging.root.manager.disable
-    listed, named = logging._handlerList[:], dict(logging._handlers)  # type: ignore[attr-defined]
+    listed, named = logging._handlerList[:], dict(logging._handlers.items())  # type: ignore[attr-defined]
     alive = [handler for reference in listed if (handler := reference())]
     attached = [handler for logger in loggers for handler in logger.handlers]
     handlers = {handler: _state(handler, _OF_A_HANDLER) for handler in (*alive, *attached)}

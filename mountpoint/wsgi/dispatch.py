@@ -14,7 +14,7 @@ from urllib.parse import quote
 from ..errors import ConfigError, Problem
 from .keys import host_name
 from .record import KEY, RequestRecord
-from .responses import response_app
+from .responses import OwnResponse
 from .table import Mount, MountTable
 
 if TYPE_CHECKING:
@@ -142,19 +142,19 @@ class Dispatcher:
         return Route(mount.app, inner, mount.key)
 
 
-_BAD_HOST = response_app("400 Bad Request", "the Host header is not a host")
-_DOT_SEGMENT = response_app("400 Bad Request", "the path has a dot segment")
-_NOT_FOUND = response_app("404 Not Found", "no mount owns the path")
-_BAD_PATH = response_app("400 Bad Request", "the path does not start with a slash")
-_SERVER_OPTIONS = response_app("204 No Content", "the server itself answers OPTIONS *")  # RFC 9110 section 9.3.7
+_BAD_HOST = OwnResponse("400 Bad Request", "the Host header is not a host")
+_DOT_SEGMENT = OwnResponse("400 Bad Request", "the path has a dot segment")
+_NOT_FOUND = OwnResponse("404 Not Found", "no mount owns the path")
+_BAD_PATH = OwnResponse("400 Bad Request", "the path does not start with a slash")
+_SERVER_OPTIONS = OwnResponse("204 No Content", "the server itself answers OPTIONS *")  # RFC 9110 section 9.3.7
 
 
-def _refusal_of(environ: WSGIEnvironment, path: str) -> WSGIApplication:
+def _refusal_of(environ: WSGIEnvironment, path: str) -> OwnResponse:
     """Return the response to a *path* that does not start with a slash."""
     return _SERVER_OPTIONS if path == "*" and environ["REQUEST_METHOD"] == "OPTIONS" else _BAD_PATH
 
 
-def _slash_redirect(environ: WSGIEnvironment, script_name: str) -> WSGIApplication:
+def _slash_redirect(environ: WSGIEnvironment, script_name: str) -> OwnResponse:
     """Return the redirect from ``/tv_ws`` to ``/tv_ws/``. Without it the page's relative links would leave the mount.
 
     The location is a path only, since a proxy may hide scheme and host. It starts with one slash, since two would name
@@ -164,4 +164,4 @@ def _slash_redirect(environ: WSGIEnvironment, script_name: str) -> WSGIApplicati
     query = environ.get("QUERY_STRING")
     if query:
         location += "?" + quote(query, safe=_QUERY_SAFE, encoding="latin-1")
-    return response_app("308 Permanent Redirect", "the mount's prefix without its slash", [("Location", location)])
+    return OwnResponse("308 Permanent Redirect", "the mount's prefix without its slash", [("Location", location)])

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import ConfigError, Problem
-from .responses import respond
+from .responses import OwnResponse, unavailable
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -55,8 +55,7 @@ class ConcurrencyLimit:
         try:
             self._free.pop()
         except IndexError:
-            headers = [("Retry-After", str(self.retry_after))]
-            return respond(environ, start_response, "503 Service Unavailable", "the mount's limit is reached", headers)
+            return unavailable(self.retry_after, "the mount's limit is reached")(environ, start_response)
         permit = _Permit(self._free)
         try:
             app = self.app
@@ -144,6 +143,9 @@ def _set_close(response: object, close: Callable[[], None]) -> bool:
     return True
 
 
+_TOO_LARGE = OwnResponse("413 Content Too Large", "the body is over the mount's max_body")
+
+
 class MaxBody:
     """WSGI middleware that answers 413 to a request whose Content-Length is more than *most* bytes.
 
@@ -161,7 +163,7 @@ class MaxBody:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         length = environ.get("CONTENT_LENGTH", "")
         if length.isascii() and length.isdigit() and _in_order(length) > self._most:
-            return respond(environ, start_response, "413 Content Too Large", "the body is over the mount's max_body")
+            return _TOO_LARGE(environ, start_response)
         app = self.app
         return app(environ, start_response)
 

@@ -20,7 +20,7 @@ from ..errors import ConfigError
 from .keys import host_name, path_of_key, wsgi_string
 from .proxy_settings import COUNTED, FORWARDING, ProxySettings
 from .record import KEY, RequestRecord
-from .responses import response_app
+from .responses import OwnResponse
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -144,9 +144,9 @@ class TrustedProxies:
         return told
 
 
-def refusal(error: ValueError) -> WSGIApplication:
+def refusal(error: ValueError) -> OwnResponse:
     """Return the response to a request whose forwarding headers `TrustedProxies.rewrite` refuses with *error*."""
-    return response_app("400 Bad Request", f"a forwarding header is wrong: {error}")
+    return OwnResponse("400 Bad Request", f"a forwarding header is wrong: {error}")
 
 
 def _forwarded(value: str) -> list[dict[str, str]]:

@@ -11,8 +11,8 @@ from types import SimpleNamespace
 import pytest
 from support.tables import imports_undone, write
 
-from mountpoint import renewal
 from mountpoint.config.reader import load_config
+from mountpoint.lifecycle import reload as reload_module
 from mountpoint.lifecycle.reload import TableReloader
 from mountpoint.loading.isolation import forget_failed_loads
 from mountpoint.loading.loader import Loader, build_router, build_table
@@ -48,7 +48,7 @@ class Site:
         mounts = loader.load(config)
         self._take(config, mounts)
         self.tables.clear()
-        self.renewal = TableReloader(config, mounts, loader, self._take, self._outcomes.put)
+        self.reloader = TableReloader(config, mounts, loader, self._take, self._outcomes.put)
 
     def _take(self, config, mounts):
         self._stack = build_router(config, build_table(mounts))
@@ -63,7 +63,7 @@ class Site:
         """Have the table read again, after a change to *toml*; return the outcome."""
         if toml is not None:
             self.change(toml, files)
-        self.renewal.begin()
+        self.reloader.begin()
         return self.outcome()
 
     def outcome(self):
@@ -243,7 +243,7 @@ def test_strict_that_the_new_file_no_longer_asks_for_holds_no_longer(site):
 
 def test_what_goes_wrong_when_the_table_is_taken_is_said_and_ends_the_reload(site, caplog, monkeypatch):
     site.load(ONE, BOTH)
-    monkeypatch.setattr(site.renewal, "_take", lambda *_: 1 / 0)
+    monkeypatch.setattr(site.reloader, "_swap_table", lambda *_: 1 / 0)
     assert site.reload(TWO) == "the old table is kept"
     assert "ZeroDivisionError" in caplog.text
 
@@ -383,7 +383,7 @@ def test_a_file_that_is_half_written_is_read_when_it_is_whole(site, monkeypatch)
     waits = []
 
     def sleep(seconds):
-        assert 0 < seconds <= renewal.SETTLE_SECONDS
+        assert 0 < seconds <= reload_module.SETTLE_SECONDS
         waits.append(seconds)
         if len(waits) < 3:
             with (site.folder / "mounts.toml").open("a") as file:
@@ -392,7 +392,7 @@ def test_a_file_that_is_half_written_is_read_when_it_is_whole(site, monkeypatch)
             time.sleep(seconds)
 
     (site.folder / "mounts.toml").write_text(ONE)
-    monkeypatch.setattr(renewal, "time", SimpleNamespace(time=time.time, sleep=sleep))
+    monkeypatch.setattr(reload_module, "time", SimpleNamespace(time=time.time, sleep=sleep))
     assert site.reload() == "3 mounts, 0 broken"
     assert site.tables == [["/one", "/1", "/2"]]
     assert len(waits) >= 3
@@ -409,7 +409,7 @@ def test_a_file_that_changes_while_it_is_read_is_read_again(site, monkeypatch):
             site.change(TWO)
         return config
 
-    monkeypatch.setattr(renewal, "load_config", read)
+    monkeypatch.setattr(reload_module, "load_config", read)
     assert site.reload() == "2 mounts, 0 broken"
     assert len(reads) == 2
 
@@ -428,11 +428,11 @@ def test_asked_for_during_a_reload_there_is_one_more_afterwards(site):
     try:
         code = "import gate_of_the_test as gate\ngate.begun.set()\ngate.wait()\n"
         site.change(ONE + '"/slow" = "slow:app"\n', {"slow.py": code + app("slow")})
-        site.renewal.begin()
+        site.reloader.begin()
         assert sys.modules["gate_of_the_test"].begun.wait(PATIENCE)
         site.change(TWO)
         for _ in range(3):
-            site.renewal.begin()
+            site.reloader.begin()
         go.set()
         assert [site.outcome(), site.outcome()] == ["2 mounts, 0 broken"] * 2
     finally:

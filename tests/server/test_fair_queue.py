@@ -205,7 +205,7 @@ def test_what_is_refused_while_another_is_answered_is_answered_next_time(house):
     place = house(1, a=QueueLimits(queue=0))
     _, refused = place.add("a", 2)
     behind = Connection("a")
-    refused.refuse = lambda: (Connection.refuse(refused), place.queues.add_task(behind))
+    refused.reject = lambda: (Connection.reject(refused), place.queues.add_task(behind))
     place.queues.answer_rejected()
     assert (refused.served, behind.served) == (1, 0)  # of one connection, one: others have their turn in between
     place.queues.answer_rejected()

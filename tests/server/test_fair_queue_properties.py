@@ -34,7 +34,7 @@ class Model:
     def may_begin(self, key, running):
         """Whether a request of *key* may begin while those of the keys *running* run."""
         own, free = running.count(key), self.threads - len(running)
-        limit = self.limits(key).limit
+        limit = self.limits_of(key).limit
         return free > 0 and (own < free or len(self.limits) < 2) and (limit is None or own < limit)
 
     def is_full(self, key):
@@ -43,7 +43,7 @@ class Model:
         while self.may_begin(key, running):
             running.append(key)
             at_once += 1
-        return len(self.waiting.get(key, [])) >= self.limits(key).queue + at_once
+        return len(self.waiting.get(key, [])) >= self.limits_of(key).queue + at_once
 
     def add(self, one):
         if self.is_full(one.key):
@@ -122,7 +122,7 @@ class Machine(RuleBasedStateMachine):
         self.model.reconfigure(limits, self.house.all)
 
     @rule()
-    def refuse(self):
+    def reject(self):
         self.house.queues.answer_rejected()
         assert [one for one in self.house.all if one.is_rejected] == sorted(
             self.model.refused, key=self.house.all.index
@@ -172,7 +172,7 @@ class Pipelined:
 
     first = None
 
-    def refuse(self):
+    def reject(self):
         self.is_rejected = True
 
     def service(self):

@@ -27,7 +27,7 @@ class Connection:
     def first(self):
         return self
 
-    def refuse(self):
+    def reject(self):
         self.is_rejected = True
 
     def service(self):

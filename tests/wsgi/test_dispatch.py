@@ -206,7 +206,7 @@ def test_without_a_server_of_ours_the_dispatcher_makes_the_record(make_environ):
     [
         ("/tv_ws", "/tv_ws", "the mount's prefix without its slash"),
         ("/nowhere", None, "no mount owns the path"),
-        ("/tv_ws/../x", None, "the path holds a dot segment"),
+        ("/tv_ws/../x", None, "the path has a dot segment"),
         ("tv_ws", None, "the path does not start with a slash"),
     ],
 )
