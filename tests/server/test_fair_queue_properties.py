@@ -28,7 +28,7 @@ class Model:
         self.turns, self.waiting = [], {}  # keys, the next first; connections, by key
         self.running, self.refused = [], []
 
-    def share(self, key):
+    def limits_of(self, key):
         return self.limits.get(key, QueueLimits())
 
     def may_begin(self, key, running):
