@@ -31,7 +31,7 @@ from measure import duration, fastest, no_garbage_collection, ratio_interval, te
 from mountpoint import Dispatcher
 from mountpoint.wsgi.limits import ConcurrencyLimit, MaxBody
 
-sys.path.append(str(Path(__file__).parents[1] / "serving"))
+sys.path.append(str(Path(__file__).parents[1]))
 
 GOAL = 1.1
 SIZE = 400_000_000
@@ -154,7 +154,7 @@ def files(pairs: int) -> None:
 
 
 def permits(requests: int) -> None:
-    import limited
+    from support import limited
 
     rows = []
     for name in limited.SERVERS:

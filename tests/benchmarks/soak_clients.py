@@ -19,8 +19,8 @@ from random import Random
 
 from children import PATIENCE
 
-sys.path.append(str(Path(__file__).parents[1] / "serving"))
-from client import Client
+sys.path.append(str(Path(__file__).parents[1]))
+from support.client import Client
 
 FRAMEWORKS = ("flask", "django", "bottle", "falcon", "pyramid")
 SCRIPT = b"console.log('weather');\n"  # the static file of each framework's site

@@ -15,7 +15,7 @@ from support.running import nginx, serve, start
 
 __all__ = ["nginx", "serve", "start"]
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parent.parent / "support"
 
 
 @pytest.fixture(scope="session")

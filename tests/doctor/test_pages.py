@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from mountpoint.doctor.addresses import Origin, checked_url, origin_of
-from mountpoint.doctor.fetch import Answer, HttpSite, OutOfRequests
+from mountpoint.doctor.fetch import HttpSite, OutOfRequests, ProbeResult
 from mountpoint.doctor.findings import Report
 from mountpoint.doctor.fixes import FIXES, fix, language_of
 from mountpoint.doctor.pages import links
@@ -18,7 +18,7 @@ from mountpoint.errors import UsageError
 
 
 def page(text: str, url: str = "http://example.com/a/") -> Answer:
-    return Answer(url, 200, [("Content-Type", "text/html; charset=utf-8")], text.encode())
+    return ProbeResult(url, 200, [("Content-Type", "text/html; charset=utf-8")], text.encode())
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_a_link_knows_its_line():
 
 
 def test_what_is_no_html_has_no_links():
-    assert links(Answer("http://example.com/", 200, [("Content-Type", "text/plain")], b"<a href=x>")) == []
+    assert links(ProbeResult("http://example.com/", 200, [("Content-Type", "text/plain")], b"<a href=x>")) == []
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_what_is_no_html_has_no_links():
     ],
 )
 def test_no_bytes_make_it_raise(body):
-    links(Answer("http://example.com/", 200, [("Content-Type", "text/html; charset=nonsense")], body))
+    links(ProbeResult("http://example.com/", 200, [("Content-Type", "text/html; charset=nonsense")], body))
 
 
 # -------------------------------------------------------------------------------------------------------------- asking

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from shapes import FIVE
 from support.proxies import PROXIES, Front, make_certificate, prepare, reserved_ports, wait_until
 from support.running import MountpointServe, children
+from support.shapes import FIVE
 
 from mountpoint.config.reader import load_config
 from mountpoint.config.schema import listen_address
@@ -24,7 +24,7 @@ from mountpoint.proxyconf import RenderOptions, proxy_config
 if sys.platform == "win32":
     pytest.skip("the proxies are those of Linux and macOS", allow_module_level=True)
 
-SITES = (Path(__file__).parent / "sites.py").as_posix()
+SITES = (Path(__file__).parent.parent / "support" / "sites.py").as_posix()
 MOUNTS = "".join(f'"/{name}" = "{SITES}:{name}_app()"\n' for name in FIVE)
 TABLE = f"""
 [server]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from shapes import RIGHT, WRONG
+from support.shapes import RIGHT, WRONG
 
 from mountpoint.doctor.run import examine_url
 

@@ -307,7 +307,7 @@ def deadlock(environ, start_response):
             assert sibling(server) == "well"
         assert server.stop() == 1
     log = server.log()
-    assert log.count("""cut off: 'GET /hostile/deadlock HTTP/1.1' of 127.0.0.1, mount /hostile""") == 2
+    assert log.count("""cut off: 'GET /hostile/deadlock HTTP/1.1' of 127.0.0.1, mount /hostile""") == 5
     assert "2 running threads" in log
 
 

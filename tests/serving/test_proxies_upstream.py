@@ -17,7 +17,7 @@ from support.running import children
 from mountpoint.config.reader import load_config
 from mountpoint.config.schema import listen_address
 from mountpoint.proxyconf import RenderOptions, proxy_config
-from mountpoint.proxyconf.plan import encoded, spelled
+from mountpoint.proxyconf.plan import encoded, link_encoded
 
 if sys.platform == "win32":
     pytest.skip("the proxies are those of Linux and macOS", allow_module_level=True)
@@ -94,11 +94,11 @@ def strip(request, tmp_path_factory) -> Iterator[Stack]:
 
 @pytest.mark.parametrize("key", ["/tv_ws", "/tv_ws/deep", "/café", "/a$b,c;d=e"])
 def test_what_is_stripped_is_told(strip, key):
-    sent = strip.sent(f"{spelled(key)}/some/page?q=1")
+    sent = strip.sent(f"{link_encoded(key)}/some/page?q=1")
     assert sent.line == "GET /some/page?q=1 HTTP/1.1"
     assert sent.headers.get_all("X-Forwarded-Prefix") == [encoded(key)]
-    slashless = strip.sent(f"{spelled(key)}?q=1")
-    assert slashless.line == f"GET {spelled(key)}?q=1 HTTP/1.1"
+    slashless = strip.sent(f"{link_encoded(key)}?q=1")
+    assert slashless.line == f"GET {link_encoded(key)}?q=1 HTTP/1.1"
     assert not slashless.headers["X-Forwarded-Prefix"]
 
 

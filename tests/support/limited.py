@@ -23,6 +23,8 @@ from contextlib import closing, suppress
 from pathlib import Path
 from wsgiref.util import FileWrapper
 
+sys.path.append(str(Path(__file__).parents[1]))  # for the package support, when this runs as a script
+
 from mountpoint import Dispatcher
 from mountpoint.wsgi.limits import ConcurrencyLimit
 from support.client import Client

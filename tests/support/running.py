@@ -25,6 +25,7 @@ from typing import IO, NamedTuple, NoReturn
 import pytest
 
 PATIENCE = 30.0  # seconds to wait for what must happen
+TESTS = str(Path(__file__).parents[1])  # where a child finds the package support
 
 
 class Answer(NamedTuple):
@@ -48,7 +49,7 @@ class Child:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={**os.environ, **(env or {})},
+            env={**os.environ, "PYTHONPATH": TESTS, **(env or {})},
             cwd=cwd,
             **options,
         )
