@@ -17,7 +17,7 @@ from mountpoint.doctor.symptoms import CORRECTIONS, SYMPTOMS
 from mountpoint.errors import UsageError
 
 
-def page(text: str, url: str = "http://example.com/a/") -> Answer:
+def page(text: str, url: str = "http://example.com/a/") -> ProbeResult:
     return ProbeResult(url, 200, [("Content-Type", "text/html; charset=utf-8")], text.encode())
 
 
