@@ -41,7 +41,7 @@ from ..config.schema import Address
 from ..wsgi.dispatch import Route
 from ..wsgi.responses import unavailable
 from .environ import make_environ
-from .parser import Parser, RequestTimeout
+from .parser import Parser
 from .tasks import AppTask, LoggedErrorTask
 
 if TYPE_CHECKING:
@@ -63,13 +63,13 @@ class Channel(HTTPChannel):
     """A connection."""
 
     server: TcpListener
-    requests: list[Parser]
-    request: Parser | None
+    requests: list[Parser]  # type: ignore[assignment]  # ours stands in for waitress's parser
+    request: Parser | None  # type: ignore[assignment]
     requests_lock: threading.Lock
     outbuf_lock: threading.Condition
     task_class = AppTask
     error_task_class = LoggedErrorTask
-    parser_class = Parser
+    parser_class = Parser  # type: ignore[assignment]
     _corked: list[bytes] | None = None
     _is_rejected = False  # whether the loop itself answers the first request
     _active = 0.0  # the last activity before what is being read; a Unix time
@@ -167,7 +167,7 @@ class Channel(HTTPChannel):
     def _reads(self) -> bool:
         """Whether a request is half read. Blank lines in front of one are none yet (RFC 9112 section 2.2)."""
         request = self.request
-        return request is not None and (request.headers_finished or bool(request.header_plus.strip()))
+        return request is not None and request.has_begun
 
     def end_if_stuck(self, now: float, header_timeout: float) -> None:
         """End the connection if its client sends a header for too long, or takes no byte of a response.
@@ -204,7 +204,7 @@ class Channel(HTTPChannel):
             request = self.request
             if self.requests or request is None or not self.connected:
                 return
-            request.error = RequestTimeout("The header did not come in time.")
+            request.refuse(408, "The header did not come in time.")
             self.request = None
             self.requests.append(request)
             self.server.add_task(self)  # type: ignore[arg-type]  # typeshed has a Task

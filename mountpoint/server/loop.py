@@ -48,7 +48,7 @@ class Server:
         self._is_handed_over = False
         self._looked = 0.0  # when it was last looked around, a Unix time
         adjustments = Adjustments(
-            **_inclusive(settings.adjustments),
+            **settings.adjustments,
             threads=settings.threads,
             # waitress counts its listeners and their triggers among the connections.
             connection_limit=settings.connection_limit + 2 * len(bound),
@@ -215,12 +215,6 @@ class Server:
 
     def _channels(self) -> list[Channel]:
         return [channel for channel in self._map.values() if isinstance(channel, Channel)]
-
-
-def _inclusive(adjustments: Mapping[str, object]) -> dict[str, object]:
-    """Return *adjustments* for waitress, which refuses a body of just ``max_request_body_size`` bytes too."""
-    most = adjustments.get("max_request_body_size")
-    return {**adjustments, **({"max_request_body_size": most + 1} if isinstance(most, int) else {})}
 
 
 def _run_callback(order: Callable[[], object]) -> None:

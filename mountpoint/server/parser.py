@@ -1,127 +1,120 @@
-"""A request as it was sent: waitress's parser, with what it lacks.
+"""One request as it arrives: the head, then the body, with the limits of both.
 
-The path stays as it was sent. 400 is for a request that names its host twice, not at all, or in contradiction; for a
-control character in its target; and for one that could be read in two ways.
+waitress's channel feeds it with bytes and asks whether it is complete; it stands in for waitress's own parser, which
+takes quadratic time for some headers, and accepts framing that other readers take apart differently.
 """
 
 from __future__ import annotations
 
-import re
+import io
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from waitress.parser import HTTPRequestParser, ParsingError
-from waitress.receiver import ChunkedReceiver
-from waitress.rfc7230 import HEADER_FIELD_RE
-from waitress.utilities import BadRequest, Error, RequestHeaderFieldsTooLarge
+from waitress.buffers import OverflowableBuffer
+from waitress.utilities import Error
 
 from ..wsgi.dispatch import Route
-from ..wsgi.keys import host_name
 from ..wsgi.record import RequestRecord
-from ..wsgi.target import split_target
 from .access_log import escaped
+from .body import Body, ChunkedBody, SizedBody
+from .head import CHUNKED, Head, RequestError, body_length, parse_head
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment
 
-_TARGET = re.compile(rb"[^ ]+ ([^ ]+)")
+_REASONS = {
+    400: "Bad Request",
+    408: "Request Timeout",
+    413: "Content Too Large",
+    431: "Request Header Fields Too Large",
+    501: "Not Implemented",
+    505: "HTTP Version Not Supported",
+}
+_END_OF_HEAD = b"\r\n\r\n"
 
 
-class RequestTimeout(Error):
-    """The header did not come in time (RFC 9110 section 15.5.9)."""
+class Refusal(Error):
+    """The response to a request that the app never sees, in the form that waitress's `ErrorTask` takes."""
 
-    code = 408
-    reason = "Request Timeout"
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.code = status
+        self.reason = _REASONS[status]
 
 
-class Parser(HTTPRequestParser):
-    """A request as it was sent. Its ``record`` is the `RequestRecord`, once there is an environ."""
+class Parser:
+    """A request, whole or in parts.
 
-    headers: dict[str, str]
-    command: str = ""  # type: ignore[assignment]  # typeshed has bytes; a request that could not be read has none
-    request_uri: str = ""
-    path_info: str = ""
-    first_line = b""  # type: ignore[assignment]  # typeshed has str
-    record: RequestRecord | None = None
+    *adj* are waitress's adjustments. ``completed`` says that the request is whole, or that ``error`` refuses it.
+    """
+
+    completed = False
+    headers_finished = False
+    empty = False  # waitress asks; ours skips blank lines in front of a request
+    expect_continue = False  # whether the client waits for 100 (Continue)
+    keeps_alive = False
+    error: Error | None = None
+    version = "1.0"
+    command = ""
+    request_uri = ""
+    path_info = ""
+    query = ""
+    record: RequestRecord | None = None  # once there is an environ
     environ: WSGIEnvironment | None = None  # before any layer has changed it
     route: Route | None = None
-    head = b""  # the first bytes that were received
     first_byte_at = 0.0  # Unix times, in seconds
     received_at = 0.0
+    _body: Body | None = None
+    _buffer: OverflowableBuffer | None = None
+
+    def __init__(self, adj: Any) -> None:
+        self.adj = adj
+        self.headers: dict[str, str] = {}
+        self.url_scheme: str = adj.url_scheme
+        self._head = bytearray()
+        self._first_line: bytes | None = None
+
+    # ------------------------------------------------------------------------------------------- for waitress's channel
 
     def received(self, data: bytes) -> int:
-        if not self.first_byte_at and data.strip():  # blank lines in front are none of it (RFC 9112 section 2.2)
-            self.head = data
-            self.first_byte_at = time.time()
-        consumed = super().received(data)
-        body = self.body_rcv
-        if self.error or body is None:
-            # No body will come: waitress would say 100, forget that the request is whole, and read the next into it.
-            self.expect_continue = False
-        elif isinstance(body, ChunkedReceiver) and (what := self._is_wrong_with(body)):
-            self.error = BadRequest(what)
-            self.completed = True
-        return consumed
-
-    def _is_wrong_with(self, body: ChunkedReceiver) -> str:
-        """Return what waitress lets pass in a chunked body, empty if nothing."""
-        # It copies both anew for each piece that comes, on the loop's thread.
-        if len(body.control_line) + len(body.trailer) > self.adj.max_request_header_size:
-            return "The line of a chunk, or the trailer, is too long."
-        # It would take a whole request for a trailer, behind "0\r\n\n", which is an end to others.
-        fields = body.trailer.split(b"\r\n") if body.completed and body.trailer.endswith(b"\n") else []
-        if not all(HEADER_FIELD_RE.fullmatch(field) for field in fields if field):  # type: ignore[call-overload]
-            return "Invalid trailer"
-        return ""
-
-    def parse_header(self, header_plus: bytes) -> None:
-        # waitress splits the target with urlsplit, which drops TABs, raises for ``http://[::1/x`` and refuses bytes
-        # outside ASCII, which nginx and curl send as they are: it is given another one, and the target is split here.
-        line = header_plus.partition(b"\r\n")[0].rstrip()
-        found = _TARGET.match(line)
+        """Take what belongs to this request from the start of *data*, and return how many bytes that was."""
+        if self.completed:
+            return 0
         try:
-            super().parse_header(
-                header_plus[: found.start(1)] + b"/" + header_plus[found.end(1) :] if found else header_plus
-            )
-            assert found is not None
-            self.request_uri = found[1].decode("latin-1")
-            target = split_target(self.request_uri)
-        except ValueError as error:  # a Content-Length of 5,000 digits, a control character in the target
-            raise ParsingError(str(error)) from None
-        finally:
-            self.first_line = line
-        self.path_info, self.query = target.path_info, target.query
-        # waitress takes any version for 1.0, and there reads a chunked body as the requests that follow.
-        if self.version not in ("1.0", "1.1"):
-            raise ParsingError("HTTP/1.0 and HTTP/1.1 are spoken here")
-        if self.version == "1.0" and "TRANSFER_ENCODING" in self.headers:  # RFC 9112 section 6.1
-            raise ParsingError("Transfer-Encoding in HTTP/1.0")
-        if self.chunked and "CONTENT_LENGTH" in self.headers:  # each reader may go by another one (the same section)
-            raise ParsingError("Both Transfer-Encoding and Content-Length are there")
-        self._check_host(target.authority)
+            return self._receive_body(data) if self._body else self._receive_head(data)
+        except RequestError as error:
+            self.refuse(error.status, str(error))
+            return len(data)  # where the next request begins is not known
 
-    def _check_host(self, authority: str | None) -> None:
-        """Raise ParsingError unless the request names one host (RFC 9112 sections 3.2 and 3.2.2)."""
-        host = self.headers.get("HOST")
-        if host is None:
-            if self.version == "1.1":
-                raise ParsingError("Host is missing")
-            if authority is None:
-                return
-            host = self.headers["HOST"] = authority
-        if host_name(host) is None:
-            raise ParsingError("Host is invalid")
-        if authority is not None and authority.lower() != host.lower():
-            raise ParsingError("Host differs from the authority of the request target")
+    def refuse(self, status: int, message: str) -> None:
+        """Complete the request with an error."""
+        self.error = Refusal(status, message)
+        self.completed = True
+        self.expect_continue = False  # a client that waits for 100 gets the error
+        self._first_line = self._first_line or bytes(self._head).partition(b"\r\n")[0]
+        if not self.command and self._first_line.startswith(b"HEAD "):
+            self.command = "HEAD"  # its response has no body, whatever else is wrong
+
+    def get_body_stream(self) -> BinaryIO:
+        """Return the body, from its start."""
+        return self._buffer.getfile() if self._buffer else io.BytesIO()
+
+    def close(self) -> None:
+        """Let the body go."""
+        if self._buffer:
+            self._buffer.close()
 
     @property
     def path(self) -> str:
-        """What waitress's own messages name: the target as sent, so that it cannot forge a line of the log."""
+        """The target as sent, escaped: waitress writes it into its log, where it must not forge a line."""
         return escaped(self.request_uri)
 
-    @path.setter
-    def path(self, _: str) -> None:
-        """Do without waitress's, whose leading slashes are collapsed and whose TABs are gone."""
+    # ------------------------------------------------------------------------------------------------ for our own rooms
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether a byte has arrived. Blank lines in front of a request do not count (RFC 9112 section 2.2)."""
+        return bool(self._head) or self.headers_finished
 
     @property
     def routed(self) -> Route:
@@ -136,8 +129,62 @@ class Parser(HTTPRequestParser):
 
     @property
     def request_line(self) -> str:
-        """The request line as it was sent, as far as it was read; empty if there was none."""
-        # waitress has put a line of its own in the place, or has not come to read it.
-        if isinstance(self.error, RequestHeaderFieldsTooLarge | RequestTimeout):
-            return (self.header_plus or self.head).lstrip().partition(b"\r\n")[0].decode("latin-1")
-        return self.first_line.decode("latin-1")
+        """The request line as it was sent, as far as it has arrived."""
+        line = self._first_line
+        return (bytes(self._head).partition(b"\r\n")[0] if line is None else line).decode("latin-1")
+
+    # -------------------------------------------------------------------------------------------------------- the parts
+
+    def _receive_head(self, data: bytes) -> int:
+        head = self._head
+        seen = len(head)
+        head += data
+        skipped = 0
+        while head.startswith(b"\r\n"):  # only at the start of a request, so nothing was searched yet
+            del head[:2]
+            skipped += 2
+        if head and not self.first_byte_at:
+            self.first_byte_at = time.time()
+        end = head.find(_END_OF_HEAD, max(seen - skipped - len(_END_OF_HEAD) + 1, 0))
+        size = len(head) if end < 0 else end + len(_END_OF_HEAD)
+        if size > self.adj.max_request_header_size:
+            raise RequestError(431, f"exceeds max_request_header_size of {self.adj.max_request_header_size}")
+        if end < 0:
+            return len(data)
+        rest = len(head) - size
+        del head[end:]
+        self._first_line = bytes(head).partition(b"\r\n")[0]
+        self._take_head(parse_head(bytes(head)))
+        head.clear()
+        return len(data) - rest
+
+    def _take_head(self, head: Head) -> None:
+        self.headers_finished = True
+        self.command, self.request_uri, self.version = head.method, head.target, head.version
+        self.path_info, self.query, self.headers = head.path_info, head.query, head.headers
+        self.keeps_alive = head.keeps_alive
+        length = body_length(head)
+        if length == 0:
+            self.completed = True
+            return
+        self._buffer = OverflowableBuffer(self.adj.inbuf_overflow)
+        if length == CHUNKED:
+            self._body = ChunkedBody(self.adj.max_request_header_size, self._buffer.append)
+        else:
+            self._require_size(length)
+            self._body = SizedBody(length, self._buffer.append)
+        self.expect_continue = head.expects_continue
+
+    def _receive_body(self, data: bytes) -> int:
+        body = self._body
+        assert body is not None
+        taken = body.feed(data)
+        self._require_size(body.length)
+        if body.complete:
+            self.completed = True
+            self.headers["CONTENT_LENGTH"] = str(body.length)  # apps need it; a chunked body came without one
+        return taken
+
+    def _require_size(self, length: int) -> None:
+        if length > self.adj.max_request_body_size:
+            raise RequestError(413, f"exceeds max_request_body_size of {self.adj.max_request_body_size}")

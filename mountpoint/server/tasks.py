@@ -55,9 +55,9 @@ class _LoggedTask(Task):
 
     def build_response_header(self) -> bytes:
         is_last = self.channel.server.draining and len(self.channel.requests) <= 1  # none is waiting behind this one
-        if is_last or self.close_on_finish:
-            # As if the client had asked for it: an HTTP/1.0 client that asks to stay would be told both.
-            self.request.headers["CONNECTION"] = "close"
+        # waitress compares the whole value with one option; the environ has the value as it was sent.
+        closes = is_last or self.close_on_finish or not self.request.keeps_alive
+        self.request.headers["CONNECTION"] = "close" if closes else "keep-alive"
         return super().build_response_header()
 
     def write(self, data: bytes) -> None:
