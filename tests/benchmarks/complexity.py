@@ -1,0 +1,204 @@
+"""Time of every parser and every regular expression as its input grows: no client may make it quadratic.
+
+    python tests/benchmarks/complexity.py [--longest BYTES]
+
+Every compiled pattern of the package meets every short string, repeated, behind beginnings that get it going and before
+an end that it must refuse. Every function that reads a client's, an app's or a page's text meets its own worst cases.
+Each input is timed at half its length and whole. Twice the length may take twice the time; the benchmark reports every
+input that takes over three times as long, and then ends with exit code 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import itertools
+import pkgutil
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any
+
+import mountpoint
+from mountpoint.doctor.fetch import ProbeResult
+from mountpoint.doctor.pages import links
+from mountpoint.doctor.site import cookies_of
+from mountpoint.server.access_log import escaped
+from mountpoint.server.body import ChunkedBody
+from mountpoint.server.head import RequestError, body_length, parse_head
+from mountpoint.wsgi.cookies import ScopedCookies
+from mountpoint.wsgi.keys import host_name
+from mountpoint.wsgi.proxies import TrustedProxies
+from mountpoint.wsgi.target import split_target
+
+LONGEST = 65_536  # bytes: the limit of a header
+WORST_RATIO = 3.0  # of the time of twice the length; linear is 2
+MEASURABLE = 0.002  # seconds: a shorter time says nothing about its growth
+PUMPS = [
+    *" \t,;:=/\\\"'.%[]<-_a0&!\x80",
+    *("\r\n ", "a ", "a,", ";a", "a=b;", "a: b\r\n", "%2f", '"\\', "[:", "a.", "1\r\nx\r\n"),
+    *('="', "<a ", "<a b=", "<![<", "</"),
+]
+STARTS = ["", "a", "a:", 'a="', "[", "/", "http://", "<!", "5;a"]
+END = "\x00"
+
+
+def patterns() -> Iterator[tuple[str, re.Pattern]]:
+    for _, name, _ in pkgutil.walk_packages(mountpoint.__path__, "mountpoint."):
+        if name != "mountpoint.__main__":
+            module = importlib.import_module(name)
+            for attribute, value in vars(module).items():
+                if isinstance(value, re.Pattern):
+                    yield f"{name}.{attribute}", value
+
+
+def seconds(call: Callable[[Any], object], text: object) -> float:
+    """Return the shortest of three times of the processor, or one if it was long."""
+    best = float("inf")
+    for _ in range(3):
+        began = time.thread_time()
+        with suppress(ValueError, RequestError, AssertionError):
+            call(text)
+        best = min(best, time.thread_time() - began)
+        if best > 0.2:
+            break
+    return best
+
+
+def grows_too_fast(make: Callable[[int], object], call: Callable[[Any], object], longest: int) -> float | None:
+    """Return by which factor the time grows for twice the length, if that is too much at any length; None if not.
+
+    Lengths double from a small one, so that a quadratic input ends the search before it takes minutes.
+    """
+    length, before = 1024, float("inf")
+    while length <= longest:
+        taken = seconds(call, make(length))
+        if taken > MEASURABLE and taken > WORST_RATIO * before:
+            # Other programs disturb one measurement, and not five in a row.
+            ratio = min(seconds(call, make(length)) / seconds(call, make(length // 2)) for _ in range(5))
+            if ratio > WORST_RATIO:
+                return ratio
+        before, length = taken, length * 2
+    return None
+
+
+def pumped(start: str, pump: str, end: str) -> Callable[[int], str]:
+    return lambda length: start + pump * (length // len(pump)) + end
+
+
+def wrapped(make: Callable[[int], str], wrap: Callable[[str], object]) -> Callable[[int], object]:
+    return lambda length: wrap(make(length))
+
+
+def regular_expressions(longest: int) -> Iterator[tuple[str, float | None]]:
+    for name, pattern in patterns():
+        is_bytes = isinstance(pattern.pattern, bytes)
+        worst = None
+        for start, pump, end in itertools.product(STARTS, PUMPS, ("", END)):
+            make = (
+                wrapped(pumped(start, pump, end), lambda text: text.encode("latin-1"))
+                if is_bytes
+                else pumped(start, pump, end)
+            )
+            for method in (pattern.fullmatch, pattern.search):
+                ratio = grows_too_fast(make, method, min(longest, 16_384))
+                if ratio is not None:
+                    worst = max(worst or 0, ratio)
+                    print(f"  {name}.{method.__name__}: {start!r} + {pump!r} * n + {end!r}: {ratio:.1f} times")
+        yield name, worst
+
+
+def head_of(line: str) -> bytes:
+    return f"GET / HTTP/1.1\r\nHost: a\r\n{line}\r\n\r\n".encode("latin-1", "replace")
+
+
+def whole_head(data: bytes) -> None:
+    body_length(parse_head(data))
+
+
+def feed_all(data: bytes) -> None:
+    body = ChunkedBody(LONGEST, lambda data: None)
+    for start in range(0, len(data), 8192):
+        body.feed(data[start : start + 8192])
+
+
+def feed_bytes(data: bytes) -> None:
+    body = ChunkedBody(LONGEST, lambda data: None)
+    for start in range(len(data)):
+        body.feed(data[start : start + 1])
+
+
+def forwarded(value: str) -> None:
+    environ = {"REMOTE_ADDR": "127.0.0.1", "HTTP_FORWARDED": value, "SCRIPT_NAME": "", "PATH_INFO": "/"}
+    _BY_FORWARDED.rewrite(environ)
+
+
+def counted(value: str) -> None:
+    names = ("FOR", "PROTO", "HOST", "PORT", "PREFIX")
+    environ = {"REMOTE_ADDR": "127.0.0.1", **{f"HTTP_X_FORWARDED_{name}": value for name in names}}
+    _BY_COUNT.rewrite({**environ, "SCRIPT_NAME": "", "PATH_INFO": "/"})
+
+
+def scoped_cookie(value: str) -> None:
+    def app(environ, start_response):
+        start_response("200 OK", [("Set-Cookie", value)])
+        return []
+
+    ScopedCookies(app)({"SCRIPT_NAME": "/a"}, lambda status, headers, exc_info=None: None)
+
+
+_BY_FORWARDED = TrustedProxies(lambda *_: [], trusted=["127.0.0.1"], forwarded=1)
+_BY_COUNT = TrustedProxies(lambda *_: [], trusted=["127.0.0.1"], x_for=1, x_proto=1, x_host=1, x_port=1, x_prefix=1)
+
+FUNCTIONS = {
+    "head: a header line": (head_of, whole_head),
+    "head: a value": (lambda text: head_of(f"X:{text}a"), whole_head),
+    "head: Connection": (lambda text: head_of(f"Connection: {text}"), lambda data: parse_head(data).keeps_alive),
+    "head: Transfer-Encoding": (lambda text: head_of(f"Transfer-Encoding: {text}"), whole_head),
+    "head: Content-Length": (lambda text: head_of(f"Content-Length: {text}"), whole_head),
+    "head: the request line": (lambda text: f"GET {text} HTTP/1.1\r\nHost: a\r\n\r\n".encode("latin-1"), whole_head),
+    "body: the line of a chunk": (lambda text: f"5;a={text}\r\n".encode("latin-1"), feed_all),
+    "body: chunks": (lambda text: text.encode("latin-1"), feed_all),
+    "body: a trailer": (lambda text: f"0\r\nX:{text}a\r\n\r\n".encode("latin-1"), feed_all),
+    "body: a trailer, byte by byte": (lambda text: f"0\r\nX:{text}a\r\n\r\n".encode("latin-1"), feed_bytes),
+    "Host": (str, host_name),
+    "the target": (lambda text: f"/{text}", split_target),
+    "an absolute target": (lambda text: f"http://{text}/", split_target),
+    "Forwarded": (str, forwarded),
+    "X-Forwarded-": (str, counted),
+    "Set-Cookie, scoped": (str, scoped_cookie),
+    "the access log": (str, escaped),
+    "doctor: Set-Cookie": (str, lambda text: list(cookies_of(ProbeResult("http://a/", 200, [("Set-Cookie", text)])))),
+    "doctor: a page": (
+        lambda text: text.encode("latin-1"),
+        lambda body: links(ProbeResult("http://a/", 200, [("Content-Type", "text/html")], body)),
+    ),
+}
+
+
+def functions(longest: int) -> Iterator[tuple[str, float | None]]:
+    for name, (wrap, call) in FUNCTIONS.items():
+        worst = None
+        for start, pump in itertools.product(STARTS, PUMPS):
+            make = pumped(start, pump, "")
+            ratio = grows_too_fast(wrapped(make, wrap), call, longest)
+            if ratio is not None:
+                worst = max(worst or 0, ratio)
+                print(f"  {name}: {start!r} + {pump!r} * n: {ratio:.1f} times")
+        yield name, worst
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--longest", type=int, default=LONGEST, help=f"bytes of the longest input ({LONGEST})")
+    longest = parser.parse_args().longest
+    results = [*functions(longest), *regular_expressions(longest)]
+    for name, worst in results:
+        print(f"{name:<48} {'linear' if worst is None else f'{worst:.1f} times for twice the length'}")
+    return 1 if any(worst for _, worst in results) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
