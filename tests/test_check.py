@@ -1,3 +1,5 @@
+"""``mountpoint check``: its report, and the warnings about apps that load but will not work well."""
+
 import json
 import re
 
@@ -144,7 +146,7 @@ def test_json_has_mounts_problems_and_warnings(tmp_path):
     assert output["warnings"] == []
 
 
-@pytest.mark.parametrize("table", ["x =", '[mounts]\n"a" = 1\n', ""], ids=["no TOML", "wrong values", "empty"])
+@pytest.mark.parametrize("table", ["x =", '[mounts]\n"a" = 1\n', ""], ids=["not TOML", "wrong values", "empty"])
 def test_json_is_json_for_a_wrong_table_too(tmp_path, table):
     done = command("check", "--json", cwd=write(tmp_path, {"mounts.toml": table}))
     assert (done.returncode, done.stderr) == (1, "")

@@ -1,3 +1,5 @@
+"""The command as users run it: arguments, output, exit codes."""
+
 import json
 import os
 import subprocess
@@ -201,7 +203,7 @@ def test_a_missing_file_exits_2_with_one_line(tmp_path, arguments):
         f'[mounts]\n"/" = "a:b"\n[server]\ndrain_timeout = 1{"0" * 400}\n',
         '[mounts]\n"/" = "a:b"\nroot = "\\u0000"\n',
     ],
-    ids=["empty", "no TOML", "wrong values", "too deep", "long root", "huge integer", "null character"],
+    ids=["empty", "not TOML", "wrong values", "too deep", "long root", "huge integer", "null character"],
 )
 def test_a_wrong_table_never_prints_a_traceback(tmp_path, arguments, table):
     done = command(*arguments, cwd=write(tmp_path, {"t.toml": table}))

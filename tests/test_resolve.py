@@ -1,3 +1,5 @@
+"""``mountpoint resolve``: where a request for a URL goes."""
+
 import json
 import re
 

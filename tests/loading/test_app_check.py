@@ -1,3 +1,5 @@
+"""An object that is not a WSGI application is rejected with the change to make."""
+
 import pytest
 from support.tables import APP
 

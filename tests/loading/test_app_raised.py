@@ -1,3 +1,5 @@
+"""An exception from the app's own code breaks only its mount, and the traceback starts in the app."""
+
 import os
 import re
 import subprocess

@@ -1,3 +1,5 @@
+"""An app is found by its spec; a missing module or attribute gets advice."""
+
 import pytest
 from support.tables import APP
 

@@ -1,3 +1,5 @@
+"""A load restores the state of the process that an app must not change for others."""
+
 import logging
 import logging.config
 import os

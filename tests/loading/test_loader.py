@@ -1,3 +1,5 @@
+"""The apps of a whole table are loaded, and one that fails does not stop the others."""
+
 import logging
 import sys
 
