@@ -16,8 +16,9 @@ from mountpoint.errors import AppRaised, NotAnApp
         "app = lambda environ, start_response, extra=None: []\n",
         "def app(environ, start_response):\n    yield b''\n",
         "def app(*arguments): return []\n",
+        "app = max\n",
     ],
-    ids=["class of PEP 3333", "instance", "method", "partial", "lambda", "generator", "arguments of any number"],
+    ids=["class of PEP 3333", "instance", "method", "partial", "lambda", "generator", "any number", "no signature"],
 )
 def test_every_callable_of_two_arguments_is_an_app(load, code):
     assert callable(load("tv:app", {"tv.py": code}))

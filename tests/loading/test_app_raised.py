@@ -84,9 +84,10 @@ def test_a_module_that_exits_breaks_only_its_mount(failure, tmp_path, line, summ
     assert frames(error.details) == [str(tmp_path / "tv.py")]
 
 
-def test_ctrl_c_during_a_load_propagates(load):
+@pytest.mark.parametrize("code", ["raise KeyboardInterrupt\n", "def make():\n    raise KeyboardInterrupt\n"])
+def test_ctrl_c_during_a_load_propagates(load, code):
     with pytest.raises(KeyboardInterrupt):
-        load("tv:app", {"tv.py": "raise KeyboardInterrupt\n"})
+        load("tv:make()", {"tv.py": code})
 
 
 def test_a_module_that_raised_is_imported_again_at_the_next_load(failure, load):
