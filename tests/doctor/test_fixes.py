@@ -11,7 +11,7 @@ from support.proxies import Front, listens, prepare, reserved_ports, wait_until
 from support.running import children
 
 from mountpoint.config.reader import load_config
-from mountpoint.doctor.run import examine_url
+from mountpoint.doctor.by_url import examine_url
 from mountpoint.proxyconf import RenderOptions, proxy_config
 
 if sys.platform == "win32":

@@ -18,7 +18,7 @@ from support.shapes import FIVE
 
 from mountpoint.config.reader import load_config
 from mountpoint.config.schema import listen_address
-from mountpoint.doctor.run import examine_url
+from mountpoint.doctor.by_url import examine_url
 from mountpoint.proxyconf import RenderOptions, proxy_config
 
 if sys.platform == "win32":

@@ -7,7 +7,7 @@ import shutil
 import pytest
 from support.shapes import RIGHT, WRONG
 
-from mountpoint.doctor.run import examine_url
+from mountpoint.doctor.by_url import examine_url
 
 pytestmark = pytest.mark.nginx
 

@@ -20,11 +20,11 @@ from ..wsgi.keys import host_covers, is_below, wsgi_string
 from ..wsgi.percent import encode_plain_path
 from .addresses import Origin, checked_url
 from .arrival import look_at_arrival, look_at_limits
+from .by_url import CannotLookError, Progress, reach, run
 from .crawl import Place
+from .examine import cookies_below, examine
 from .fetch import HttpSite, WsgiSite
 from .findings import Report
-from .run import CannotLookError, Progress, reach, run
-from .site import cookies_below, examine
 
 
 def examine_table(file: str | Path | None, url: str | None, limit: int, progress: Progress | None) -> Report:

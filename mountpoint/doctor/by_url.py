@@ -8,9 +8,9 @@ from contextlib import suppress
 from ..errors import MountpointError
 from .addresses import checked_url
 from .crawl import Place
+from .examine import examine
 from .fetch import HttpSite, OutOfRequests
 from .findings import Report
-from .site import examine
 
 Progress = Callable[[int, int, str], object]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from .by_table import examine_table
+from .by_url import REQUESTS, Progress, examine_url
 from .findings import Report
-from .run import REQUESTS, Progress, examine_url
-from .table import examine_table
 
 
 def doctor(file: str | Path | None, url: str | None, limit: int = REQUESTS, progress: Progress | None = None) -> Report:
