@@ -1,7 +1,7 @@
-"""With the mount table at hand: the apps alone, in process; and what the proxy in front of them makes of it.
+"""Examine every mount of a table: its app in this process, and then the same app through the proxy.
 
-In process every app has its prefix, so that an address without it is hard-coded. Through the proxy, what fails there
-and works here is the proxy's, and the echo says what arrives.
+In this process every app knows its prefix, so a link without it must be hard-coded. A URL that fails through the proxy
+and works in this process is a fault of the proxy.
 """
 
 from __future__ import annotations
@@ -19,29 +19,30 @@ from ..loading.logs import configure_logging
 from ..wsgi.keys import host_covers, is_below, wsgi_string
 from ..wsgi.percent import encode_plain_path
 from .addresses import Origin, checked_url
-from .arrival import look_at_arrival, look_at_limits
-from .by_url import CannotLookError, Progress, reach, run
+from .arrival import examine_arrival, probe_defences
+from .by_url import CannotExamineError, ensure_reachable, run_within_limit
 from .crawl import Place
 from .examine import cookies_below, examine
-from .fetch import HttpSite, WsgiSite
+from .fetch import HttpSite, Progress, WsgiSite
 from .findings import Report
 
 
 def examine_table(file: str | Path | None, url: str | None, limit: int, progress: Progress | None) -> Report:
-    """Look at every mount of *file* in process, and with *url* through whatever serves it there.
+    """Examine every mount of *file* in this process, and with *url* through the proxy that serves the table there.
 
-    Raises `ConfigError` for the file, and `CannotLookError` if *url* does not answer or no app could be loaded.
+    Raises `ConfigError` if *file* is wrong, and `CannotExamineError` if *url* does not respond or no app could be
+    loaded.
     """
     config = load_config(file or DEFAULT_FILE)
-    with contextlib.redirect_stdout(sys.stderr):  # what apps print is no answer of ours
+    with contextlib.redirect_stdout(sys.stderr):  # the apps may print, and stdout is for the report
         configure_logging(config.server.log_level, access_log=False, dictionary=config.logging)
         examination = _Examination(config, load_mounts(config), url, limit, progress)
-        examination.look()
+        examination.run()
     return examination.report
 
 
 class _Examination:
-    """One table, its mounts loaded, and the site through which it is served, if there is one."""
+    """One table with its loaded mounts, and the site on the network that serves it, if there is one."""
 
     def __init__(
         self, config: Config, mounts: Sequence[LoadedMount], url: str | None, limit: int, progress: Progress | None
@@ -49,114 +50,112 @@ class _Examination:
         self.config = config
         self.mounts = mounts
         without_echo = dataclasses.replace(config, doctor=dataclasses.replace(config.doctor, key=""))
-        self.stack = build_router(without_echo, build_table(mounts))
+        self.router = build_router(without_echo, build_table(mounts))
         self.live: HttpSite | None = None
-        self.below = ""  # the prefix at which we are to look
+        self.prefix = ""  # only mounts below this public prefix are examined
         if url is not None:
             origin, path = checked_url(url)
-            self.live, self.below = HttpSite(origin, limit, progress), path.rstrip("/")
-            reach(self.live, self.live.url(path))
+            self.live, self.prefix = HttpSite(origin, limit, progress), path.rstrip("/")
+            ensure_reachable(self.live, self.live.url(path))
         self.report = Report(
-            self.live.url(f"{self.below}/") if self.live else str(config.file),
+            self.live.url(f"{self.prefix}/") if self.live else str(config.file),
             limit=limit,
             server=self.live.server if self.live else "",
         )
         self.places: list[Place] = []
 
-    def look(self) -> None:
-        """Look at all mounts that can be met where we are to look."""
+    def run(self) -> None:
+        """Examine all mounts that the URL covers, or without a URL all mounts, and complete the report."""
         report = self.report
-        wanted = [mount for mount in self.mounts if self._is_wanted(mount)]
-        for mount in wanted:
-            if mount.error:  # there is no address to be corrected, and nothing is surer than this
+        covered = [mount for mount in self.mounts if self._is_covered(mount)]
+        for mount in covered:
+            if mount.error:
                 report.add("broken-mount", "sure", mount.config.key, [str(mount.error)])
-        run(report, lambda: self._look_at([mount for mount in wanted if mount.app]))
-        _say_of_collisions(self.places, report)
-        report.mounts = [place.prefix or "/" for place in self.places]
-        report.requests = self.live.made if self.live else sum(place.site.made for place in self.places)
+        run_within_limit(report, lambda: self._examine([mount for mount in covered if mount.app]))
+        _report_collisions(self.places, report)
+        report.mounts = [place.name for place in self.places]
+        report.requests = self.live.requests if self.live else sum(place.site.requests for place in self.places)
         if not self.places and not report.findings:
-            raise CannotLookError(f"{report.target}: no mount of {self.config.file} could be looked at")
+            raise CannotExamineError(f"{report.target}: no mount of {self.config.file} could be examined")
         if not self.live:
             report.skip("the proxy: this needs --url")
 
-    def _look_at(self, mounts: Sequence[LoadedMount]) -> None:
-        for mount in mounts:
-            self._look_at_mount(mount)
-        if self.live:
-            look_at_limits(self.config, self.live, self.places, self.report)
-
-    def _is_wanted(self, mount: LoadedMount) -> bool:
+    def _is_covered(self, mount: LoadedMount) -> bool:
         if self.live is None:
             return True
         host = mount.config.key.partition("/")[0]
-        own = self.live.origin.host
-        if not host_covers(host, own):
-            self.report.skip(f"{mount.config.key}: another host")
+        if not host_covers(host, self.live.origin.host):
+            self.report.skip(f"{mount.config.key}: the host of the URL is another one")
             return False
-        return is_below(_public(self.config, mount), self.below)
+        return is_below(_public_prefix(self.config, mount), self.prefix)
 
-    def _look_at_mount(self, mount: LoadedMount) -> None:
-        """Look at one mount in process, and then, if there is one, through the proxy."""
-        in_process = self._in_process(mount)
-        found = in_process.report
-        whole = run(found, lambda: examine(in_process))
-        fills = {"host": in_process.site.origin.host}
-        for finding in found.findings:  # the app's own faults, which no proxy mends
-            self.report.add(finding.symptom, finding.certainty, in_process.prefix, finding.evidence, fills)
-        if self.live is None or not whole:
-            for what in found.not_looked_at:
+    def _examine(self, mounts: Sequence[LoadedMount]) -> None:
+        for mount in mounts:
+            self._examine_mount(mount)
+        if self.live and self.places:
+            probe_defences(self.config, self.places[0])
+
+    def _examine_mount(self, mount: LoadedMount) -> None:
+        """Examine one mount in this process, and then through the proxy if there is one."""
+        alone = self._place_in_process(mount)
+        is_complete = run_within_limit(alone.report, lambda: examine(alone))
+        fills = {"host": alone.site.origin.host}
+        for finding in alone.report.findings:  # faults of the app, which no change of the proxy can fix
+            self.report.add(finding.symptom, finding.certainty, alone.prefix, finding.evidence, fills)
+        if self.live is None or not is_complete:
+            for what in alone.report.not_looked_at:
                 self.report.skip(what)
         if self.live is None:
-            self.places.append(in_process)
+            self.places.append(alone)
             return
-        through = dataclasses.replace(
-            in_process,
+        through_proxy = dataclasses.replace(
+            alone,
             site=self.live,
             report=self.report,
-            in_process=in_process.site,
-            is_told=found.has("prefix-hard-coded", in_process.prefix),
+            in_process=alone.site,
+            knows_prefix=alone.report.has("prefix-hard-coded", alone.prefix),
         )
-        self.places.append(through)
-        if not look_at_arrival(self.config, through):
-            examine(through)
+        self.places.append(through_proxy)
+        if not examine_arrival(self.config, through_proxy):
+            examine(through_proxy)
 
-    def _in_process(self, mount: LoadedMount) -> Place:
-        prefix = _public(self.config, mount)
-        siblings = [_public(self.config, other) for other in self.mounts if other is not mount]
+    def _place_in_process(self, mount: LoadedMount) -> Place:
+        """Return *mount* as the router in this process serves it, at the public URL if there is one."""
+        prefix = _public_prefix(self.config, mount)
+        siblings = [_public_prefix(self.config, other) for other in self.mounts if other is not mount]
         host = mount.config.key.partition("/")[0].replace("*.", "any.") or "localhost"
         origin = self.live.origin if self.live else Origin("http", host, 80)
         strips = self.config.proxy.strips_prefix()
-        # In process alone the stated number is that of all mounts; else it is the proxy that is spared.
-        limit = self.report.limit - (0 if self.live else sum(place.site.made for place in self.places))
-        site = WsgiSite(self.stack, origin, limit, strips)
+        # Without a URL the limit is for all mounts together. With one it protects the proxy: each app gets all of it.
+        limit = self.report.limit - (0 if self.live else sum(place.site.requests for place in self.places))
+        site = WsgiSite(self.router, origin, limit, strips)
         if not self.live and site.get(site.url(f"{prefix}/")).location.startswith(f"https://{host}/"):
-            site = WsgiSite(self.stack, Origin("https", host, 443), limit, strips)
+            site = WsgiSite(self.router, Origin("https", host, 443), limit, strips)  # the app requires https
         return Place(
             site,
             prefix,
             Report(self.report.target, limit=self.report.limit, server=self.report.server),
-            # What a mount above this one owns, this one's addresses are not; what lies deeper is another's.
+            # A mount above this one also covers this one's own URLs, so links to those must not be excused by it.
             [other for other in siblings if not is_below(prefix, other)],
             self.config.doctor.allow,
-            is_told=True,
+            knows_prefix=True,
         )
 
 
-def _public(config: Config, mount: LoadedMount) -> str:
-    """Return the public prefix of *mount*, percent-encoded, empty for the root."""
+def _public_prefix(config: Config, mount: LoadedMount) -> str:
+    """Return the prefix of *mount* in public URLs: percent-encoded, empty for the root."""
     path = "/" + mount.config.key.partition("/")[2]
     return encode_plain_path(config.proxy.strips_prefix() + wsgi_string(path)).rstrip("/")
 
 
-def _say_of_collisions(places: Sequence[Place], report: Report) -> None:
+def _report_collisions(places: Sequence[Place], report: Report) -> None:
+    """Report the cookies that one mount sets and another overwrites."""
     for one, other in combinations(places, 2):
         hosts = {one.site.origin.host, other.site.origin.host}
-        if len(hosts) == 2 and "localhost" not in hosts:  # which stands for the mounts of every host
+        if len(hosts) == 2 and "localhost" not in hosts:  # localhost stands for mounts that serve every host
             continue
-        theirs = {(cookie.name, cookie.effective_path): cookie for cookie in cookies_below(other)}
+        of_other = {(cookie.name, cookie.effective_path) for cookie in cookies_below(other)}
         for cookie in cookies_below(one):
-            if (cookie.name, cookie.effective_path) in theirs and cookie.reaches(f"{other.prefix}/"):
-                evidence = (
-                    f"{cookie.name}; Path={cookie.effective_path}, set by {one.prefix or '/'} and {other.prefix or '/'}"
-                )
+            if (cookie.name, cookie.effective_path) in of_other and cookie.reaches(f"{other.prefix}/"):
+                evidence = f"{cookie.name}; Path={cookie.effective_path}, set by {one.name} and {other.name}"
                 report.add("cookie-collision", "likely", other.prefix, [evidence])

@@ -1,4 +1,8 @@
-"""Look at a site by its address alone; and what each way of looking needs: somebody who answers, and an end."""
+"""Examine a site of which only the URL is known.
+
+The two functions that every examination over the network needs stand here too: `ensure_reachable` at its start, and
+`run_within_limit` around it.
+"""
 
 from __future__ import annotations
 
@@ -9,57 +13,53 @@ from ..errors import MountpointError
 from .addresses import checked_url
 from .crawl import Place
 from .examine import examine
-from .fetch import HttpSite, OutOfRequests
+from .fetch import REQUESTS, HttpSite, OutOfRequests, Progress
 from .findings import Report
 
-Progress = Callable[[int, int, str], object]
 
-REQUESTS = 200  # at most, by default, whatever is found
-
-
-class CannotLookError(MountpointError):
-    """There is nothing to be looked at: the site does not answer, or no app could be loaded."""
+class CannotExamineError(MountpointError):
+    """The site does not respond, or no app of the table could be loaded."""
 
 
 def examine_url(url: str, limit: int = REQUESTS, progress: Progress | None = None) -> Report:
-    """Look at the site at *url*, whose path is taken for the mount's prefix; make at most *limit* requests.
+    """Examine the site at *url* with at most *limit* requests. The path of *url* is taken for the prefix of the mount.
 
-    Raises `CannotLookError` if it does not answer at all, and `UsageError` if *url* is no address.
+    Raises `UsageError` if *url* is not an HTTP URL, and `CannotExamineError` if the site does not respond.
     """
     origin, path = checked_url(url)
     site = HttpSite(origin, limit, progress)
     prefix = path.rstrip("/")
     report = Report(site.url(f"{prefix}/"), mounts=[f"the prefix is {prefix or '/'}"], limit=limit)
     place = Place(site, prefix, report)
-    reach(site, place.root)
+    ensure_reachable(site, place.root)
     report.server = site.server
-    run(report, lambda: examine(place))
-    report.requests = site.made
-    for what in (
-        "spoofed forwarding headers, bodies over the limit: these need the table and [doctor] key",
-        "cookies of siblings, the exact path that arrives: these need the table",
-    ):
-        report.skip(what)
+    run_within_limit(report, lambda: examine(place))
+    report.requests = site.requests
+    report.skip("spoofed forwarding headers, bodies over the limit: these checks need the table and [doctor] key")
+    report.skip("cookies of other mounts, the path that reaches the app: these checks need the table")
     return report
 
 
-def reach(site: HttpSite, url: str) -> None:
-    """Raise `CannotLookError` if *url* does not answer. Learn who the proxy is, from what no app answers."""
+def ensure_reachable(site: HttpSite, url: str) -> None:
+    """Raise `CannotExamineError` if *url* does not respond.
+
+    A second request, for a path that no app has, makes the proxy name itself, so that `Site.server` is known early.
+    """
     try:
         first = site.get(url)
     except OutOfRequests:
-        raise CannotLookError(f"{url}: no requests are allowed") from None
+        raise CannotExamineError(f"{url}: the limit of requests does not allow even one") from None
     if not first.status:
-        raise CannotLookError(f"{url}: {first.error}")
+        raise CannotExamineError(f"{url}: {first.error}")
     with suppress(OutOfRequests):
         Place(site, "", Report(url)).probe_outside()
 
 
-def run(report: Report, look: Callable[[], object]) -> bool:
-    """Do *look*; return False, and say so in *report*, if the requests came to their end before."""
+def run_within_limit(report: Report, examination: Callable[[], object]) -> bool:
+    """Call *examination*. If it runs out of requests, list that in *report*, and return False."""
     try:
-        look()
+        examination()
     except OutOfRequests:
-        report.skip(f"what would have taken more than {report.limit} requests")
+        report.skip(f"everything that needs more than {report.limit} requests")
         return False
     return True
