@@ -141,7 +141,7 @@ def test_a_right_proxy_has_no_finding_with_table_and_key(proxied):
     done = subprocess.run(command, cwd=proxied.folder, capture_output=True, text=True, check=False, timeout=120)
     report = json.loads(done.stdout)
     found = {(finding["symptom"], finding["certainty"]) for finding in report["findings"]}
-    # Only nginx reads a chunked body before it forwards it. Caddy counts the bytes while it forwards them, so mountpoint
+    # Only nginx reads a chunked body before it forwards it. Caddy counts the bytes as it forwards them, so mountpoint
     # may reject the body first. The other proxies do not count the bytes.
     streams = proxied.proxy != "nginx"
     assert found <= ({("large-body", "note")} if streams else set()), done.stdout
