@@ -177,7 +177,7 @@ def test_no_key_is_both_taken_and_refused():
 def test_a_replaced_key_is_refused_whatever_its_value(tmp_path, key):
     for value in ("1", '"x"', "false"):
         [problem] = problems_of(tmp_path, f"{TABLE}[server]\n{key} = {value}\n")
-        assert problem == f"server.{key}: is not taken from here; {REPLACED[key]}"
+        assert problem == f"server.{key}: cannot be set here; {REPLACED[key]}"
 
 
 # ------------------------------------------------------------------------------------------------------- command line
