@@ -62,7 +62,7 @@ def parse_spec(text: str) -> AppSpec:
 
 
 def _split(text: str) -> tuple[str, str, str | None]:
-    """Return the folder, the module and the expression after the colon, which is None if there is no colon."""
+    """Return the folder, the module and the expression after the colon, or None without a colon."""
     if match := _FILE.fullmatch(text):
         file = PurePath(match["file"])
         if not file.stem.isidentifier():

@@ -1,7 +1,7 @@
 """Read and validate ``mounts.toml``, and return it as a frozen `Config`.
 
-All problems of a file are collected and raised together. Each names the path of its key, what was expected, what was
-found and, for a misspelt key, the nearest known one. `mountpoint.config.schema` says which values a key accepts.
+All problems of a file are collected and raised together. Each names the path of its key, the expected value, the value
+that was found and, for a misspelt key, the nearest known one. `mountpoint.config.schema` says which values a key accepts.
 """
 
 from __future__ import annotations
@@ -168,7 +168,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 class _Validation:
-    """Validates one document and collects its problems. The results are usable only if there are none."""
+    """Validates one document and collects its problems. The results are usable only if it collects no problem."""
 
     def __init__(self, file: Path, overrides: Mapping[str, object]) -> None:
         self.file = file
