@@ -1,7 +1,7 @@
 """Read and validate ``mounts.toml``, and return it as a frozen `Config`.
 
 All problems of a file are collected and raised together. Each names the path of its key, the expected value, the value
-that was found and, for a misspelt key, the nearest known one. `mountpoint.config.schema` says which values a key accepts.
+that was found and, for a misspelt key, the nearest known one. `mountpoint.config.schema` holds the accepted values.
 """
 
 from __future__ import annotations
