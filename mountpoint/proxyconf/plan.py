@@ -17,7 +17,8 @@ from urllib.parse import quote
 from ..config.address import Address
 from ..config.reader import Config
 from ..errors import Problem, UsageError
-from ..wsgi.keys import host_name, path_of_key, split_key
+from ..wsgi.keys import host_covers, host_name, is_below, path_of_key, split_key, wsgi_string
+from ..wsgi.percent import encode_path, encode_plain_path
 from ..wsgi.proxy_settings import COUNTED, FORWARDING, ProxySettings
 from .section import matching_settings, section
 
@@ -181,20 +182,15 @@ def _sites(config: Config, name: str, trust: ProxySettings) -> Iterator[Site]:
             # What a place that is asked earlier owns never gets to this one.
             before = [location.public for location in locations]
             found = (_location(key, path, trust) for key, path in places[place])
-            locations += [location for location in found if not any(_owns(path, location.public) for path in before)]
+            locations += [location for location in found if not any(is_below(location.public, path) for path in before)]
         if locations:
             yield Site(host, tuple(sorted(locations, key=lambda location: (-len(location.public), location.public))))
 
 
 def _asked(host: str, places: Iterable[str]) -> list[str]:
     """Return the *places* that are asked for a request to *host*, in their order: see `MountTable`."""
-    wildcards = [place for place in places if place.startswith("*.") and place != host and host.endswith(place[1:])]
-    candidates = [host, *sorted(wildcards, key=len, reverse=True), ""]
-    return [place for place in dict.fromkeys(candidates) if place in places]
-
-
-def _owns(prefix: str, path: str) -> bool:
-    return path == prefix or path.startswith(f"{prefix}/")
+    covering = (place for place in places if host_covers(place, host))
+    return sorted(covering, key=lambda place: (place != host, -len(place)))
 
 
 def _location(key: str, path: str, trust: ProxySettings) -> Location:
@@ -258,12 +254,12 @@ CLEARED = "A client could send these. Nobody sets them here, so nobody shall be 
 
 def encoded(path: str) -> str:
     """Return *path* percent-encoded: letters, digits, ``/``, ``-``, ``.``, ``_``, ``~`` and ``%``, and nothing else."""
-    return quote(path, safe="/")
+    return encode_plain_path(wsgi_string(path))
 
 
 def link_encoded(path: str) -> str:
     """Return *path* as it stands in the links of apps: encoded but for what RFC 3986 lets stand in a path."""
-    return quote(path, safe="/!$&'()*+,;=:@")
+    return encode_path(wsgi_string(path))
 
 
 def readable(text: str) -> str:
