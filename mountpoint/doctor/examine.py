@@ -58,9 +58,9 @@ def examine(place: Place) -> None:
         _probe_boundary(crawl)
     _report_cookies(place)
     if crawl.posted_forms:
-        place.report.skip(f"{place.name}: {crawl.posted_forms} forms with method POST: the doctor submits nothing")
+        place.report.skip(f"{place.name}: forms that are posted ({crawl.posted_forms}): the doctor submits nothing")
     if crawl.external:
-        place.report.skip(f"{place.name}: {crawl.external} links to other hosts")
+        place.report.skip(f"{place.name}: links to other hosts ({crawl.external})")
     if crawl.is_truncated:
         place.report.skip(f"{place.name}: pages and links beyond the bounds of the crawl")
 

@@ -65,7 +65,7 @@ def test_the_report_names_the_bad_url_the_good_url_and_the_fix(nginx, stacks):
     assert lines[2].startswith("sure: /tv_ws: the app's links lack /tv_ws")
     assert lines[3] == f"  {url}, line 3: file /static/ws.js: 404 text/html; /tv_ws/static/ws.js: 200 text/javascript"
     assert any(line.startswith("  fix: location /tv_ws/ { proxy_pass http://APP; }") for line in lines)
-    assert "  /tv_ws: 1 links to other hosts" in lines
+    assert "  /tv_ws: links to other hosts (1)" in lines
     assert "requests of at most 200 (nginx/" in lines[-1]
 
 

@@ -136,6 +136,19 @@ def test_a_body_over_the_limit_that_the_proxy_rejects_is_no_finding(large_body):
     assert large_body(ECHO + TABLE, "client_max_body_size 64k;") == []
 
 
+def test_a_limit_of_more_than_16_mib_is_not_probed(behind):
+    done = behind(f"[server]\nmax_request_body_size = {16 * 2**20 + 1}\n{ECHO}{TABLE}")
+    assert done.code == 0
+    assert "bodies over the limit: [server] max_request_body_size is more than 16 MiB" in done.skipped
+
+
+def test_a_header_of_the_proxy_that_mountpoint_rejects_is_reported(behind):
+    done = behind(ECHO + TRUST + TABLE, headers="proxy_set_header X-Forwarded-Proto gopher;")
+    assert ("/a", "failing", "likely") in done.named
+    [evidence] = next(found["evidence"] for found in done.report["findings"] if found["mount"] == "/a")
+    assert evidence == "mountpoint rejects a header of the proxy: 'gopher' is neither http nor https"
+
+
 def test_each_probe_has_its_own_query_string(behind):
     behind(ECHO + TABLE)
     behind.front.stop()

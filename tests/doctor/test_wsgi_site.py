@@ -1,4 +1,4 @@
-"""Requests to an app in this process: the environ that it gets, and the result of what it does."""
+"""Requests to an app in this process: the environ that it gets, and the result of its response."""
 
 from __future__ import annotations
 
