@@ -58,7 +58,7 @@ def examine_arrival(config: Config, place: Place) -> bool:
         place.report.skip(
             "spoofed forwarding headers, bodies over the limit, the path that arrives: these checks need [doctor] key"
         )
-        return _is_answered_by_another_app(place)
+        return _report_another_app(place)
     arrival = _ask_echo(config, place.site, place.root)
     if arrival is None:
         place.report.skip(
@@ -94,8 +94,11 @@ def examine_arrival(config: Config, place: Place) -> bool:
     return True
 
 
-def _is_answered_by_another_app(place: Place) -> bool:
-    """Report that the proxy strips the prefix, if another app answers at it, and the mount at the doubled prefix."""
+def _report_another_app(place: Place) -> bool:
+    """Report that the proxy strips the prefix, if another app answers there and the mount at the doubled prefix.
+
+    Return whether that is so.
+    """
     page, live = place.get_in_process(place.root), place.site.get(place.root)
     if page is None or not place.prefix or page.status != 200 or live.is_like(page):
         return False

@@ -97,23 +97,23 @@ class _Examination:
 
     def _examine_mount(self, mount: LoadedMount) -> None:
         """Examine one mount in this process, and then through the proxy if there is one."""
-        alone = self._place_in_process(mount)
-        is_complete = run_within_limit(alone.report, lambda: examine(alone))
-        fills = {"host": alone.site.origin.host}
-        for finding in alone.report.findings:  # faults of the app, which no change of the proxy can fix
-            self.report.add(finding.symptom, finding.certainty, alone.prefix, finding.evidence, fills)
+        in_process = self._place_in_process(mount)
+        is_complete = run_within_limit(in_process.report, lambda: examine(in_process))
+        fills = {"host": in_process.site.origin.host}
+        for finding in in_process.report.findings:  # faults of the app, which no change of the proxy can fix
+            self.report.add(finding.symptom, finding.certainty, in_process.prefix, finding.evidence, fills)
         if self.live is None or not is_complete:
-            for what in alone.report.not_looked_at:
+            for what in in_process.report.not_looked_at:
                 self.report.skip(what)
         if self.live is None:
-            self.places.append(alone)
+            self.places.append(in_process)
             return
         through_proxy = dataclasses.replace(
-            alone,
+            in_process,
             site=self.live,
             report=self.report,
-            in_process=alone.site,
-            knows_prefix=alone.report.has("prefix-hard-coded", alone.prefix),
+            in_process=in_process.site,
+            knows_prefix=in_process.report.has("prefix-hard-coded", in_process.prefix),
         )
         self.places.append(through_proxy)
         if not examine_arrival(self.config, through_proxy):

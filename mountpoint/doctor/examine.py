@@ -91,8 +91,8 @@ def _report_loop(place: Place, result: ProbeResult) -> None:
     elif result.location == result.url == place.root:
         symptom = "loop-slash"
     # In this process the app gets the scheme and the slash. If it has a page there, the proxy loses them.
-    alone = place.get_in_process(place.root)
-    is_by_proxy = alone is not None and alone.status == 200
+    in_process = place.get_in_process(place.root)
+    is_by_proxy = in_process is not None and in_process.status == 200
     place.report.add(symptom, "sure" if is_by_proxy else "likely", place.prefix, evidence)
 
 
@@ -102,8 +102,8 @@ def _report_failing_root(place: Place, root: ProbeResult) -> None:
     if isinstance(place.site, WsgiSite):  # 404 is a note, since an app need not have a page at its root
         report.add("failing", "note" if root.status == 404 else "likely", prefix, evidence)
         return
-    alone = place.get_in_process(place.root)
-    if alone is not None and alone.status == root.status:  # the app's own fault, which is reported already
+    in_process = place.get_in_process(place.root)
+    if in_process is not None and in_process.status == root.status:  # the app's own fault, which is reported already
         return
     if root.status in _NO_UPSTREAM:
         report.add("app-down", "likely", prefix, evidence)
@@ -172,9 +172,9 @@ def _is_stolen(place: Place, suffix: str) -> bool:
 
 
 def _certainty_of(place: Place, url: str) -> Certainty:
-    """Return ``sure`` if *url*, which fails through the proxy, is a file of the app alone; else ``likely``."""
-    alone = place.get_in_process(url)
-    return "likely" if alone is None or alone.fails or alone.is_html else "sure"
+    """Return ``sure`` if the app in this process has *url*, a file that fails through the proxy; else ``likely``."""
+    in_process = place.get_in_process(url)
+    return "likely" if in_process is None or in_process.fails or in_process.is_html else "sure"
 
 
 # ----------------------------------------------------------------------------------------------------------- its edges
