@@ -91,8 +91,7 @@ def _bind(plan: Plan) -> Iterator[str]:
     if plan.tls:
         certificate, key = plan.tls
         if key not in (certificate, f"{certificate}.key"):
-            yield "    # HAProxy looks for the key in the certificate's file, and beside it. Make a link:"
-            yield f"    # ln -s {key} {certificate}.key"
+            yield f"    # HAProxy also looks for the key beside the certificate: ln -s {key} {certificate}.key"
         yield f"    bind :443 ssl crt {certificate}"
         yield f"    bind :::443 v6only ssl crt {certificate}"
 

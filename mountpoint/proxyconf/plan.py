@@ -1,4 +1,4 @@
-"""What a proxy has to be configured to do for a mount table, before it is written in the language of one proxy.
+"""The plan of a configuration: its sites, locations and settings, independent of any proxy's language.
 
 This module knows no proxy's syntax, and the modules of the proxies read only a `Plan`. Paths in a plan are plain text,
 as in the keys of the table: `percent_encoded` and `link_encoded` encode them for URLs and headers.
@@ -177,7 +177,7 @@ def percent_encoded(path: str) -> str:
 
 
 def link_encoded(path: str) -> str:
-    """Return *path* as apps write it in links: percent-encoded, except for what RFC 3986 section 3.3 allows."""
+    """Return *path* as apps write it in links: percent-encoded where RFC 3986 section 3.3 requires it."""
     return encode_path(wsgi_string(path))
 
 
