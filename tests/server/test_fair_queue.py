@@ -219,7 +219,7 @@ def test_it_is_said_once_that_a_mount_refuses_and_again_after_it_was_empty(house
     place.queues.answer_rejected()
     place.add("a", 9)
     place.queues.answer_rejected()
-    assert [record.getMessage() for record in caplog.records] == ["a: refusing requests, 503: 1 wait already (queue)"]
+    assert [record.getMessage() for record in caplog.records] == ["a: rejecting requests with 503: the queue is full (queue = 1)"]
     place.end(first)
     place.add("a", 9)
     place.queues.answer_rejected()
@@ -232,7 +232,7 @@ def test_what_belongs_to_no_mount_is_called_a_dash_when_it_is_rejected(house, ca
     place = house(1, a=QueueLimits())
     place.add(None, 102)
     place.queues.answer_rejected()
-    assert caplog.messages == ["-: refusing requests, 503: 100 wait already (queue)"]
+    assert caplog.messages == ["-: rejecting requests with 503: the queue is full (queue = 100)"]
 
 
 def test_clients_that_have_gone_leave_the_queue_first(house, caplog):
