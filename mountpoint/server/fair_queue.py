@@ -220,7 +220,7 @@ class FairQueues(Generic[C]):
         """Return the shortest ``slow_after`` of all mounts, in seconds; 0 if every mount has it switched off."""
         return min((limits.slow_after for limits in self._limits.values() if limits.slow_after), default=0.0)
 
-    # ------------------------------------------------------------------------------------- private, called with the lock
+    # ------------------------------------------------------------------------------------ private, called with the lock
 
     def _limits_of(self, key: str | None) -> QueueLimits:
         return self._limits.get(key, QueueLimits()) if key is not None else QueueLimits()

@@ -1,8 +1,8 @@
 """Report slow requests, with the stacks of their threads.
 
 A request that runs longer than the ``slow_after`` of its mount is reported on the logger ``mountpoint.slow``: once
-while it runs, and once when it ends. The reporter only observes. It takes the stacks from `sys._current_frames`, which also
-shows the frames inside generators.
+while it runs, and once when it ends. The reporter only observes. It takes the stacks from `sys._current_frames`, which
+also shows the frames inside generators.
 """
 
 from __future__ import annotations
