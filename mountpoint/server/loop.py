@@ -219,10 +219,10 @@ class Server:
         return [channel for channel in self._map.values() if isinstance(channel, Channel)]
 
 
-def _inclusive(adjustments: Mapping[str, object]) -> dict[str, object]:
-    """Return *adjustments* with ``max_request_body_size`` raised by 1: waitress rejects a body of exactly that size."""
-    max_size = adjustments.get("max_request_body_size")
-    return {**adjustments, **({"max_request_body_size": max_size + 1} if isinstance(max_size, int) else {})}
+def _inclusive(settings: Mapping[str, object]) -> dict[str, object]:
+    """Return *settings* with ``max_request_body_size`` raised by 1: waitress rejects a body of exactly that size."""
+    max_size = settings.get("max_request_body_size")
+    return {**settings, **({"max_request_body_size": max_size + 1} if isinstance(max_size, int) else {})}
 
 
 def _run_callback(callback: Callable[[], object]) -> None:

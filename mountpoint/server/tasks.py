@@ -54,7 +54,7 @@ class _LoggedTask(Task):
     def __init__(self, channel: TaskChannel, request: Parser) -> None:
         super().__init__(channel, request)  # type: ignore[arg-type]
         # For a 500, waitress makes up a second request. The one that the client sent is still the first of the channel.
-        self.received: Parser = channel.requests[0] if channel.requests else request
+        self.client_request: Parser = channel.requests[0] if channel.requests else request
 
     def build_response_header(self) -> bytes:
         is_last = self.channel.server.draining and len(self.channel.requests) <= 1
@@ -64,7 +64,7 @@ class _LoggedTask(Task):
         return super().build_response_header()
 
     def write(self, data: bytes) -> None:
-        if self.received.command == "HEAD":  # no body (RFC 9110 section 9.3.2)
+        if self.client_request.command == "HEAD":  # no body (RFC 9110 section 9.3.2)
             if not self.wrote_header:
                 super().write(b"")
             elif data:  # the body may be endless, and the client gets none of it
@@ -80,7 +80,7 @@ class _LoggedTask(Task):
         self.body_bytes += len(data)
 
     def finish(self) -> None:
-        if self.received.command == "HEAD":
+        if self.client_request.command == "HEAD":
             if not self.wrote_header:
                 self.write(b"")  # may announce a chunked body, as for GET
             self.chunked_response = False  # but no last chunk follows
@@ -90,24 +90,24 @@ class _LoggedTask(Task):
         """Write the line of the access log."""
         if not access_logger.isEnabledFor(logging.INFO):
             return
-        headers, record = self.received.headers, self.received.record
+        headers, record = self.client_request.headers, self.client_request.record
         access_logger.info(
             "%s",
             access_line(
                 remote_addr=record.remote_addr if record else self.channel.addr[0],
-                request_line=self.received.request_line,
+                request_line=self.client_request.request_line,
                 status=self.status[:3] if self.wrote_header else "-",
                 size=self._size(),
                 referer=headers.get("REFERER"),
                 user_agent=headers.get("USER_AGENT"),
                 mount=record.mount if record else None,
-                started=self.received.received_at or self.start_time,
+                started=self.client_request.received_at or self.start_time,
                 finished=time.time(),
             ),
         )
 
     def _size(self) -> int:
-        if not self.has_body or self.received.command == "HEAD":
+        if not self.has_body or self.client_request.command == "HEAD":
             return 0
         if self.content_length is None:
             return self.body_bytes
@@ -207,7 +207,7 @@ class AppTask(_LoggedTask):
             if chunk:  # the header leaves with the first byte of the body (PEP 3333)
                 self.write(chunk)
         expected = self.content_length
-        if expected is not None and self.content_bytes_written != expected and self.received.command != "HEAD":
+        if expected is not None and self.content_bytes_written != expected and self.client_request.command != "HEAD":
             self.set_close_on_finish()  # else the client waits for the missing bytes
             self.logger.warning(
                 "application returned too few bytes (%s) for specified Content-Length (%s) via app_iter",
