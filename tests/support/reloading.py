@@ -3,11 +3,10 @@
 import os
 import queue
 
-from support.tables import write
-
 from mountpoint.config.reader import load_config
 from mountpoint.lifecycle.reload import TableReloader
 from mountpoint.loading.loader import Loader, build_router, build_table
+from support.tables import write
 
 PATIENCE = 30  # seconds to wait for the end of a reload
 
@@ -35,6 +34,7 @@ class ReloadedSite:
     def __init__(self, folder, call):
         self.folder = folder
         self.tables = []  # the keys of each table that a reload has swapped in
+        self.swap_error = None  # an exception for the next swap
         self._call = call
         self._outcomes = queue.Queue()
 
@@ -45,12 +45,12 @@ class ReloadedSite:
         mounts = loader.load(config)
         self.swap(config, mounts)
         self.tables.clear()
-        self.reloader = TableReloader(
-            config, mounts, loader, lambda *arguments: self.swap(*arguments), self._outcomes.put
-        )
+        self.reloader = TableReloader(config, mounts, loader, self.swap, self._outcomes.put)
 
     def swap(self, config, mounts):
-        """Serve the new table."""
+        """Serve the new table, or raise ``swap_error``."""
+        if self.swap_error:
+            raise self.swap_error
         self._router = build_router(config, build_table(mounts))
         self.tables.append([mount.config.key for mount in mounts])
 
