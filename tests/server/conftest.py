@@ -5,14 +5,14 @@ from support.queues import Pool
 
 
 @pytest.fixture
-def pool():
-    """Return ``pool(threads, mount=QueueLimits(), ...)``, which makes a `Pool` and closes it after the test."""
+def make_pool():
+    """Return ``make_pool(threads, mount=QueueLimits(), ...)``, which makes a `Pool` and closes it after the test."""
     pools = []
 
-    def pool(threads, **arguments):
+    def make_pool(threads, **arguments):
         pools.append(Pool(threads, **arguments))
         return pools[-1]
 
-    yield pool
+    yield make_pool
     for each in pools:
         each.close()

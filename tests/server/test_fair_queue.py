@@ -23,113 +23,113 @@ from mountpoint.server.fair_queue import QueueLimits
         (1, "a", {"a": 1}),
     ],
 )
-def test_flooded_mounts_leave_threads_free_for_the_others(pool, threads, flooded, expected):
-    place = pool(threads, a=QueueLimits(), b=QueueLimits(), c=QueueLimits(), idle=QueueLimits())
+def test_flooded_mounts_leave_threads_free_for_the_others(make_pool, threads, flooded, expected):
+    pool = make_pool(threads, a=QueueLimits(), b=QueueLimits(), c=QueueLimits(), idle=QueueLimits())
     for key in flooded:
-        place.add(key, 60)
+        pool.add(key, 60)
     for _ in range(30):  # the first mount took more before the others came
-        place.end(*place.running()[:1])
-    assert place.counts() == expected
+        pool.end(*pool.running()[:1])
+    assert pool.counts() == expected
 
 
-def test_two_flooded_mounts_cannot_stop_a_third(pool):
-    place = pool(8, a=QueueLimits(), b=QueueLimits(), c=QueueLimits())
-    place.add("a", 50)
-    place.add("b", 50)
-    (third,) = place.add("c")
+def test_two_flooded_mounts_cannot_stop_a_third(make_pool):
+    pool = make_pool(8, a=QueueLimits(), b=QueueLimits(), c=QueueLimits())
+    pool.add("a", 50)
+    pool.add("b", 50)
+    (third,) = pool.add("c")
     assert third.served
 
 
-def test_two_threads_serve_two_mounts_at_once(pool):
-    place = pool(2, a=QueueLimits(), b=QueueLimits())
-    place.add("a", 5)
-    place.add("b", 5)
-    assert place.counts() == {"a": 1, "b": 1}
+def test_two_threads_serve_two_mounts_at_once(make_pool):
+    pool = make_pool(2, a=QueueLimits(), b=QueueLimits())
+    pool.add("a", 5)
+    pool.add("b", 5)
+    assert pool.counts() == {"a": 1, "b": 1}
 
 
-def test_the_only_mount_may_use_all_threads(pool):
-    place = pool(8, a=QueueLimits())
-    place.add("a", 20)
-    assert place.counts() == {"a": 8}
+def test_the_only_mount_may_use_all_threads(make_pool):
+    pool = make_pool(8, a=QueueLimits())
+    pool.add("a", 20)
+    assert pool.counts() == {"a": 8}
 
 
-def test_requests_that_no_mount_owns_share_a_queue_with_default_limits(pool):
-    place = pool(8, a=QueueLimits(), b=QueueLimits())
-    place.add(None, 50)
-    assert place.counts() == {None: 4}
-    assert place.add("a")[0].served
+def test_requests_that_no_mount_owns_share_a_queue_with_default_limits(make_pool):
+    pool = make_pool(8, a=QueueLimits(), b=QueueLimits())
+    pool.add(None, 50)
+    assert pool.counts() == {None: 4}
+    assert pool.add("a")[0].served
 
 
 @pytest.mark.parametrize(("threads", "limit", "running"), [(8, 1, 1), (8, 3, 3), (8, 99, 4), (1, 1, 1), (2, 2, 1)])
-def test_a_limit_caps_the_fair_number(pool, threads, limit, running):
-    place = pool(threads, a=QueueLimits(limit=limit), b=QueueLimits())
-    place.add("a", 20)
-    assert place.counts() == {"a": running}
+def test_a_limit_caps_the_fair_number(make_pool, threads, limit, running):
+    pool = make_pool(threads, a=QueueLimits(limit=limit), b=QueueLimits())
+    pool.add("a", 20)
+    assert pool.counts() == {"a": running}
 
 
-def test_a_limit_caps_the_only_mount_too(pool):
-    place = pool(8, a=QueueLimits(limit=2))
-    place.add("a", 20)
-    assert place.counts() == {"a": 2}
+def test_a_limit_caps_the_only_mount_too(make_pool):
+    pool = make_pool(8, a=QueueLimits(limit=2))
+    pool.add("a", 20)
+    assert pool.counts() == {"a": 2}
 
 
 # ---------------------------------------------------------------------------------------------------------------- order
 
 
-def starts(place):
+def starts(pool):
     """End the running requests until no request runs; return the keys in the order of their starts."""
     keys = []
-    while running := place.running():
+    while running := pool.running():
         keys += [connection.key for connection in running]
-        place.end(*running)
+        pool.end(*running)
     return keys
 
 
-def test_one_thread_alternates_between_two_mounts(pool):
-    place = pool(1, a=QueueLimits(), b=QueueLimits())
-    place.add("a", 3)
-    place.add("b", 3)
-    assert starts(place) == ["a", "a", "b", "a", "b", "b"]  # the second of a waited before b came
+def test_one_thread_alternates_between_two_mounts(make_pool):
+    pool = make_pool(1, a=QueueLimits(), b=QueueLimits())
+    pool.add("a", 3)
+    pool.add("b", 3)
+    assert starts(pool) == ["a", "a", "b", "a", "b", "b"]  # the second of a waited before b came
 
 
-def test_queues_are_served_round_robin_whatever_their_lengths(pool):
-    place = pool(1, a=QueueLimits(), b=QueueLimits(), c=QueueLimits())
-    place.add("a", 4)
-    place.add("b", 2)
-    place.add("c", 1)
-    assert "".join(starts(place)) == "aabcaba"
+def test_queues_are_served_round_robin_whatever_their_lengths(make_pool):
+    pool = make_pool(1, a=QueueLimits(), b=QueueLimits(), c=QueueLimits())
+    pool.add("a", 4)
+    pool.add("b", 2)
+    pool.add("c", 1)
+    assert "".join(starts(pool)) == "aabcaba"
 
 
-def test_a_queue_is_first_in_first_out(pool):
-    place = pool(1, a=QueueLimits(), b=QueueLimits())
-    added = place.add("a", 6)
+def test_a_queue_is_first_in_first_out(make_pool):
+    pool = make_pool(1, a=QueueLimits(), b=QueueLimits())
+    added = pool.add("a", 6)
     served = []
-    while running := place.running():
+    while running := pool.running():
         served += running
-        place.end(*running)
+        pool.end(*running)
     assert served == added
 
 
-def test_a_queue_that_is_skipped_keeps_its_place(pool):
-    place = pool(2, a=QueueLimits(limit=1), b=QueueLimits())
-    running, waiting = place.add("a", 2)
-    (other,) = place.add("b")
-    later = place.add("b", 2)
-    place.end(running)
+def test_a_queue_that_is_skipped_keeps_its_place(make_pool):
+    pool = make_pool(2, a=QueueLimits(limit=1), b=QueueLimits())
+    running, waiting = pool.add("a", 2)
+    (other,) = pool.add("b")
+    later = pool.add("b", 2)
+    pool.end(running)
     assert waiting.served  # before the requests of b, which came later
-    place.end(other)
+    pool.end(other)
     assert [connection.served for connection in later] == [1, 0]
 
 
-def test_one_end_that_admits_two_requests_starts_both(pool):
-    place = pool(3, a=QueueLimits(), b=QueueLimits())
-    (first,) = place.add("a")
-    place.add("b")
-    place.add("b", 2)
-    place.add("a", 2)
-    assert place.counts() == {"a": 1, "b": 1}
-    place.end(first)  # b is next; after its start no request of a runs, and one thread is free
-    assert place.counts() == {"a": 1, "b": 2}
+def test_one_end_that_admits_two_requests_starts_both(make_pool):
+    pool = make_pool(3, a=QueueLimits(), b=QueueLimits())
+    (first,) = pool.add("a")
+    pool.add("b")
+    pool.add("b", 2)
+    pool.add("a", 2)
+    assert pool.counts() == {"a": 1, "b": 1}
+    pool.end(first)  # b is next; after its start no request of a runs, and one thread is free
+    assert pool.counts() == {"a": 1, "b": 2}
 
 
 # ------------------------------------------------------------------------------------------------------------ rejection
@@ -139,112 +139,112 @@ def rejections(connections):
     return [connection.is_rejected for connection in connections]
 
 
-def test_a_queue_holds_its_length_beyond_what_may_start_at_once(pool):
-    place = pool(2, a=QueueLimits(queue=3), b=QueueLimits())
-    added = place.add("a", 5)
-    place.queues.answer_rejected()
+def test_a_queue_holds_its_length_beyond_what_may_start_at_once(make_pool):
+    pool = make_pool(2, a=QueueLimits(queue=3), b=QueueLimits())
+    added = pool.add("a", 5)
+    pool.queues.answer_rejected()
     assert rejections(added) == [False, False, False, False, True]
-    assert place.queues.waiting_counts() == {"a": 3}
+    assert pool.queues.waiting_counts() == {"a": 3}
 
 
-def test_a_request_that_may_start_needs_no_place_in_the_queue(pool):
-    place = pool(4, a=QueueLimits(queue=0), b=QueueLimits())
+def test_a_request_that_may_start_needs_no_place_in_the_queue(make_pool):
+    pool = make_pool(4, a=QueueLimits(queue=0), b=QueueLimits())
     added = [Connection("a") for _ in range(3)]
-    place.connections += added
+    pool.connections += added
     for connection in added:  # faster than the threads can take them
-        place.queues.add_task(connection)
-    place.settle()
-    place.queues.answer_rejected()
+        pool.queues.add_task(connection)
+    pool.settle()
+    pool.queues.answer_rejected()
     assert rejections(added) == [False, False, True]
 
 
 @pytest.mark.parametrize("limit", [1, None])
-def test_without_a_queue_a_request_that_cannot_start_is_rejected(pool, limit):
-    place = pool(2, a=QueueLimits(limit=limit, queue=0), b=QueueLimits())
-    first, second = place.add("a", 2)
-    place.queues.answer_rejected()
+def test_without_a_queue_a_request_that_cannot_start_is_rejected(make_pool, limit):
+    pool = make_pool(2, a=QueueLimits(limit=limit, queue=0), b=QueueLimits())
+    first, second = pool.add("a", 2)
+    pool.queues.answer_rejected()
     assert rejections([first, second]) == [False, True]
-    place.end(first)
-    assert place.add("a")[0].served
+    pool.end(first)
+    assert pool.add("a")[0].served
 
 
-def test_a_full_queue_rejects_no_request_of_other_mounts(pool):
-    place = pool(2, a=QueueLimits(queue=1), b=QueueLimits(queue=1))
-    place.add("a", 9)
-    others = place.add("b", 2)
-    place.queues.answer_rejected()
+def test_a_full_queue_rejects_no_request_of_other_mounts(make_pool):
+    pool = make_pool(2, a=QueueLimits(queue=1), b=QueueLimits(queue=1))
+    pool.add("a", 9)
+    others = pool.add("b", 2)
+    pool.queues.answer_rejected()
     assert not any(rejections(others))
 
 
-def test_a_rejected_request_is_answered_only_when_the_loop_asks(pool):
-    place = pool(1, a=QueueLimits(queue=0))
-    _, rejected = place.add("a", 2)
+def test_a_rejected_request_is_answered_only_when_the_loop_asks(make_pool):
+    pool = make_pool(1, a=QueueLimits(queue=0))
+    _, rejected = pool.add("a", 2)
     assert not rejected.served
-    assert place.queues.is_busy
-    place.queues.answer_rejected()
+    assert pool.queues.is_busy
+    pool.queues.answer_rejected()
     assert rejected.served == 1
-    place.queues.answer_rejected()
+    pool.queues.answer_rejected()
     assert rejected.served == 1
 
 
-def test_each_call_answers_one_rejected_request_of_a_connection(pool):
-    place = pool(1, a=QueueLimits(queue=0))
-    _, rejected = place.add("a", 2)
+def test_each_call_answers_one_rejected_request_of_a_connection(make_pool):
+    pool = make_pool(1, a=QueueLimits(queue=0))
+    _, rejected = pool.add("a", 2)
     pipelined = Connection("a")
-    rejected.reject = lambda: (Connection.reject(rejected), place.queues.add_task(pipelined))
-    place.queues.answer_rejected()
+    rejected.reject = lambda: (Connection.reject(rejected), pool.queues.add_task(pipelined))
+    pool.queues.answer_rejected()
     assert (rejected.served, pipelined.served) == (1, 0)
-    place.queues.answer_rejected()
+    pool.queues.answer_rejected()
     assert (rejected.served, pipelined.served, pipelined.is_rejected) == (1, 1, True)
 
 
-def test_a_rejecting_mount_is_logged_once_until_its_queue_was_empty(pool, caplog):
+def test_a_rejecting_mount_is_logged_once_until_its_queue_was_empty(make_pool, caplog):
     caplog.set_level(logging.WARNING, "mountpoint")
-    place = pool(1, a=QueueLimits(queue=1), b=QueueLimits(queue=0))
-    first, second, *_ = place.add("a", 9)
-    place.queues.answer_rejected()
-    place.add("a", 9)
-    place.queues.answer_rejected()
+    pool = make_pool(1, a=QueueLimits(queue=1), b=QueueLimits(queue=0))
+    first, second, *_ = pool.add("a", 9)
+    pool.queues.answer_rejected()
+    pool.add("a", 9)
+    pool.queues.answer_rejected()
     assert caplog.messages == ["a: rejecting requests with 503: the queue is full (queue = 1)"]
-    place.end(first)
-    place.add("a", 9)
-    place.queues.answer_rejected()
+    pool.end(first)
+    pool.add("a", 9)
+    pool.queues.answer_rejected()
     assert len(caplog.records) == 2
-    place.end(second)
+    pool.end(second)
 
 
-def test_the_log_writes_a_dash_where_no_mount_owns_the_requests(pool, caplog):
+def test_the_log_writes_a_dash_where_no_mount_owns_the_requests(make_pool, caplog):
     caplog.set_level(logging.WARNING, "mountpoint")
-    place = pool(1, a=QueueLimits())
-    place.add(None, 102)
-    place.queues.answer_rejected()
+    pool = make_pool(1, a=QueueLimits())
+    pool.add(None, 102)
+    pool.queues.answer_rejected()
     assert caplog.messages == ["-: rejecting requests with 503: the queue is full (queue = 100)"]
 
 
-def test_disconnected_clients_give_up_their_places_first(pool, caplog):
-    place = pool(1, a=QueueLimits(queue=3), b=QueueLimits())
-    running, *waiting = place.add("a", 4)
+def test_disconnected_clients_give_up_their_places_first(make_pool, caplog):
+    pool = make_pool(1, a=QueueLimits(queue=3), b=QueueLimits())
+    running, *waiting = pool.add("a", 4)
     waiting[0].connected = waiting[2].connected = False
-    late = place.add("a", 3)
-    place.queues.answer_rejected()
+    late = pool.add("a", 3)
+    pool.queues.answer_rejected()
     assert rejections(late) == [False, False, True]
     # waitress removes a disconnected client in `service`, without a call of its app.
     assert [connection.served for connection in waiting] == [1, 0, 1]
-    place.end(running)
+    pool.end(running)
     assert waiting[1].served  # it kept its place
 
 
-def test_a_queue_of_disconnected_clients_counts_as_empty(pool, caplog):
+def test_a_queue_of_disconnected_clients_counts_as_empty(make_pool, caplog):
     caplog.set_level(logging.WARNING, "mountpoint")
-    place = pool(1, a=QueueLimits(queue=2), b=QueueLimits())
-    (running,) = place.add("b")
-    disconnected = place.add("a", 2)
+    pool = make_pool(1, a=QueueLimits(queue=2), b=QueueLimits())
+    (running,) = pool.add("b")
+    disconnected = pool.add("a", 2)
     for connection in disconnected:
         connection.connected = False
-    fresh = place.add("a", 2)
-    place.queues.answer_rejected()
-    assert place.queues.waiting_counts() == {"a": 2}
+    fresh = pool.add("a", 2)
+    pool.queues.answer_rejected()
+    assert pool.queues.waiting_counts() == {"a": 2}
     assert not caplog.messages
-    place.end(running)
+    pool.end(running)
     assert fresh[0].served
     assert [connection.served for connection in disconnected] == [1, 1]

@@ -241,7 +241,7 @@ def test_changed_code_is_not_taken_and_it_is_said_what_takes_it(serve, again, tm
     write_who(tmp_path, "2")
     os.utime(tmp_path / "who.py", (2**32, 2**32))
     said = again(server, TABLE + WHO_ROW)
-    assert "/who: its code has changed (who.py), and a reload keeps what is loaded; SIGUSR2 starts a new" in said
+    assert "/who: its code has changed (who.py), but a reload keeps loaded modules; send SIGUSR2 to start a new" in said
     assert "/app: its code" not in said
     assert who(server)[0] == "1"
 
@@ -285,6 +285,6 @@ def test_the_child_of_reload_takes_a_new_table_too_and_is_not_replaced(serve, tm
     os.kill(int(child), signal.SIGHUP)
     server.wait_for("reload ended: 2 mounts, 1 broken")
     os.kill(int(child), signal.SIGUSR2)
-    server.wait_for("SIGUSR2 does nothing under --reload")
+    server.wait_for("SIGUSR2 is ignored under --reload")
     assert status(server, "/app/") == 200
     assert "Traceback" not in server.log()
