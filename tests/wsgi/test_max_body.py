@@ -59,4 +59,4 @@ def test_a_body_may_be_forbidden(call, echo):
 def test_a_length_that_is_none_is_refused(found):
     with pytest.raises(ConfigError) as caught:
         MaxBody(nobody, found)
-    assert str(caught.value) == f"most: expected an integer of at least 0, found {found!r}"
+    assert str(caught.value) == f"max_bytes: expected an integer of at least 0, found {found!r}"
