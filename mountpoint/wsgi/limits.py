@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from queue import Empty, SimpleQueue
-from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import ConfigError, Problem
@@ -76,16 +75,17 @@ class ConcurrencyLimit:
 class _Permit:
     """The right of one request to run. Released exactly once, however often and from whichever thread it is closed."""
 
-    __slots__ = ("_permits", "_released", "response_close")
+    __slots__ = ("_release_to", "response_close")
 
     def __init__(self, permits: SimpleQueue[None]) -> None:
-        self._permits = permits
-        self._released = Lock()  # a flag: acquire(False) tests and sets it in one step
+        self._release_to = [permits]  # list.pop is atomic, so only the first caller gets the queue
         self.response_close: Callable[[], object] | None = None
 
     def close(self) -> None:
         """Close the app's response, then release the permit, even if that raises. Further calls do nothing."""
-        if not self._released.acquire(False):
+        try:
+            permits = self._release_to.pop()
+        except IndexError:
             return
         # The wrapper of a file refers to this permit by its close, and the permit to the wrapper: break the cycle.
         response_close, self.response_close = self.response_close, None
@@ -93,12 +93,12 @@ class _Permit:
             if response_close is not None:
                 response_close()
         finally:
-            self._permits.put(None)
+            permits.put(None)
 
     def __del__(self) -> None:
         # Some servers drop a response without closing it, against PEP 3333.
-        if self._released.acquire(False):
-            self._permits.put(None)
+        if self._release_to:
+            self._release_to.pop().put(None)
 
 
 class _Response:

@@ -123,8 +123,7 @@ def _network(text: object) -> Network:
 
 
 def _unmapped(network: Network) -> Network:
-    """Return an IPv4-mapped *network* of IPv6 as the IPv4 one that its peers are looked up in."""
+    """Return an IPv4-mapped *network* of IPv6 as an IPv4 network, since the addresses of peers are mapped back too."""
     mapped = getattr(network.network_address, "ipv4_mapped", None)
-    if mapped is None or network.prefixlen < 96:
-        return network
-    return ipaddress.IPv4Network((mapped, network.prefixlen - 96))
+    # The last of the 96 bits in front of a mapped address is 1, so the network has at least these.
+    return network if mapped is None else ipaddress.IPv4Network((mapped, network.prefixlen - 96))

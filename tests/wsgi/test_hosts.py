@@ -59,7 +59,7 @@ REFUSED = {
         f"{bad}/shop": f'expected a host such as "example.com", "*.example.com" or "[::1]", found "{bad}"'
         for bad in (
             "..", ".example.com", "example..com", "example.com..", "*example.com", "www.*.com", "*.*.com", "*.[::1]",
-            "me@example.com", "a.example,b.example", "exa mple.com", "[::1", "[::g]", "[1:2]", "[host]", "a.b?c",
+            "me@example.com", "a.example,b.example", "exa mple.com", "[::1", "[::g]", "[1:2]", "[::1:]", "[host]", "a.b?c",
         )
     },
 }  # fmt: skip
@@ -123,6 +123,7 @@ INVALID = [
     "[::1",
     "[::g]",
     "[1:2]",
+    "[::1:]",
     "[::1]x",
     "::1",
     "*.example.com",
