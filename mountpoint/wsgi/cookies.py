@@ -31,13 +31,11 @@ class ScopedCookies:
         if not path:
             return self.app(environ, start_response)
 
-        def scoped(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            headers = [
-                (name, _scope(value, path) if name.lower() == "set-cookie" else value) for name, value in headers
-            ]
+        def start_scoped(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            headers = [(key, _scope(value, path) if key.lower() == "set-cookie" else value) for key, value in headers]
             return start_response(status, headers, exc_info) if exc_info else start_response(status, headers)
 
-        return self.app(environ, scoped)
+        return self.app(environ, start_scoped)
 
 
 def _scope(cookie: str, path: str) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from .dispatch import Dispatcher, Route
 from .echo import Echo
-from .proxies import TrustedProxies, refusal
+from .proxies import TrustedProxies, bad_header_response
 from .proxy_settings import ProxySettings
 from .table import MountTable
 
@@ -46,5 +46,5 @@ class Router:
         try:
             inner = self._proxies.rewrite(environ)
         except ValueError as error:
-            return Route(refusal(error), environ, None)
+            return Route(bad_header_response(error), environ, None)
         return self._dispatcher.route(inner)

@@ -3,9 +3,9 @@
 A mount table is a set of *keys*, ``[host]/path``, each with an app. It maps the path and the host of a request to the
 one mount that owns them. It does no I/O, calls no app and depends on nothing.
 
-A mount owns a path at a segment boundary: ``/shop`` owns ``/shop`` and ``/shop/cart``, but not ``/shopping``. If several
-mounts own a path, the longest wins. So the only candidates are the beginnings of the path at its slashes, shortest
-first::
+A mount owns a path at a segment boundary: ``/shop`` owns ``/shop`` and ``/shop/cart``, but not ``/shopping``. If
+several mounts own a path, the longest wins. So the only candidates are the beginnings of the path at its slashes,
+shortest first::
 
     /shop/admin/users       ""   /shop   /shop/admin   /shop/admin/users
 
@@ -37,8 +37,8 @@ DotSegments = Literal["refuse", "pass"]
 class Mount:
     """An app and the place where it is mounted.
 
-    ``key`` is ``[host]/path``: ``/shop`` for every host, ``admin.example.com/shop`` for one host, ``*.example.com/`` for
-    its subdomains. One trailing slash is dropped. Both ``/`` and the empty string are the root.
+    ``key`` is ``[host]/path``: ``/shop`` for every host, ``admin.example.com/shop`` for one host, ``*.example.com/``
+    for its subdomains. One trailing slash is dropped. Both ``/`` and the empty string are the root.
 
     ``slash`` is the rule for GET and HEAD of the exact prefix: ``"redirect"`` sends the client to the slash form,
     ``"pass"`` calls the app with an empty ``PATH_INFO``. ``dot_segments`` is the rule for a path with a ``.`` or ``..``
@@ -99,7 +99,7 @@ class MountTable:
     """The mounts of one dispatcher. A table does not change.
 
     Raises `ConfigError`, which names every bad mount, if a key is not ``[host]/path``, if two keys are the same place,
-    or if there are no mounts.
+    or if *mounts* is empty.
 
     >>> table = MountTable([Mount("/shop", app), Mount("/shop/admin", app)])
     >>> match = table.resolve("/shop/admin/users")

@@ -9,7 +9,7 @@ from mountpoint.loading.loader import load
 from mountpoint.wsgi.proxy_settings import COUNTED, ProxySettings
 
 TABLE = '[mounts]\n"/" = "site:app"\n'
-NOBODY = 'is set, and nobody is trusted; write the addresses of your proxies, trusted = ["127.0.0.1"] say'
+NOBODY = 'is set, but trusted is empty; write the addresses of your proxies, such as trusted = ["127.0.0.1"]'
 NETWORK = 'expected an address, a network such as "10.0.0.0/8", or "unix", found'
 
 
@@ -116,7 +116,7 @@ def test_trusting_somebody_with_no_count_is_allowed_and_believes_nothing(call, e
 
 def test_strips_excludes_x_prefix():
     assert refused(trusted=["127.0.0.1"], strips="/apps", x_prefix=1) == [
-        "strips: excludes x_prefix: the prefix is fixed, or a header tells it; keep one"
+        "strips: excludes x_prefix: the prefix is either fixed or in a header; keep one"
     ]
 
 
