@@ -1,7 +1,7 @@
 """The echo: it shows ``mountpoint doctor`` how a request arrived behind the proxies, which no client can see.
 
-It is the outermost layer, so it sees the request before any header is removed. It is only
-installed if the file has a ``key`` under ``[doctor]``.
+It is the outermost layer, so it sees the request before any header is removed. It is installed only
+if the file has a ``key`` under ``[doctor]``.
 """
 
 from __future__ import annotations

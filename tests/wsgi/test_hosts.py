@@ -59,7 +59,8 @@ REFUSED = {
         f"{bad}/shop": f'expected a host such as "example.com", "*.example.com" or "[::1]", found "{bad}"'
         for bad in (
             "..", ".example.com", "example..com", "example.com..", "*example.com", "www.*.com", "*.*.com", "*.[::1]",
-            "me@example.com", "a.example,b.example", "exa mple.com", "[::1", "[::g]", "[1:2]", "[::1:]", "[host]", "a.b?c",
+            "me@example.com", "a.example,b.example", "exa mple.com", "[::1", "[::g]", "[1:2]", "[::1:]", "[host]",
+            "a.b?c",
         )
     },
 }  # fmt: skip
