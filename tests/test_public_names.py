@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+from support.wsgi_calls import never_called
 
 import mountpoint
 from mountpoint import errors
@@ -110,10 +111,6 @@ def test_an_unknown_name_is_an_attribute_error():
     assert not hasattr(mountpoint, "__wrapped__")
 
 
-def nobody(environ, start_response):
-    raise NotImplementedError
-
-
 def modules():
     """Return every module of the package, in its rooms too, but for the one that runs the command when imported."""
     names = [name for _, name, _ in pkgutil.walk_packages(mountpoint.__path__, "mountpoint.")]
@@ -121,7 +118,7 @@ def modules():
 
 
 def test_every_example_in_a_docstring_is_true():
-    apps = dict.fromkeys(("app", "tv_ws", "other", "home", "shop", "admin"), nobody)
+    apps = dict.fromkeys(("app", "tv_ws", "other", "home", "shop", "admin"), never_called)
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
     said, tried = [], set()
     for module in modules():

@@ -10,14 +10,13 @@ from types import SimpleNamespace
 
 import pytest
 from support.tables import imports_undone, write
+from support.waiting import TIMEOUT
 
 from mountpoint.config.reader import load_config
 from mountpoint.lifecycle import reload as reload_module
 from mountpoint.lifecycle.reload import TableReloader
 from mountpoint.loading.isolation import forget_failed_loads
 from mountpoint.loading.loader import Loader, build_router, build_table
-
-PATIENCE = 30  # seconds
 
 
 def app(text):
@@ -67,7 +66,7 @@ class Site:
         return self.outcome()
 
     def outcome(self):
-        return self._outcomes.get(timeout=PATIENCE)
+        return self._outcomes.get(timeout=TIMEOUT)
 
     def answer(self, path):
         return self._call(self._stack, path)
@@ -424,12 +423,12 @@ def test_a_file_from_the_future_is_read_nevertheless(site):
 def test_asked_for_during_a_reload_there_is_one_more_afterwards(site):
     site.load(ONE, BOTH)
     go = threading.Event()
-    sys.modules["gate_of_the_test"] = SimpleNamespace(wait=lambda: go.wait(PATIENCE), begun=threading.Event())
+    sys.modules["gate_of_the_test"] = SimpleNamespace(wait=lambda: go.wait(TIMEOUT), begun=threading.Event())
     try:
         code = "import gate_of_the_test as gate\ngate.begun.set()\ngate.wait()\n"
         site.change(ONE + '"/slow" = "slow:app"\n', {"slow.py": code + app("slow")})
         site.reloader.begin()
-        assert sys.modules["gate_of_the_test"].begun.wait(PATIENCE)
+        assert sys.modules["gate_of_the_test"].begun.wait(TIMEOUT)
         site.change(TWO)
         for _ in range(3):
             site.reloader.begin()
@@ -439,5 +438,5 @@ def test_asked_for_during_a_reload_there_is_one_more_afterwards(site):
         del sys.modules["gate_of_the_test"]
     for thread in threading.enumerate():
         if thread.name == "mountpoint-reload":
-            thread.join(PATIENCE)
+            thread.join(TIMEOUT)
     assert site.tables == [["/one", "/slow"], ["/one", "/two"]]  # and there was no third

@@ -6,7 +6,8 @@ import threading
 import weakref
 
 import pytest
-from support.queues import PATIENCE, Connection, House, wait_until
+from support.queues import Connection, House
+from support.waiting import TIMEOUT, wait_until
 
 from mountpoint.server.fair_queue import QueueLimits
 
@@ -424,6 +425,6 @@ def test_stopped_it_ends_its_threads_and_begins_nothing_more():
     wait_until(lambda: sum(thread.is_alive() for thread in threads) == 1)
     place.close()
     for thread in threads:
-        thread.join(PATIENCE)
+        thread.join(TIMEOUT)
         assert not thread.is_alive()
     assert (running.served, waiting.served) == (1, 0)

@@ -12,7 +12,8 @@ from urllib.parse import quote
 
 import pytest
 from support.proxies import PROXIES, Front, deny_admin, digest, make_certificate, reserved_ports, start
-from support.running import Answer, MountpointServe, children
+from support.response import Response
+from support.running import MountpointServe, children
 
 from mountpoint.config.reader import load_config
 from mountpoint.config.schema import listen_address
@@ -59,7 +60,7 @@ class Stack:
     folder: Path
     prefix: str
 
-    def get(self, target: str, **options: Any) -> Answer:
+    def get(self, target: str, **options: Any) -> Response:
         return self.front.fetch(self.prefix + target, **options)
 
     def echo(self, target: str, **options: Any) -> dict[str, str]:

@@ -28,6 +28,7 @@ sys.path.append(str(Path(__file__).parents[1]))  # for the package support, when
 from mountpoint import Dispatcher
 from mountpoint.wsgi.limits import ConcurrencyLimit
 from support.client import Client
+from support.waiting import TIMEOUT
 
 LIMIT, THREADS, CLIENTS = 4, 8, 8
 CHUNK = b"x" * 65_536
@@ -35,7 +36,6 @@ LARGE = 40 * len(CHUNK)  # more than a server and its socket take of a response 
 FILE = "content"
 BLOCK = 50_000  # bytes that the wrapper of a file is to read at once: nobody else asks for as many
 HERE = Path(__file__).resolve()
-PATIENCE = 30.0  # seconds
 
 # ------------------------------------------------------------------------------------------------ the app
 
@@ -182,7 +182,7 @@ KINDS = {  # how many bytes a whole response has; None: it fails
 
 def get(url: str, path: str, method: str = "GET", body: bytes | None = None) -> tuple[int, dict[str, str], bytes]:
     """Return status, headers (lower case, those that tell the time left out) and body of a response, read whole."""
-    with closing(http.client.HTTPConnection(url.removeprefix("http://"), timeout=PATIENCE)) as connection:
+    with closing(http.client.HTTPConnection(url.removeprefix("http://"), timeout=TIMEOUT)) as connection:
         connection.request(method, path, body=body, headers={"Connection": "close"})
         response = connection.getresponse()
         headers = {name.lower(): value for name, value in response.getheaders() if name.lower() != "date"}
@@ -235,7 +235,7 @@ def use(url: str, requests: int, seed: int) -> Counter[str]:
 
 def permits_out(url: str) -> int:
     """Wait until no request runs; return how many permits are out still, less than none if one was given back twice."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while (out := json.loads(get(url, "/running/")[2])["running"]) and time.monotonic() < deadline:
         time.sleep(0.02)
     return out

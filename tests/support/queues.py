@@ -1,12 +1,10 @@
 """Fair queues to be tested alone, with connections that do nothing but wait to be told that their request has ended."""
 
 import threading
-import time
 from collections import Counter
 
 from mountpoint.server.fair_queue import FairQueues
-
-PATIENCE = 30.0  # seconds to wait for what must happen
+from support.waiting import TIMEOUT, wait_until
 
 
 class Connection:
@@ -33,7 +31,7 @@ class Connection:
     def service(self):
         self.served += 1
         if not self.is_rejected:
-            assert self.may_end.wait(PATIENCE)
+            assert self.may_end.wait(TIMEOUT)
             if self.raised:
                 raise self.raised
 
@@ -82,7 +80,7 @@ class House:
                 running = [run.channel for run in self.queues._runs.values()]
                 return self.queues._idle + len(running) == self.threads and all(one.is_running for one in running)
 
-        wait_until(is_settled)
+        wait_until(is_settled, interval=0.0002)
 
     def running(self):
         """Return the connections whose requests run, the oldest first."""
@@ -96,10 +94,3 @@ class House:
         self.queues.stop()
         for connection in self.all:
             connection.end()
-
-
-def wait_until(condition):
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, "what was waited for did not come"
-        time.sleep(0.0002)
