@@ -9,7 +9,10 @@ from typing import Any
 import hypothesis
 import pytest
 from support.response import Response
+from support.signals import let_children_have_default_signals
 from support.wsgi_calls import begin_app, call_app, echo_generator, echo_list, make_environ
+
+let_children_have_default_signals()
 
 hypothesis.settings.register_profile("here", max_examples=200, deadline=None)
 hypothesis.settings.register_profile("ci", parent=hypothesis.settings.get_profile("here"), derandomize=True)
