@@ -14,8 +14,16 @@ from urllib.parse import urlsplit
 from support.response import Response
 from support.waiting import TIMEOUT
 
-PROBE = (Path(__file__).parent / "probe.py").as_posix()
-#: A table with the app of probe.py, which does what a path tells it.
+APPS = Path(__file__).parent / "apps"
+
+
+def app_file(name: str) -> str:
+    """Return the path of an app in `support.apps`, as a mount table writes it."""
+    return (APPS / f"{name}.py").as_posix()
+
+
+PROBE = app_file("probe")
+#: A table with the app of probe.py.
 TABLE = f"""
 [mounts]
 "/app" = "{PROBE}:app"

@@ -26,6 +26,7 @@ from urllib.parse import quote
 
 import h11
 
+from support.client import app_file
 from support.running import MountpointServe, children
 from support.waiting import TIMEOUT
 
@@ -41,7 +42,7 @@ max_request_header_size = 8192
 max_request_body_size = 100000
 
 [mounts."/"]
-app = "{__file__.replace(chr(92), "/")}:app"
+app = "{app_file("fuzz")}:app"
 dot_segments = "pass"
 """
 
@@ -53,15 +54,6 @@ class Got(NamedTuple):
     target: str
     length: int
     checksum: int
-
-
-def app(environ, start_response):
-    """Answer with what was got, in a header, for the answer to HEAD has no more."""
-    body = environ["wsgi.input"].read()
-    target = quote(environ["REQUEST_URI"], encoding="latin-1")
-    got = f"{environ['REQUEST_METHOD']} {target} {len(body)} {zlib.crc32(body)}"
-    start_response("200 OK", [("Content-Length", "2"), ("X-Got", got)])
-    return [b"ok"]
 
 
 # ------------------------------------------------------------------------------------------------------ the generator

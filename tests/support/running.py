@@ -27,8 +27,6 @@ import pytest
 from support.response import Response
 from support.waiting import TIMEOUT
 
-TESTS = str(Path(__file__).parents[1])  # where a child finds the package support
-
 
 class Child:
     """A child process; what it has written to stderr is `log`, to stdout `out`."""
@@ -39,7 +37,7 @@ class Child:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": TESTS, **(env or {})},
+            env={**os.environ, **(env or {})},
             cwd=cwd,
             **options,
         )

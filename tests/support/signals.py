@@ -1,7 +1,7 @@
 """Signals as a terminal gives them to a program, for the children that tests start.
 
-A shell ignores SIGINT for a command in the background of a script, and nohup ignores SIGHUP. A child inherits an ignored
-or blocked signal over exec (POSIX, execve), and Python then installs no handler for SIGINT.
+A shell ignores SIGINT for a command in the background of a script, and nohup ignores SIGHUP. A child inherits an
+ignored or blocked signal over exec (POSIX, execve), and Python then installs no handler for SIGINT.
 """
 
 from __future__ import annotations
