@@ -58,12 +58,12 @@ def command(server: str, port: int = 0) -> list[str | Path]:
     }[server]
 
 
-SAYS_WAPP = re.compile(r"127\.0\.0\.1:[1-9]\d*")
+ADDRESS = re.compile(r"127\.0\.0\.1:[1-9]\d*")
 
 
 def url_in(log: str) -> str:
     """Return where a server has said that it serves."""
-    found = SAYS_WAPP.search(log)
+    found = ADDRESS.search(log)
     assert found, log
     return f"http://{found[0]}"
 
