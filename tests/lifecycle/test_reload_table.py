@@ -99,7 +99,7 @@ def test_mounts_that_are_new_or_gone_or_changed_are_taken_and_named(site, caplog
         '[mounts]\n"/two" = "three:app"\n"/new" = "new:app"\n', {"three.py": app("3"), "new.py": app("new")}
     )
     assert (site.get("/one"), site.get("/two/"), site.get("/new/")) == (404, "3 1", "new 1")
-    assert caplog.messages[1:] == ["/one: gone", "/two: changed, ready", "/new: new, ready"]
+    assert caplog.messages[1:] == ["/one: removed", "/two: changed, ready", "/new: new, ready"]
 
 
 #: An app that its factory makes anew: a counter that goes on is that of the app that there was.
@@ -129,7 +129,7 @@ def test_a_mount_that_has_not_changed_keeps_its_app(site, caplog):
     other = 'cookies = "scoped", slash = "pass", limit = 2, queue = 5, slow_after = 1, max_body = 9'
     site.reload(shops(c="limit = 3", b=other, d="limit = 1"))
     assert [site.get(f"/{key}/") for key in "abcd"] == [404, " 2", " 2", " 1"]
-    assert caplog.messages[1:] == ["/a: gone", "/b: changed, ready", "/d: new, ready"]
+    assert caplog.messages[1:] == ["/a: removed", "/b: changed, ready", "/d: new, ready"]
 
 
 def test_an_app_is_made_again_only_for_the_mount_whose_environment_has_changed(site, monkeypatch):
@@ -201,7 +201,7 @@ def test_a_mount_that_worked_and_would_fail_keeps_the_whole_old_table(site, capl
     assert site.reload(table, {"bad.py": source}) == "not reloaded: apps failed to load"
     assert site.tables == []
     assert (site.get("/one/"), site.get("/two/"), site.get("/new/")) == ("one 1", "two 2", 404)
-    assert caplog.messages[-1] == "not reloaded, the old table is kept; worked, and would fail now: /two"
+    assert caplog.messages[-1] == "not reloaded, the old table is kept; worked before, and failed to load: /two"
     assert "/two is broken: " in caplog.messages[-2]
 
 
@@ -322,7 +322,7 @@ def test_settings_that_need_a_restart_are_named(site, caplog, server, named):
         caplog.clear()
         assert site.reload(f"[server]\n{server}\n{ONE}") == "1 mounts, 0 broken"
         said = [message for message in caplog.messages if "restart" in message]
-        assert said == ([f"not changed without a restart: {named}"] if named else [])
+        assert said == ([f"these settings need a restart: {named}"] if named else [])
 
 
 def test_settings_that_were_given_are_not_those_of_the_file(site, caplog):

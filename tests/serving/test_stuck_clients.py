@@ -72,7 +72,7 @@ def test_clients_that_take_nothing_are_closed_and_their_threads_are_freed(serve,
         stuck(connect, server, f"/app/large/{how}")
     server.wait_for("begun", count=8)  # so that no thread is left
     sibling = connect(server, "/app/")
-    server.wait_for("has taken nothing for 1 s", count=8)
+    server.wait_for("the client has read nothing for 1 s", count=8)
     server.wait_for("generator closed", count=8)
     assert sibling.answer().body == b"ok"
     assert server.stop() == 0
@@ -106,7 +106,7 @@ def test_waitress_alone_keeps_them(start, connect, tmp_path):
 def test_a_client_that_takes_nothing_of_a_file_is_closed_and_so_is_the_file(serve, connect):
     server = serve(table())
     clients = [stuck(connect, server, "/app/file") for _ in range(8)]
-    server.wait_for("has taken nothing for 1 s", count=8)
+    server.wait_for("the client has read nothing for 1 s", count=8)
     for client in clients:
         with pytest.raises(ConnectionError, match="closed"):
             client.answer()
@@ -139,7 +139,7 @@ def test_an_app_that_is_slow_is_no_stuck_client(serve, connect, tmp_path):
     server.wait_for("paused")
     for _ in range(2):
         stuck(connect, server)
-    server.wait_for("has taken nothing", count=2)
+    server.wait_for("the client has read nothing", count=2)
     (tmp_path / "go").touch()
     assert client.answer().body == b"12"
 
