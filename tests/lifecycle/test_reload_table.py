@@ -62,7 +62,7 @@ class Site:
         """Have the table read again, after a change to *toml*; return the outcome."""
         if toml is not None:
             self.change(toml, files)
-        self.reloader.begin()
+        self.reloader.start()
         return self.outcome()
 
     def outcome(self):
@@ -427,11 +427,11 @@ def test_asked_for_during_a_reload_there_is_one_more_afterwards(site):
     try:
         code = "import gate_of_the_test as gate\ngate.begun.set()\ngate.wait()\n"
         site.change(ONE + '"/slow" = "slow:app"\n', {"slow.py": code + app("slow")})
-        site.reloader.begin()
+        site.reloader.start()
         assert sys.modules["gate_of_the_test"].begun.wait(TIMEOUT)
         site.change(TWO)
         for _ in range(3):
-            site.reloader.begin()
+            site.reloader.start()
         go.set()
         assert [site.outcome(), site.outcome()] == ["2 mounts, 0 broken"] * 2
     finally:
