@@ -185,9 +185,9 @@ def _serve(options: argparse.Namespace) -> NoReturn:
     given = ("listen", "threads", "strict", "access_log", "log_level")
     overrides = {name: value for name in given if (value := getattr(options, name)) is not None}
     if options.reload:
-        from .lifecycle.autoreload import serve_reloading
+        from .lifecycle.autoreload import serve_with_autoreload
 
-        serve_reloading(options.file, overrides)
+        serve_with_autoreload(options.file, overrides)
     config = load_config(options.file, overrides)
     from .lifecycle.serve import end_process, serve
 

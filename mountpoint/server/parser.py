@@ -1,7 +1,8 @@
-"""A request as it was sent: waitress's parser, with what it lacks.
+"""Parse a request: the parser of waitress, made stricter.
 
-The path stays as it was sent. 400 is for a request that names its host twice, not at all, or in contradiction; for a
-control character in its target; and for one that could be read in two ways.
+The path stays as the client sent it. These requests get 400: a request that names its host twice, contradicts itself
+about it, or is HTTP/1.1 and names none; a control character in the request target; and every message that two parsers
+could read in two ways, which is how requests are smuggled past a proxy.
 """
 
 from __future__ import annotations
@@ -35,7 +36,12 @@ class RequestTimeout(Error):
 
 
 class Parser(HTTPRequestParser):
-    """A request as it was sent. Its ``record`` is the `RequestRecord`, once there is an environ."""
+    """A request, and the parser that reads it.
+
+    ``environ``  the WSGI environ as received, before a proxy's headers change it
+    ``record``   its `RequestRecord`, once there is an environ
+    ``route``    the app to call, once the request is routed
+    """
 
     headers: dict[str, str]
     command: str = ""  # type: ignore[assignment]  # typeshed has bytes; a request that could not be read has none
@@ -43,40 +49,42 @@ class Parser(HTTPRequestParser):
     path_info: str = ""
     first_line = b""  # type: ignore[assignment]  # typeshed has str
     record: RequestRecord | None = None
-    environ: WSGIEnvironment | None = None  # before any layer has changed it
+    environ: WSGIEnvironment | None = None
     route: Route | None = None
-    head = b""  # the first bytes that were received
-    first_byte_at = 0.0  # Unix times, in seconds
-    received_at = 0.0
+    first_data = b""  # the first piece that was received
+    first_byte_at = 0.0  # a Unix time, in seconds
+    received_at = 0.0  # a Unix time: when all of it had been received
 
     def received(self, data: bytes) -> int:
-        if not self.first_byte_at and data.strip():  # blank lines in front are none of it (RFC 9112 section 2.2)
-            self.head = data
+        if not self.first_byte_at and data.strip():  # blank lines before a request do not count (RFC 9112 section 2.2)
+            self.first_data = data
             self.first_byte_at = time.time()
         consumed = super().received(data)
         body = self.body_rcv
         if self.error or body is None:
-            # No body will come: waitress would say 100, forget that the request is whole, and read the next into it.
+            # No body follows. Else waitress would send 100, forget that the request is complete, and take the next
+            # request for its body.
             self.expect_continue = False
-        elif isinstance(body, ChunkedReceiver) and (what := self._is_wrong_with(body)):
-            self.error = BadRequest(what)
+        elif isinstance(body, ChunkedReceiver) and (problem := self._chunked_problem(body)):
+            self.error = BadRequest(problem)
             self.completed = True
         return consumed
 
-    def _is_wrong_with(self, body: ChunkedReceiver) -> str:
-        """Return what waitress lets pass in a chunked body, empty if nothing."""
-        # It copies both anew for each piece that comes, on the loop's thread.
+    def _chunked_problem(self, body: ChunkedReceiver) -> str:
+        """Return the fault of a chunked body that waitress would accept, or an empty string."""
+        # waitress copies both of them for each piece of data, in the loop's thread: their length must be bounded.
         if len(body.control_line) + len(body.trailer) > self.adj.max_request_header_size:
             return "The line of a chunk, or the trailer, is too long."
-        # It would take a whole request for a trailer, behind "0\r\n\n", which is an end to others.
+        # After "0\r\n\n", which ends the body for other parsers, waitress would take a whole request for a trailer.
         fields = body.trailer.split(b"\r\n") if body.completed and body.trailer.endswith(b"\n") else []
         if not all(HEADER_FIELD_RE.fullmatch(field) for field in fields if field):  # type: ignore[call-overload]
             return "Invalid trailer"
         return ""
 
     def parse_header(self, header_plus: bytes) -> None:
-        # waitress splits the target with urlsplit, which drops TABs, raises for ``http://[::1/x`` and refuses bytes
-        # outside ASCII, which nginx and curl send as they are: it is given another one, and the target is split here.
+        # waitress splits the target with urlsplit, which drops tabs, raises for ``http://[::1/x``, and refuses the
+        # bytes outside ASCII that nginx and curl do send. So waitress gets "/" as the target, and the real one is split
+        # here.
         line = header_plus.partition(b"\r\n")[0].rstrip()
         found = _TARGET.match(line)
         try:
@@ -86,22 +94,22 @@ class Parser(HTTPRequestParser):
             assert found is not None
             self.request_uri = found[1].decode("latin-1")
             target = split_target(self.request_uri)
-        except ValueError as error:  # a Content-Length of 5,000 digits, a control character in the target
+        except ValueError as error:  # such as a Content-Length of 5,000 digits, or a control character in the target
             raise ParsingError(str(error)) from None
         finally:
             self.first_line = line
         self.path_info, self.query = target.path_info, target.query
-        # waitress takes any version for 1.0, and there reads a chunked body as the requests that follow.
+        # waitress takes any other version for 1.0, and then reads a chunked body as the next requests.
         if self.version not in ("1.0", "1.1"):
             raise ParsingError("HTTP/1.0 and HTTP/1.1 are spoken here")
         if self.version == "1.0" and "TRANSFER_ENCODING" in self.headers:  # RFC 9112 section 6.1
             raise ParsingError("Transfer-Encoding in HTTP/1.0")
-        if self.chunked and "CONTENT_LENGTH" in self.headers:  # each reader may go by another one (the same section)
+        if self.chunked and "CONTENT_LENGTH" in self.headers:  # ambiguous: also RFC 9112 section 6.1
             raise ParsingError("Both Transfer-Encoding and Content-Length are there")
         self._check_host(target.authority)
 
     def _check_host(self, authority: str | None) -> None:
-        """Raise ParsingError unless the request names one host (RFC 9112 sections 3.2 and 3.2.2)."""
+        """Raise ParsingError unless the request names one valid host (RFC 9112 sections 3.2 and 3.2.2)."""
         host = self.headers.get("HOST")
         if host is None:
             if self.version == "1.1":
@@ -116,28 +124,28 @@ class Parser(HTTPRequestParser):
 
     @property
     def path(self) -> str:
-        """What waitress's own messages name: the target as sent, so that it cannot forge a line of the log."""
+        """The target for waitress's log messages, escaped, so that it cannot forge a line of the log."""
         return escaped(self.request_uri)
 
     @path.setter
     def path(self, _: str) -> None:
-        """Do without waitress's, whose leading slashes are collapsed and whose TABs are gone."""
+        """Ignore the path of waitress, which collapses leading slashes and drops tabs."""
 
     @property
     def routed(self) -> Route:
-        """The route; a request that is being served has one, unless it could not be read."""
+        """The route of a request that an app serves."""
         assert self.route is not None
         return self.route
 
     @property
-    def title(self) -> str:
-        """The method, and the whole path."""
+    def label(self) -> str:
+        """The method and the full path."""
         return f"{self.command} {self.path_info!r}"
 
     @property
     def request_line(self) -> str:
-        """The request line as it was sent, as far as it was read; empty if there was none."""
-        # waitress has put a line of its own in the place, or has not come to read it.
+        """The request line as sent, as far as it was received; empty if nothing was."""
+        # For these two errors waitress has parsed a line of its own, or none yet.
         if isinstance(self.error, RequestHeaderFieldsTooLarge | RequestTimeout):
-            return (self.header_plus or self.head).lstrip().partition(b"\r\n")[0].decode("latin-1")
+            return (self.header_plus or self.first_data).lstrip().partition(b"\r\n")[0].decode("latin-1")
         return self.first_line.decode("latin-1")

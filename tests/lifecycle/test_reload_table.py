@@ -10,14 +10,13 @@ from types import SimpleNamespace
 
 import pytest
 from support.tables import imports_undone, write
+from support.waiting import TIMEOUT
 
 from mountpoint.config.reader import load_config
 from mountpoint.lifecycle import reload as reload_module
 from mountpoint.lifecycle.reload import TableReloader
 from mountpoint.loading.isolation import forget_failed_loads
 from mountpoint.loading.loader import Loader, build_router, build_table
-
-PATIENCE = 30  # seconds
 
 
 def app(text):
@@ -63,11 +62,11 @@ class Site:
         """Have the table read again, after a change to *toml*; return the outcome."""
         if toml is not None:
             self.change(toml, files)
-        self.reloader.begin()
+        self.reloader.start()
         return self.outcome()
 
     def outcome(self):
-        return self._outcomes.get(timeout=PATIENCE)
+        return self._outcomes.get(timeout=TIMEOUT)
 
     def answer(self, path):
         return self._call(self._stack, path)
@@ -100,7 +99,7 @@ def test_mounts_that_are_new_or_gone_or_changed_are_taken_and_named(site, caplog
         '[mounts]\n"/two" = "three:app"\n"/new" = "new:app"\n', {"three.py": app("3"), "new.py": app("new")}
     )
     assert (site.get("/one"), site.get("/two/"), site.get("/new/")) == (404, "3 1", "new 1")
-    assert caplog.messages[1:] == ["/one: gone", "/two: changed, ready", "/new: new, ready"]
+    assert caplog.messages[1:] == ["/one: removed", "/two: changed, ready", "/new: new, ready"]
 
 
 #: An app that its factory makes anew: a counter that goes on is that of the app that there was.
@@ -130,7 +129,7 @@ def test_a_mount_that_has_not_changed_keeps_its_app(site, caplog):
     other = 'cookies = "scoped", slash = "pass", limit = 2, queue = 5, slow_after = 1, max_body = 9'
     site.reload(shops(c="limit = 3", b=other, d="limit = 1"))
     assert [site.get(f"/{key}/") for key in "abcd"] == [404, " 2", " 2", " 1"]
-    assert caplog.messages[1:] == ["/a: gone", "/b: changed, ready", "/d: new, ready"]
+    assert caplog.messages[1:] == ["/a: removed", "/b: changed, ready", "/d: new, ready"]
 
 
 def test_an_app_is_made_again_only_for_the_mount_whose_environment_has_changed(site, monkeypatch):
@@ -202,7 +201,7 @@ def test_a_mount_that_worked_and_would_fail_keeps_the_whole_old_table(site, capl
     assert site.reload(table, {"bad.py": source}) == "not reloaded: apps failed to load"
     assert site.tables == []
     assert (site.get("/one/"), site.get("/two/"), site.get("/new/")) == ("one 1", "two 2", 404)
-    assert caplog.messages[-1] == "not reloaded, the old table is kept; worked, and would fail now: /two"
+    assert caplog.messages[-1] == "not reloaded, the old table is kept; worked before, and failed to load: /two"
     assert "/two is broken: " in caplog.messages[-2]
 
 
@@ -323,7 +322,7 @@ def test_settings_that_need_a_restart_are_named(site, caplog, server, named):
         caplog.clear()
         assert site.reload(f"[server]\n{server}\n{ONE}") == "1 mounts, 0 broken"
         said = [message for message in caplog.messages if "restart" in message]
-        assert said == ([f"not changed without a restart: {named}"] if named else [])
+        assert said == ([f"these settings need a restart: {named}"] if named else [])
 
 
 def test_settings_that_were_given_are_not_those_of_the_file(site, caplog):
@@ -424,20 +423,20 @@ def test_a_file_from_the_future_is_read_nevertheless(site):
 def test_asked_for_during_a_reload_there_is_one_more_afterwards(site):
     site.load(ONE, BOTH)
     go = threading.Event()
-    sys.modules["gate_of_the_test"] = SimpleNamespace(wait=lambda: go.wait(PATIENCE), begun=threading.Event())
+    sys.modules["gate_of_the_test"] = SimpleNamespace(wait=lambda: go.wait(TIMEOUT), begun=threading.Event())
     try:
         code = "import gate_of_the_test as gate\ngate.begun.set()\ngate.wait()\n"
         site.change(ONE + '"/slow" = "slow:app"\n', {"slow.py": code + app("slow")})
-        site.reloader.begin()
-        assert sys.modules["gate_of_the_test"].begun.wait(PATIENCE)
+        site.reloader.start()
+        assert sys.modules["gate_of_the_test"].begun.wait(TIMEOUT)
         site.change(TWO)
         for _ in range(3):
-            site.reloader.begin()
+            site.reloader.start()
         go.set()
         assert [site.outcome(), site.outcome()] == ["2 mounts, 0 broken"] * 2
     finally:
         del sys.modules["gate_of_the_test"]
     for thread in threading.enumerate():
         if thread.name == "mountpoint-reload":
-            thread.join(PATIENCE)
+            thread.join(TIMEOUT)
     assert site.tables == [["/one", "/slow"], ["/one", "/two"]]  # and there was no third

@@ -339,7 +339,7 @@ def test_a_reader_that_outlasts_the_time_is_cut_off_and_named(serve):
         client.request(f"/app/file/{BIG}")
         _, headers = client.head()
         server.send()
-        assert "cut off: a response that was not taken whole, of 127.0.0.1" in cut_off(server)
+        assert "cut off: a response that was not sent whole, of 127.0.0.1" in cut_off(server)
         with pytest.raises(ConnectionError):
             client.body(headers)
 

@@ -165,7 +165,7 @@ def test_what_comes_beyond_the_queue_is_refused_and_its_connection_stays(serve, 
     assert late.get("/slow/").status == 200
     assert server.stop() == 0
     assert lines(server, 503) == [("GET /slow/hold/go", "/slow")] * 3 + [("HEAD /slow/", "/slow")]
-    assert server.log().count("/slow: refusing requests, 503: 2 wait already (queue)") == 1
+    assert server.log().count("/slow: rejecting requests with 503: the queue is full (queue = 2)") == 1
 
 
 def test_pipelined_requests_are_answered_in_their_order_whatever_they_wait_for(serve, connect, let_go):

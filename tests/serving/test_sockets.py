@@ -71,7 +71,7 @@ def test_a_privileged_port(serve):
         pytest.skip("this machine has no privileged ports")
     server = serve(TABLE, "--listen", "127.0.0.1:1", wait=False, preexec_fn=no_longer_root)
     assert refused(server) == (
-        "cannot listen on 127.0.0.1:1: no permission: ports below 1024 are for root; "
+        "cannot listen on 127.0.0.1:1: no permission: ports below 1024 need root; "
         "choose one above, and let the proxy listen on this one"
     )
 
@@ -79,13 +79,14 @@ def test_a_privileged_port(serve):
 @pytest.mark.parametrize("host", ["no-such-host.invalid", f"{'a' * 64}.example", "a..b"])
 def test_an_unknown_host(serve, host):
     assert refused(serve(TABLE, "--listen", f"{host}:8080", wait=False)) == (
-        f"cannot listen on {host}:8080: no such host is known here; write an address"
+        f"cannot listen on {host}:8080: this host name is unknown here; write an IP address"
     )
 
 
 def test_an_address_of_another_machine(serve):
     assert refused(serve(TABLE, "--listen", "203.0.113.1:8080", wait=False)) == (
-        "cannot listen on 203.0.113.1:8080: this machine has no such address; choose one that it has, 127.0.0.1 say"
+        "cannot listen on 203.0.113.1:8080: this machine does not have that address; "
+        "choose one of its own, such as 127.0.0.1"
     )
 
 
@@ -195,7 +196,7 @@ def test_a_unix_socket_that_a_server_left_behind(serve, socket_path):
 def test_a_file_in_the_place_of_a_unix_socket_is_left_alone(serve, socket_path):
     socket_path.write_text("precious")
     assert refused(serve(TABLE, "--listen", f"unix:{socket_path}", wait=False)) == (
-        f"cannot listen on unix:{socket_path}: there is a file of that name which is no socket; move it away"
+        f"cannot listen on unix:{socket_path}: a file of that name exists and is not a socket; move it away"
     )
     assert socket_path.read_text() == "precious"
 
@@ -203,7 +204,7 @@ def test_a_file_in_the_place_of_a_unix_socket_is_left_alone(serve, socket_path):
 def test_a_missing_folder_of_a_unix_socket(serve, socket_path):
     address = f"unix:{socket_path.parent}/run/s.sock"
     assert refused(serve(TABLE, "--listen", address, wait=False)) == (
-        f"cannot listen on {address}: the folder {socket_path.parent}/run is missing; make it"
+        f"cannot listen on {address}: the folder {socket_path.parent}/run is missing; create it"
     )
 
 

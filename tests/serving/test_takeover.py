@@ -25,9 +25,10 @@ from support.changing import (
     write_table,
     write_who,
 )
-from support.client import PATIENCE, TABLE, Client, table
+from support.client import TABLE, Client, table
+from support.waiting import TIMEOUT
 
-from mountpoint.server.loop import IDLE
+from mountpoint.server.loop import IDLE_SECONDS
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGUSR2")
 
@@ -55,7 +56,7 @@ def assert_all_end(server, processes):
     os.kill(serving_pid(server), signal.SIGTERM)
     assert server.wait() == 0  # and all that have its pipes
     assert server.log().count(NOTHING_LOST) == processes
-    assert not re.search("Exception in thread|the loop goes on", server.log())
+    assert not re.search("Exception in thread|in a loop callback", server.log())
 
 
 def status(server, path):
@@ -121,7 +122,7 @@ def test_nothing_is_lost_under_load(serve):
                     try:
                         answer = client.get("/who/")
                     except ConnectionError:
-                        if time.monotonic() - latest < IDLE:
+                        if time.monotonic() - latest < IDLE_SECONDS:
                             raise
                         break  # this machine was so busy that the connection was taken to be idle
                     seen.add(int(answer.body.split()[1]))
@@ -198,22 +199,22 @@ def test_addresses_that_the_file_has_added_or_removed_are_too(serve, tmp_path, s
 
 def raises(folder):
     (folder / "who.py").write_text("1 / 0\n")
-    return "not taking over: what works in the process that serves fails here: /who"
+    return "not taking over: these mounts work in the old process and fail here: /who"
 
 
 def exits(folder):
     (folder / "who.py").write_text("import os\nos._exit(0)\n")
-    return "ended with exit code 0; this one goes on"
+    return "ended with exit code 0; this one keeps serving"
 
 
 def no_toml(folder):
     write_table(folder, SITE + "[")
-    return "ended with exit code 1; this one goes on"
+    return "ended with exit code 1; this one keeps serving"
 
 
 def no_file(folder):
     (folder / "mounts.toml").unlink()
-    return "ended with exit code 2; this one goes on"
+    return "ended with exit code 2; this one keeps serving"
 
 
 @pytest.mark.parametrize("change", [raises, exits, no_toml, no_file])
@@ -224,7 +225,7 @@ def test_if_the_new_process_does_not_come_up_the_old_one_goes_on(serve, tmp_path
         assert client.get("/who/").status == 200
         said = change(tmp_path)
         server.send(signal.SIGUSR2)
-        server.wait_for("; this one goes on")
+        server.wait_for("; this one keeps serving")
         assert said in server.log()
         assert not client.get("/who/").closes
     assert who(url) == ("1", server.pid, 3)
@@ -247,7 +248,7 @@ def test_a_new_process_that_is_killed_while_it_loads(serve, tmp_path):
     server.send(signal.SIGUSR2)
     server.wait_for(f"another process is coming up already: {pid}")
     os.kill(pid, signal.SIGKILL)
-    server.wait_for(f"process {pid} ended with exit code -9; this one goes on")
+    server.wait_for(f"process {pid} ended with exit code -9; this one keeps serving")
     assert who(server)[1] == server.pid
     write_who(tmp_path, "2")
     assert who(server)[0] == "1"
@@ -275,7 +276,7 @@ def test_what_was_broken_before_does_not_stand_in_the_way(serve, tmp_path):
     assert [status(server, path) for path in ("/bad/", "/new/", "/mended/")] == [503, 503, 200]
     (tmp_path / "who.py").unlink()  # what works by now, and what did not work at the start of the first
     os.kill(serving_pid(server), signal.SIGUSR2)
-    server.wait_for("not taking over: what works in the process that serves fails here: /who, /mended")
+    server.wait_for("not taking over: these mounts work in the old process and fail here: /who, /mended")
 
 
 def test_threads_of_apps_do_not_keep_a_process_that_is_not_to_take_over(serve, tmp_path):
@@ -284,7 +285,7 @@ def test_threads_of_apps_do_not_keep_a_process_that_is_not_to_take_over(serve, t
     server = serve("[server]\ndrain_timeout = 0.1\n" + SITE + '"/busy" = "busy:make()"\n')
     raises(tmp_path)
     server.send(signal.SIGUSR2)
-    server.wait_for("ended with exit code 1; this one goes on")
+    server.wait_for("ended with exit code 1; this one keeps serving")
     assert status(server, "/busy/") == 200
 
 
@@ -302,7 +303,7 @@ def test_what_an_app_forks_does_not_keep_it_waiting(serve, tmp_path):
         assert who(server)[1] == pid
         raises(tmp_path)
         os.kill(pid, signal.SIGUSR2)
-        server.wait_for("this one goes on")
+        server.wait_for("this one keeps serving")
     finally:
         (tmp_path / "go").touch()
 
@@ -315,7 +316,7 @@ def test_without_a_descriptor_left_the_old_one_goes_on(serve):
         used = max(int(entry.name) for entry in Path(f"/proc/{server.pid}/fd").iterdir()) + 1
         resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (used, before[1]))
         server.send(signal.SIGUSR2)
-        server.wait_for("no new process could be started, this one goes on: ")
+        server.wait_for("no new process could be started, this one keeps serving: ")
         assert client.get("/who/").status == 200
     resource.prlimit(server.pid, resource.RLIMIT_NOFILE, before)
     take_over(server)
@@ -368,7 +369,7 @@ def test_an_old_process_that_is_told_to_end_too_finishes_what_it_has_begun(serve
         server.wait_for("draining")
         server.send(signal.SIGTERM)
         server.send(signal.SIGUSR2)
-        server.wait_for("no new process is started: this one ends already")
+        server.wait_for("no new process is started: this one is stopping already")
         (tmp_path / "it").touch()
         assert client.answer().body == b"held it"
     assert server.process.wait() == 0
@@ -384,7 +385,7 @@ def test_a_process_that_drains_starts_no_other(serve, tmp_path):
         server.send(signal.SIGTERM)
         server.wait_for("draining")
         server.send(signal.SIGUSR2)
-        server.wait_for("no new process is started: this one ends already")
+        server.wait_for("no new process is started: this one is stopping already")
         (tmp_path / "it").touch()
         assert client.answer().body == b"held it"
     assert server.wait() == 0
@@ -434,7 +435,7 @@ def test_a_chain_of_takeovers_passes_on_nothing_but_the_sockets(serve, tmp_path)
     assert len(set(processes)) == 4
     server.process.wait()
     assert_all_end(server, 4)
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while any(map(is_alive, processes[1:])):  # their pipes are closed a moment before they have ended
         assert time.monotonic() < deadline
         time.sleep(0.01)

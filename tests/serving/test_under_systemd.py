@@ -170,7 +170,7 @@ def test_a_takeover_that_fails_is_not_heard_of(serve, tmp_path, manager):
     manager.hear()
     write_table(tmp_path, "[")
     server.send(signal.SIGUSR2)
-    server.wait_for("this one goes on")
+    server.wait_for("this one keeps serving")
     assert manager.hear_all() == []
 
 
@@ -182,8 +182,8 @@ def test_if_systemd_cannot_be_told_the_old_process_stays(serve, tmp_path, manage
         assert client.get("/who/").status == 200
         notify.rename(notify.with_name("away"))
         server.send(signal.SIGUSR2)
-        log = server.wait_for("; this one goes on")
-        assert "is not to take over: systemd could not be told of it" in log
+        log = server.wait_for("; this one keeps serving")
+        assert "will not take over: systemd could not be notified" in log
         assert who(server) == ("1", server.pid, 2)
         answer = client.get("/who/")
         assert (answer.status, answer.closes) == (200, False)
@@ -233,7 +233,7 @@ def test_who_connects_before_it_serves_is_answered(held, activated):
         assert client.answer().body == f"1 {server.pid} 1".encode()
     log = server.wait_for("serving on ")
     assert f"serving on {held[1]}" in log
-    assert "listening on the sockets of systemd; listen, in the file or given, is not used\n" in log
+    assert "listening on the sockets from systemd; listen, in the file or as an option, is ignored\n" in log
 
 
 def test_a_restart_loses_no_connection(held, activated, socket_path):

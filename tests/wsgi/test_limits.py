@@ -16,17 +16,6 @@ from mountpoint.wsgi.record import KEY, RequestRecord
 HEADERS = [("Content-Type", "text/plain")]
 
 
-def start_response(*_):
-    """Stand for start_response, and for the write() that it returns."""
-    return start_response
-
-
-@pytest.fixture(scope="session")
-def begin(make_environ):
-    """Return ``begin(app, path, **environ)``, which calls *app* and gives its response, neither iterated nor closed."""
-    return lambda app, path="/", **variables: app(make_environ(path, "GET", **variables), start_response)
-
-
 def returning(response):
     """Make an app that returns *response*; a function is called for it."""
 

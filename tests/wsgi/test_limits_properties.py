@@ -6,25 +6,13 @@ import sys
 import threading
 from collections import Counter
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.waiting import TIMEOUT
 
 from mountpoint.wsgi.limits import ConcurrencyLimit
 
-PATIENCE = 30.0  # seconds
 HEADERS = [("Content-Type", "text/plain")]
-
-
-def start_response(*_):
-    """Stand for start_response, and for the write() that it returns."""
-    return start_response
-
-
-@pytest.fixture(scope="session")
-def begin(make_environ):
-    """Return ``begin(app, path, **environ)``, which calls *app* and gives its response, neither iterated nor closed."""
-    return lambda app, path="/", **variables: app(make_environ(path, "GET", **variables), start_response)
 
 
 def in_threads(count, function):
@@ -40,7 +28,7 @@ def test_of_ten_threads_three_run_and_seven_are_refused_without_waiting(make_env
 
     def app(_, start_response):
         inside.release()
-        assert go_on.wait(PATIENCE)
+        assert go_on.wait(TIMEOUT)
         start_response("200 OK", HEADERS)
         return [b"x"]
 
@@ -53,14 +41,14 @@ def test_of_ten_threads_three_run_and_seven_are_refused_without_waiting(make_env
 
     threads = in_threads(10, client)
     for _ in range(3):
-        assert inside.acquire(timeout=PATIENCE)
+        assert inside.acquire(timeout=TIMEOUT)
     for _ in range(7):
-        assert done.acquire(timeout=PATIENCE)
+        assert done.acquire(timeout=TIMEOUT)
     assert Counter(statuses) == {"503 Service Unavailable": 7}
     assert limit.running == 3
     go_on.set()
     for thread in threads:
-        thread.join(PATIENCE)
+        thread.join(TIMEOUT)
     assert Counter(statuses) == {"503 Service Unavailable": 7, "200 OK": 3}
     assert limit.running == 0
 
@@ -97,7 +85,7 @@ def test_threads_that_race_neither_lose_a_permit_nor_make_one(begin):
     sys.setswitchinterval(1e-6)
     try:
         for thread in in_threads(6, client):
-            thread.join(PATIENCE)
+            thread.join(TIMEOUT)
     finally:
         sys.setswitchinterval(interval)
     assert 1 <= max(seen) <= 2

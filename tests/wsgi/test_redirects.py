@@ -1,15 +1,11 @@
 """The exact prefix of a mount: rule 13."""
 
 import pytest
+from support.wsgi_calls import never_called
 
 from mountpoint import Dispatcher, Mount, TrustedProxies
 
-
-def nobody(environ, start_response):
-    raise AssertionError("the app was called")
-
-
-SITE = Dispatcher({"/tv_ws": nobody, "example.com/tv_ws": nobody})
+SITE = Dispatcher({"/tv_ws": never_called, "example.com/tv_ws": never_called})
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
@@ -47,7 +43,7 @@ def test_the_root_is_never_redirected(call, echo, path):
 
 
 def test_the_longer_mount_redirects_within_the_shorter(call, echo):
-    dispatcher = Dispatcher({"/shop": echo("shop"), "/shop/admin": nobody})
+    dispatcher = Dispatcher({"/shop": echo("shop"), "/shop/admin": never_called})
     assert call(dispatcher, "/shop/admin")["Location"] == "/shop/admin/"
 
 
@@ -93,7 +89,7 @@ def test_the_location_names_neither_scheme_nor_host(call):
     ],
 )
 def test_the_location_is_percent_encoded_from_the_bytes_of_the_path(call, key, location):
-    assert call(Dispatcher({key: nobody}), key.encode().decode("latin-1"))["Location"] == location
+    assert call(Dispatcher({key: never_called}), key.encode().decode("latin-1"))["Location"] == location
 
 
 def test_bytes_of_the_outer_script_name_that_are_not_utf_8_are_encoded_too(call):

@@ -6,12 +6,9 @@ import tracemalloc
 from dataclasses import FrozenInstanceError, replace
 
 import pytest
+from support.wsgi_calls import never_called as app
 
 from mountpoint import ConfigError, Match, Mount, MountTable
-
-
-def app(environ, start_response):
-    raise NotImplementedError
 
 
 def table_of(*keys):

@@ -5,6 +5,7 @@ import re
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
+from support.wsgi_calls import never_called
 
 from mountpoint import ConfigError, Dispatcher, Mount, MountTable, TrustedProxies
 
@@ -22,16 +23,12 @@ asked_hosts = st.sampled_from([*HOSTS[:5], "example", "c.example", "c.a.example"
 wsgi_strings = st.text(st.characters(max_codepoint=255), max_size=40) | st.text("/.a\\%;?#@:\t\n \xe9", max_size=20)
 
 
-def nobody(environ, start_response):
-    raise AssertionError("the app was called")
-
-
 def sink(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [b""]
 
 
-def table_of(mounts, app=nobody, **options):
+def table_of(mounts, app=never_called, **options):
     return MountTable([Mount(host + path, app, **options) for host, path in mounts])
 
 
@@ -81,7 +78,7 @@ def test_the_order_of_the_table_does_not_count(mounts, random, path, host):
 def test_the_dispatcher_agrees_with_the_table_and_moves_the_prefix(call, echo, mounts, path, host, outer):
     dispatcher = Dispatcher(table_of(mounts, echo("app"), slash="pass"))
     match = dispatcher.table.resolve(path, host)
-    answer = call(dispatcher, path, SCRIPT_NAME=outer, HTTP_HOST=host or "nobody.test")
+    answer = call(dispatcher, path, SCRIPT_NAME=outer, HTTP_HOST=host or "never_called.test")
     if match is None:
         assert answer.status == 404
     else:
@@ -112,7 +109,7 @@ LOCATION = re.compile(rf"/(?!/){CHARACTER}*/(?:\?(?:{CHARACTER}|[?%])+)?")  # RF
 @example("/a", "\\\\evil.example", "")
 @example("/a", "", "\r\nSet-Cookie: a=b")
 def test_a_location_is_always_a_path_of_this_server(call, key, outer, query):
-    dispatcher = Dispatcher({key: nobody})
+    dispatcher = Dispatcher({key: never_called})
     answer = call(dispatcher, key.encode().decode("latin-1"), SCRIPT_NAME=outer, QUERY_STRING=query)
     assert answer.status == 308
     assert LOCATION.fullmatch(answer["Location"])
@@ -131,13 +128,13 @@ keys = st.builds(
 
 @given(keys | st.text(max_size=20))
 def test_a_key_is_taken_or_refused_in_one_line_whose_advice_is_taken(key):
-    mount = Mount(key, nobody)
+    mount = Mount(key, never_called)
     if mount.problems:
         assert not re.search(r"[\x00-\x1f\x7f-\x9f]", str(ConfigError(mount.problems)))
         if advice := re.fullmatch(r'.*; write "(.*?)"', mount.problems[0].message, re.DOTALL):
-            assert Mount(advice[1], nobody).problems == ()
+            assert Mount(advice[1], never_called).problems == ()
     else:
-        assert Mount(mount.key, nobody).key == mount.key, "normalising again changes nothing"
+        assert Mount(mount.key, never_called).key == mount.key, "normalising again changes nothing"
         assert mount.prefix == "" or (mount.prefix[0] == "/" and mount.prefix[-1] != "/")
 
 
