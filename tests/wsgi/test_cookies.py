@@ -57,7 +57,7 @@ def cookies(call):
         ("", "; Path=/tv_ws"),
     ],
 )
-def test_a_cookie_of_the_root_or_of_no_path_gets_its_mount_s(cookies, value, scoped):
+def test_a_cookie_of_the_root_or_without_a_path_is_scoped(cookies, value, scoped):
     expected = scoped or value.replace("Path=/", "Path=/tv_ws")
     assert cookies(value) == [expected]
 
@@ -79,11 +79,11 @@ def test_a_cookie_of_the_root_or_of_no_path_gets_its_mount_s(cookies, value, sco
         "__HOST-a=1; Secure; Path=/",
     ],
 )
-def test_a_cookie_with_a_path_of_its_own_or_bound_to_the_host_is_left_alone(cookies, value):
+def test_a_cookie_with_its_own_path_or_a_host_prefix_does_not_change(cookies, value):
     assert cookies(value) == [value]
 
 
-def test_each_of_several_cookies_is_judged_alone_and_their_order_stays(cookies):
+def test_each_of_several_cookies_is_scoped_by_itself_in_order(cookies):
     assert cookies("a=1", "b=2; Path=/b", "a=3; Path=/") == ["a=1; Path=/tv_ws", "b=2; Path=/b", "a=3; Path=/tv_ws"]
 
 
@@ -105,25 +105,25 @@ def test_the_path_is_the_public_one(cookies):
     assert cookies("a=1", SCRIPT_NAME="/apps/") == ["a=1; Path=/apps/tv_ws"]
 
 
-def test_the_path_holds_what_the_proxy_stripped(call):
+def test_the_path_includes_the_prefix_that_the_proxy_stripped(call):
     site = Dispatcher({"/tv_ws": ScopedCookies(setting("a=1; Path=/"))})
     assert call(TrustedProxies(site, strips="/apps"), "/tv_ws/")["Set-Cookie"] == "a=1; Path=/apps/tv_ws"
     told = TrustedProxies(site, trusted=["192.0.2.7"], x_prefix=1)
     assert call(told, "/tv_ws/", HTTP_X_FORWARDED_PREFIX="/a")["Set-Cookie"] == "a=1; Path=/a/tv_ws"
 
 
-def test_a_prefix_that_a_client_makes_up_does_not_get_into_the_path(call):
+def test_a_prefix_that_a_client_forges_does_not_get_into_the_path(call):
     site = TrustedProxies(Dispatcher({"/tv_ws": ScopedCookies(setting("a=1"))}))
     answer = call(site, "/tv_ws/", HTTP_X_FORWARDED_PREFIX="/a; Domain=evil.example")
     assert answer["Set-Cookie"] == "a=1; Path=/tv_ws"
 
 
 @pytest.mark.parametrize("value", ["a=1", "a=1; Path=/", "a=1; Path=/deep"])
-def test_at_the_root_nothing_is_changed(cookies, value):
+def test_cookies_of_the_root_mount_do_not_change(cookies, value):
     assert cookies(value, mount="/") == [value]
 
 
-def test_other_headers_stay_as_they_are_whatever_their_case(call):
+def test_other_headers_do_not_change_and_case_does_not_matter(call):
     headers = [("X-Cookie", "a=1; Path=/"), ("set-cookie", "b=1"), ("SET-COOKIE", "c=1; path=/")]
     site = Dispatcher({"/tv_ws": ScopedCookies(setting(headers=headers))})
     assert call(site, "/tv_ws/").headers.items() == [
@@ -170,7 +170,7 @@ def test_a_second_start_response_with_its_error_is_passed_on(make_environ):
         ('"/a" = { app = "cookie_site:app", cookies = "scoped" }', "a=1; Path=/a"),
     ],
 )
-def test_the_file_says_which_mounts_are_scoped(tmp_path, call, line, expected):
+def test_the_file_selects_the_mounts_that_are_scoped(tmp_path, call, line, expected):
     code = """
         def app(environ, start_response):
             start_response("200 OK", [("Content-Type", "text/plain"), ("Set-Cookie", "a=1; Path=/")])

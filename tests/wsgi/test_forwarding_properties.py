@@ -129,7 +129,7 @@ RESTORES = {"x_prefix": 1, "restore_prefix": True}
 @example(X_ALL, {"HTTP_X_FORWARDED_PREFIX": "/tv_ws"}, {"SCRIPT_NAME": "/"})
 @example(RESTORES, {"HTTP_X_FORWARDED_PREFIX": "/tv_ws"}, {"PATH_INFO": "_admin"})
 @example(RESTORES, {"HTTP_X_FORWARDED_PREFIX": "/tv_ws"}, {"PATH_INFO": "*"})
-def test_fuzz_nothing_raises_and_what_the_app_is_told_is_in_its_grammar(make_environ, options, sent, variables):
+def test_fuzz_nothing_raises_and_the_app_gets_only_valid_values(make_environ, options, sent, variables):
     check(make_environ, options, sent, variables)
 
 
@@ -149,7 +149,7 @@ def test_with_no_count_no_header_changes_anything(make_environ, sent, variables)
 
 
 @given(settings_of_trust, outer_variables)
-def test_without_forwarding_headers_the_very_environ_is_handed_on(make_environ, options, variables):
+def test_without_forwarding_headers_the_same_environ_is_passed_on(make_environ, options, variables):
     environ = make_environ(**{"REMOTE_ADDR": PEER, **variables})
     _, inner = send(environ, trusted=["10.0.0.0/8"], **options)
     assert inner is environ
@@ -178,7 +178,7 @@ TRUE = {
 
 
 @given(settings_of_trust, values)
-def test_what_a_client_writes_to_the_left_of_what_the_proxies_append_is_not_believed(make_environ, options, written):
+def test_a_value_to_the_left_of_the_proxies_values_is_not_trusted(make_environ, options, written):
     """At worst it spoils the quotes of its own ``Forwarded``, and is refused."""
 
     def told(*before):

@@ -228,7 +228,7 @@ def test_a_link_and_a_static_file_stay_under_the_prefix(site):
     assert site.get(script).body == SCRIPT
 
 
-def test_a_relative_link_stays_under_the_prefix_since_the_exact_prefix_is_redirected(site):
+def test_the_exact_prefix_is_redirected_so_that_relative_links_work(site):
     answer = site.get(site.prefix)
     assert (answer.status_int, answer.headers["Location"]) == (308, f"{site.prefix}/")
     assert "page" in answer.follow().text
@@ -247,7 +247,7 @@ def test_a_stream_still_knows_its_prefix_long_after_the_call(site):
     assert [as_sent(line) for line in lines] == [f"{site.prefix}/page/x"] * 3
 
 
-def test_head_is_answered_by_the_app(site):
+def test_the_app_responds_to_head(site):
     assert site.head(f"{site.prefix}/page/7").status_int == 200
 
 
@@ -259,6 +259,6 @@ def test_a_path_in_utf_8_reaches_the_app(site):
     assert site.get(f"{site.prefix}/page/{quote(NAME)}").text == f"page of {NAME}"
 
 
-def test_what_the_app_does_not_know_is_its_own_404(site):
+def test_the_app_itself_responds_404_to_an_unknown_path(site):
     answer = site.get(f"{site.prefix}/nowhere", status=404)
     assert answer.body != b"404 Not Found\n", "this would be ours"

@@ -54,7 +54,7 @@ class Response:
 # ------------------------------------------------------------------------------------------------ who is let in
 
 
-def test_an_answer_comes_through_as_it_is(call, echo):
+def test_a_response_passes_through_unchanged(call, echo):
     limit = ConcurrencyLimit(echo("app"), 1)
     site = Dispatcher({"/": limit})
     for _ in range(3):
@@ -66,7 +66,7 @@ def test_an_answer_comes_through_as_it_is(call, echo):
     assert limit.running == 0
 
 
-def test_what_comes_beyond_the_limit_is_refused_and_never_reaches_the_app(call, begin):
+def test_a_request_over_the_limit_is_rejected_without_calling_the_app(call, begin):
     called = []
 
     def app(environ, start_response):
@@ -86,7 +86,7 @@ def test_what_comes_beyond_the_limit_is_refused_and_never_reaches_the_app(call, 
     assert called == ["/1", "/2", "/4"]
 
 
-def test_the_record_says_why_a_request_was_refused(begin):
+def test_the_record_has_the_reason_of_a_rejection(begin):
     limit = ConcurrencyLimit(returning([b"x"]), 1)
     held = begin(limit)
     record = RequestRecord()
@@ -118,7 +118,7 @@ def test_a_permit_lives_until_the_response_is_closed(begin):
     assert (limit.running, inner.closed) == (0, 1)
 
 
-def test_a_permit_outlives_the_close_of_the_app(begin):
+def test_a_permit_is_released_after_the_app_s_own_close(begin):
     class Watching(Response):
         def close(self):
             seen.append(limit.running)
@@ -129,7 +129,7 @@ def test_a_permit_outlives_the_close_of_the_app(begin):
 
 
 @pytest.mark.parametrize("response", [[b"x"], Response(b"x"), iter([b"x"])], ids=lambda value: type(value).__name__)
-def test_who_closes_twice_gives_back_once(response, begin):
+def test_a_response_that_is_closed_twice_releases_once(response, begin):
     limit = ConcurrencyLimit(returning(response), 2)
     first, second = (begin(limit) for _ in range(2))
     for _ in range(3):
@@ -140,7 +140,7 @@ def test_who_closes_twice_gives_back_once(response, begin):
 
 
 @pytest.mark.parametrize("error", [RuntimeError("oh"), SystemExit(1), KeyboardInterrupt(), GeneratorExit()])
-def test_an_error_in_the_call_gives_back_and_comes_through(error, begin):
+def test_an_error_in_the_call_releases_and_propagates(error, begin):
     limit = ConcurrencyLimit(raising(error), 1)
     for _ in range(2):
         with pytest.raises(type(error)) as caught:
@@ -149,7 +149,7 @@ def test_an_error_in_the_call_gives_back_and_comes_through(error, begin):
         assert limit.running == 0
 
 
-def test_an_error_in_the_iteration_comes_through_and_the_close_after_it_gives_back(begin):
+def test_an_error_in_the_iteration_leaves_the_permit_until_the_close(begin):
     error = RuntimeError("oh")
     inner = Response(b"one", error=error)
     limit = ConcurrencyLimit(returning(inner), 1)
@@ -165,7 +165,7 @@ def test_an_error_in_the_iteration_comes_through_and_the_close_after_it_gives_ba
 
 
 @pytest.mark.parametrize("error", [RuntimeError("oh"), SystemExit(1)])
-def test_a_close_that_raises_gives_back_all_the_same(error, begin):
+def test_a_close_that_raises_still_releases(error, begin):
     limit = ConcurrencyLimit(returning(Response(b"x", at_close=error)), 1)
     response = begin(limit)
     with pytest.raises(type(error)) as caught:
@@ -174,7 +174,7 @@ def test_a_close_that_raises_gives_back_all_the_same(error, begin):
     assert limit.running == 0
 
 
-def test_a_client_that_goes_away_halfway_closes_the_generator_of_the_app(begin):
+def test_a_client_that_disconnects_closes_the_generator_of_the_app(begin):
     ended = []
 
     def generator():
@@ -192,7 +192,7 @@ def test_a_client_that_goes_away_halfway_closes_the_generator_of_the_app(begin):
     assert (limit.running, ended) == (0, [True])
 
 
-def test_an_iterator_that_is_given_up_halfway_is_closed_once(begin):
+def test_an_iterator_that_is_abandoned_halfway_is_closed_once(begin):
     class Iterator(Response):
         def __iter__(self):
             return self
@@ -223,7 +223,7 @@ def test_write_is_the_server_s_own(make_environ):
 
 
 @pytest.mark.parametrize("iterated", [True, False])
-def test_a_response_that_nobody_closes_gives_back_when_it_is_collected(iterated, begin):
+def test_a_response_that_is_not_closed_releases_when_it_is_collected(iterated, begin):
     limit = ConcurrencyLimit(returning(lambda: iter([b"one", b"two"])), 1)
     chunks = begin(limit)
     if iterated:
@@ -236,7 +236,7 @@ def test_a_response_that_nobody_closes_gives_back_when_it_is_collected(iterated,
     assert limit.running == 0
 
 
-def test_a_response_whose_close_cannot_even_be_had_gives_back(begin):
+def test_a_response_whose_close_attribute_raises_releases(begin):
     class Odd(Response):
         close = property(lambda self: 1 / 0)
 
@@ -246,7 +246,7 @@ def test_a_response_whose_close_cannot_even_be_had_gives_back(begin):
     assert limit.running == 0
 
 
-def test_what_is_no_iterable_fails_in_the_iteration_and_gives_back(begin):
+def test_a_response_that_is_not_iterable_fails_later_and_releases(begin):
     limit = ConcurrencyLimit(returning(None), 1)
     response = begin(limit)
     with pytest.raises(TypeError, match="NoneType"):
@@ -266,7 +266,7 @@ def test_a_response_with_a_length_keeps_it(chunks, begin):
     response.close()
 
 
-def test_a_response_without_a_length_gets_none(begin):
+def test_a_response_without_a_length_gets_no_length(begin):
     response = begin(ConcurrencyLimit(returning(iter([b"x"])), 1))
     assert not hasattr(response, "__len__")
     response.close()
@@ -304,7 +304,7 @@ class Buffer:
 
 
 @pytest.mark.parametrize("wrapper", [FileWrapper, Buffer, lambda file: file], ids=["wsgiref", "class", "function"])
-def test_a_file_is_handed_over_as_the_very_object_and_gives_back_at_its_close(wrapper, begin):
+def test_a_file_is_returned_as_the_same_object_and_releases_at_its_close(wrapper, begin):
     file = Closed(b"content")
     handed = []
 
@@ -323,7 +323,7 @@ def test_a_file_is_handed_over_as_the_very_object_and_gives_back_at_its_close(wr
         assert (inner.running, outer.running, file.times) == (0, 0, 1)
 
 
-def test_a_file_leaves_no_cycle_behind_that_only_the_collector_would_find(begin):
+def test_a_file_leaves_no_reference_cycle_behind(begin):
     limit = ConcurrencyLimit(lambda environ, _: environ["wsgi.file_wrapper"](io.BytesIO(b"x")), 1)
     response = begin(limit, **{"wsgi.file_wrapper": Buffer})
     gone = weakref.ref(response)
@@ -334,7 +334,7 @@ def test_a_file_leaves_no_cycle_behind_that_only_the_collector_would_find(begin)
     assert gone() is None
 
 
-def test_a_file_that_nobody_closes_gives_back_when_it_is_collected(begin):
+def test_a_file_that_is_not_closed_releases_when_it_is_collected(begin):
     limit = ConcurrencyLimit(lambda environ, _: environ["wsgi.file_wrapper"](io.BytesIO(b"x")), 1)
     response = begin(limit, **{"wsgi.file_wrapper": Buffer})
     assert limit.running == 1
@@ -343,7 +343,7 @@ def test_a_file_that_nobody_closes_gives_back_when_it_is_collected(begin):
     assert limit.running == 0
 
 
-def test_a_file_wrapper_that_takes_no_attribute_as_some_in_c_is_wrapped(begin):
+def test_a_file_wrapper_that_accepts_no_attributes_is_wrapped(begin):
     class Slotted(Buffer):
         __slots__ = ()
 
@@ -365,20 +365,20 @@ def test_a_file_wrapper_that_takes_no_attribute_as_some_in_c_is_wrapped(begin):
 
 
 @pytest.mark.parametrize("found", [0, -1, 1_000_001, 1.5, True, "4", None])
-def test_a_limit_that_is_none_is_refused(found):
+def test_an_invalid_limit_is_rejected(found):
     with pytest.raises(ConfigError) as caught:
         ConcurrencyLimit(returning([]), found)
     assert str(caught.value) == f"limit: expected an integer from 1 to 1000000, found {found!r}"
 
 
 @pytest.mark.parametrize("found", [-1, 1.5, True, "4", None])
-def test_a_wait_that_is_none_is_refused(found):
+def test_an_invalid_retry_after_is_rejected(found):
     with pytest.raises(ConfigError) as caught:
         ConcurrencyLimit(returning([]), 1, retry_after=found)
     assert str(caught.value) == f"retry_after: expected an integer of at least 0, found {found!r}"
 
 
-def test_all_that_is_wrong_is_said_at_once():
+def test_all_mistakes_are_reported_at_once():
     with pytest.raises(ConfigError) as caught:
         ConcurrencyLimit(returning([]), 0, retry_after=-1)
     assert [problem.key for problem in caught.value.problems] == ["limit", "retry_after"]

@@ -22,7 +22,7 @@ def in_threads(count, function):
     return threads
 
 
-def test_of_ten_threads_three_run_and_seven_are_refused_without_waiting(make_environ):
+def test_of_ten_threads_three_run_and_seven_are_rejected_at_once(make_environ):
     inside, done, go_on = threading.Semaphore(0), threading.Semaphore(0), threading.Event()
     statuses = []
 
@@ -53,7 +53,7 @@ def test_of_ten_threads_three_run_and_seven_are_refused_without_waiting(make_env
     assert limit.running == 0
 
 
-def test_threads_that_race_neither_lose_a_permit_nor_make_one(begin):
+def test_racing_threads_neither_lose_nor_add_a_permit(begin):
     lock, running, seen = threading.Lock(), Counter(), Counter()
 
     def count(by):
@@ -153,7 +153,7 @@ STEPS = ("begin", "begin", "peek", "read", "close", "close again")
     st.integers(1, 3),
     st.lists(st.tuples(st.sampled_from(STEPS), st.sampled_from(sorted(APPS)), st.integers(0, 9)), max_size=40),
 )
-def test_whatever_happens_in_whatever_order_each_open_response_holds_one_permit(begin, most, steps):
+def test_in_any_order_of_events_each_open_response_holds_one_permit(begin, most, steps):
     limit = ConcurrencyLimit(lambda environ, start: APPS[environ["PATH_INFO"]](environ, start), most)
     opened, closed = [], []
     for step, app, index in steps:

@@ -23,7 +23,7 @@ def test_other_methods_reach_the_app_with_an_empty_path(call, echo, method):
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
-def test_slash_pass_hands_get_and_head_on_too(call, make_environ, echo, method):
+def test_slash_pass_passes_get_and_head_to_the_app(call, make_environ, echo, method):
     dispatcher = Dispatcher([Mount("/tv_ws", echo("tv"), slash="pass")])
     answer = call(dispatcher, "/tv_ws", method)
     assert answer.status == 200
@@ -64,11 +64,11 @@ def test_the_longer_mount_redirects_within_the_shorter(call, echo):
         ("/a\r\nSet-Cookie: x=1", "/a%0D%0ASet-Cookie:%20x=1/tv_ws/"),
     ],
 )
-def test_the_outer_script_name_stands_in_front_and_never_names_a_host(call, outer, location):
+def test_the_outer_script_name_comes_first_and_never_names_a_host(call, outer, location):
     assert call(SITE, "/tv_ws", SCRIPT_NAME=outer)["Location"] == location
 
 
-def test_a_stripped_prefix_stands_in_front(call):
+def test_a_stripped_prefix_comes_first(call):
     assert call(TrustedProxies(SITE, strips="/apps"), "/tv_ws")["Location"] == "/apps/tv_ws/"
 
 
@@ -92,7 +92,7 @@ def test_the_location_is_percent_encoded_from_the_bytes_of_the_path(call, key, l
     assert call(Dispatcher({key: never_called}), key.encode().decode("latin-1"))["Location"] == location
 
 
-def test_bytes_of_the_outer_script_name_that_are_not_utf_8_are_encoded_too(call):
+def test_bytes_in_script_name_that_are_not_utf_8_are_encoded_too(call):
     assert call(SITE, "/tv_ws", SCRIPT_NAME="/\xff%")["Location"] == "/%FF%25/tv_ws/"
 
 
@@ -110,9 +110,9 @@ def test_bytes_of_the_outer_script_name_that_are_not_utf_8_are_encoded_too(call)
         ("a\r\nSet-Cookie: x=1", "a%0D%0ASet-Cookie:%20x=1"),
     ],
 )
-def test_the_query_stays_as_received_but_for_bytes_that_no_query_may_hold(call, query, sent):
+def test_only_bytes_that_a_query_may_not_hold_are_encoded(call, query, sent):
     assert call(SITE, "/tv_ws", QUERY_STRING=query)["Location"] == f"/tv_ws/?{sent}"
 
 
-def test_a_missing_query_is_an_empty_one(call):
+def test_a_missing_query_counts_as_empty(call):
     assert call(SITE, "/tv_ws", QUERY_STRING=None)["Location"] == "/tv_ws/"

@@ -61,13 +61,13 @@ def test_the_table_agrees_with_a_naive_search_for_any_bytes(mounts, path, host):
 
 
 @given(tables, asked_paths, asked_hosts)
-def test_script_name_and_path_info_are_the_path_that_was_asked_for(mounts, path, host):
+def test_script_name_and_path_info_together_are_the_whole_path(mounts, path, host):
     match = table_of([*mounts, ("", "")] if ("", "") not in mounts else mounts).resolve(path, host)
     assert match.script_name + match.path_info == path
 
 
 @given(tables, st.randoms(), asked_paths, asked_hosts)
-def test_the_order_of_the_table_does_not_count(mounts, random, path, host):
+def test_the_order_of_the_table_does_not_matter(mounts, random, path, host):
     found = table_of(mounts).resolve(path, host)
     random.shuffle(mounts)
     again = table_of(mounts).resolve(path, host)
@@ -91,9 +91,7 @@ def test_the_dispatcher_agrees_with_the_table_and_moves_the_prefix(call, echo, m
 @given(tables, wsgi_strings, wsgi_strings, wsgi_strings, wsgi_strings, st.sampled_from(["GET", "HEAD", "OPTIONS"]))
 @example([("", "")], "*", "", "", "", "OPTIONS")
 @example([("a.example", "")], "*", ",", "", "", "OPTIONS")
-def test_no_bytes_make_it_raise_and_the_caller_s_environ_is_never_changed(
-    call, mounts, path, host, outer, query, method
-):
+def test_no_bytes_raise_and_the_caller_s_environ_never_changes(call, mounts, path, host, outer, query, method):
     # (call compares environ before and after.)
     stack = TrustedProxies(Dispatcher(table_of(mounts, sink)), strips="/apps")
     answer = call(stack, path, method, HTTP_HOST=host, SCRIPT_NAME=outer, QUERY_STRING=query)
@@ -127,7 +125,7 @@ keys = st.builds(
 
 
 @given(keys | st.text(max_size=20))
-def test_a_key_is_taken_or_refused_in_one_line_whose_advice_is_taken(key):
+def test_a_key_is_valid_or_its_one_line_error_advises_a_valid_key(key):
     mount = Mount(key, never_called)
     if mount.problems:
         assert not re.search(r"[\x00-\x1f\x7f-\x9f]", str(ConfigError(mount.problems)))
@@ -145,7 +143,7 @@ def test_no_host_makes_a_table_raise(host):
 
 
 @pytest.mark.parametrize("depth", [1, 7, 40])
-def test_depth_is_no_limit(depth):
+def test_a_table_may_have_any_depth(depth):
     key = "/a" * depth
     match = table_of([("", key)]).resolve(key + "/x")
     assert (match.script_name, match.path_info) == (key, "/x")
