@@ -32,11 +32,9 @@ PROXY = "192.0.2.7"  # the peer of every request, unless the test says otherwise
     ],
 )
 def test_the_host_is_rebuilt_without_the_default_port(seen_environ, scheme, host, port, origin):
-    headers = {"PROTO": scheme, "HOST": host, "PORT": port}
-    seen = seen_environ(
-        x_proto=1, x_host=1, x_port=1, **{f"HTTP_X_FORWARDED_{name}": value for name, value in headers.items()}
-    )
-    assert url(seen) == origin
+    sent = {f"HTTP_X_FORWARDED_{name}": value for name, value in (("PROTO", scheme), ("HOST", host), ("PORT", port))}
+    seen = seen_environ(x_proto=1, x_host=1, x_port=1, **sent)
+    assert f"{seen['wsgi.url_scheme']}://{seen['HTTP_HOST']}" == origin
     bare, _, own_port = origin.partition("://")[2].partition(":" if "[" not in origin else "]:")
     assert seen["SERVER_NAME"].strip("]") == bare.strip("]")
     assert seen["SERVER_PORT"] == (own_port or {"http": "80", "https": "443"}[scheme.lower()])
