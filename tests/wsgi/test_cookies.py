@@ -2,6 +2,7 @@
 
 import pytest
 from support.tables import imports_undone, write
+from support.wsgi_calls import linted
 
 from mountpoint import Dispatcher, TrustedProxies
 from mountpoint.loading.loader import load
@@ -17,17 +18,17 @@ def setting(*cookies, headers=()):
         )
         return [b""]
 
-    return app
+    return linted(app)
 
 
 @pytest.fixture
 def cookies(call):
-    """Return the values of ``Set-Cookie`` that come out of a scoped mount at ``/tv_ws``."""
+    """Return ``cookies(*values)``: the values of ``Set-Cookie`` after a scoped mount at ``/tv_ws``."""
 
     def cookies(*values, mount="/tv_ws", path="/x", **variables):
         site = Dispatcher({mount: ScopedCookies(setting(*values))})
-        answer = call(site, mount.encode().decode("latin-1").rstrip("/") + path, **variables)
-        return answer.headers.get_all("Set-Cookie", [])
+        response = call(site, mount.encode().decode("latin-1").rstrip("/") + path, **variables)
+        return response.headers.get_all("Set-Cookie", [])
 
     return cookies
 
@@ -44,11 +45,11 @@ def cookies(call):
         ("a=1; Path", "a=1; Path=/tv_ws"),
         ("a=1; Path=", "a=1; Path=/tv_ws"),
         ("a=1; Path=tv_ws", "a=1; Path=/tv_ws"),
-        ('a=1; Path="/"', "a=1; Path=/tv_ws"),  # browsers know no quotes here, and take it for none
-        ("a=1; Path=/deep; Path=/", "a=1; Path=/tv_ws"),  # the last one counts
+        ('a=1; Path="/"', "a=1; Path=/tv_ws"),  # for browsers the quotes belong to the path, so it is invalid
+        ("a=1; Path=/deep; Path=/", "a=1; Path=/tv_ws"),  # browsers use the last one
         ("a=1; Path=/deep; Path=x", "a=1; Path=/tv_ws"),
         ("a=Path=/deep", "a=Path=/deep; Path=/tv_ws"),
-        ("Path=/deep", "Path=/deep; Path=/tv_ws"),  # a cookie of that name
+        ("Path=/deep", "Path=/deep; Path=/tv_ws"),  # a cookie whose name is "Path"
         ("a=1; XPath=/deep", "a=1; XPath=/deep; Path=/tv_ws"),
         ("a=1; Domain=example.com", "a=1; Domain=example.com; Path=/tv_ws"),
         ("__Secure-a=1; Secure; Path=/", "__Secure-a=1; Secure; Path=/tv_ws"),
@@ -74,7 +75,7 @@ def test_a_cookie_of_the_root_or_without_a_path_is_scoped(cookies, value, scoped
         "__Host-a=1; Secure; Path=/",
         " __Host-a=1; Secure; Path=/",
         "__Host-a=1; Secure",
-        # "a case-insensitive match", says RFC 6265bis, and browsers do as it says.
+        # RFC 6265bis and browsers ignore the case of the prefix.
         "__host-a=1; Secure; Path=/",
         "__HOST-a=1; Secure; Path=/",
     ],
@@ -114,8 +115,8 @@ def test_the_path_includes_the_prefix_that_the_proxy_stripped(call):
 
 def test_a_prefix_that_a_client_forges_does_not_get_into_the_path(call):
     site = TrustedProxies(Dispatcher({"/tv_ws": ScopedCookies(setting("a=1"))}))
-    answer = call(site, "/tv_ws/", HTTP_X_FORWARDED_PREFIX="/a; Domain=evil.example")
-    assert answer["Set-Cookie"] == "a=1; Path=/tv_ws"
+    response = call(site, "/tv_ws/", HTTP_X_FORWARDED_PREFIX="/a; Domain=evil.example")
+    assert response["Set-Cookie"] == "a=1; Path=/tv_ws"
 
 
 @pytest.mark.parametrize("value", ["a=1", "a=1; Path=/", "a=1; Path=/deep"])

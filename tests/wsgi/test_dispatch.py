@@ -10,7 +10,7 @@ from mountpoint import ConfigError, Dispatcher, Mount, MountTable
 from mountpoint.wsgi.record import RequestRecord
 from mountpoint.wsgi.responses import unavailable
 
-# ------------------------------------------------------------------------------------------------------ how it is made
+# --------------------------------------------------------------------------------------------------------- construction
 
 
 @pytest.mark.parametrize(
@@ -254,7 +254,7 @@ def test_an_inner_dispatcher_may_get_an_empty_path(call, echo):
     assert (seen["script_name"], seen["path_info"]) == ("/admin", "")
 
 
-# ------------------------------------------------------------------------------------------------- another table
+# -------------------------------------------------------------------------------------------------- replacing the table
 
 
 def test_a_request_finishes_on_the_table_that_it_started_with(call, echo):
@@ -277,7 +277,7 @@ def test_the_table_is_read_once_in_a_request(call, echo):
     assert call(Replaced({"/a": never_called}), "/a/x").seen["app"] == "a"
 
 
-# ------------------------------------------------------------------------------------------- what never reaches an app
+# ------------------------------------------------------------------------------------- requests that never reach an app
 
 
 @pytest.mark.parametrize(
@@ -288,8 +288,8 @@ def test_a_path_without_a_leading_slash_gets_400(call, path):
 
 
 def test_options_of_the_whole_server_gets_204(call):
-    answer = call(Dispatcher({}, default=never_called), "*", "OPTIONS")
-    assert (answer.status, answer.headers.items(), answer.body) == (204, [], b"")
+    response = call(Dispatcher({}, default=never_called), "*", "OPTIONS")
+    assert (response.status, response.headers.items(), response.body) == (204, [], b"")
 
 
 DOT_SEGMENTS = ["/.", "/..", "/./x", "/../x", "/tv_ws/.", "/tv_ws/..", "/tv_ws/./x", "/tv_ws/x/../y", "/tv_ws//..//x"]
@@ -322,9 +322,9 @@ def test_a_mount_may_allow_dot_segments_in_its_own_paths_only(call, echo):
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "OPTIONS", "DELETE"])
 def test_a_path_without_a_mount_gets_404_and_nothing_is_echoed(call, method):
-    answer = call(Dispatcher({"/secret_mount": never_called}), "/<script>x", method, QUERY_STRING="q=<script>")
-    assert (answer.status, answer["Content-Type"]) == (404, "text/plain")
-    assert answer.body == (b"" if method == "HEAD" else b"404 Not Found\n")
+    response = call(Dispatcher({"/secret_mount": never_called}), "/<script>x", method, QUERY_STRING="q=<script>")
+    assert (response.status, response["Content-Type"]) == (404, "text/plain")
+    assert response.body == (b"" if method == "HEAD" else b"404 Not Found\n")
 
 
 OURS = {"/tv_ws": 308, "/tv_ws/..": 400, "x": 400, "/nowhere": 404, "/broken/x": 503}
@@ -343,6 +343,6 @@ def test_our_own_responses_have_a_length_and_no_body_for_head(call, path, status
 def test_a_broken_app_gets_503_with_retry_after(call):
     record = RequestRecord()
     dispatcher = Dispatcher({"/broken": unavailable(60, "the app could not be loaded")})
-    answer = call(dispatcher, "/broken/x", **{"mountpoint.request": record})
-    assert (answer.status, answer["Retry-After"], answer.body) == (503, "60", b"503 Service Unavailable\n")
+    response = call(dispatcher, "/broken/x", **{"mountpoint.request": record})
+    assert (response.status, response["Retry-After"], response.body) == (503, "60", b"503 Service Unavailable\n")
     assert (record.mount, record.reason) == ("/broken", "the app could not be loaded")

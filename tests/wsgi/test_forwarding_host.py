@@ -52,6 +52,6 @@ def test_a_forwarded_port_is_not_added_to_a_malformed_host(seen_environ, host):
 
 
 def test_the_table_is_searched_for_the_forwarded_host(call, echo):
-    stack = TrustedProxies(Dispatcher({"a.example/": echo("a"), "/": echo("all")}), trusted=[PROXY], x_host=1)
-    assert call(stack, "/x", HTTP_X_FORWARDED_HOST="A.example:80").seen["app"] == "a"
-    assert call(stack, "/x", HTTP_X_FORWARDED_HOST="A.example", REMOTE_ADDR="192.0.2.8").seen["app"] == "all"
+    site = TrustedProxies(Dispatcher({"a.example/": echo("a"), "/": echo("all")}), trusted=[PROXY], x_host=1)
+    assert call(site, "/x", HTTP_X_FORWARDED_HOST="A.example:80").seen["app"] == "a"
+    assert call(site, "/x", HTTP_X_FORWARDED_HOST="A.example", REMOTE_ADDR="192.0.2.8").seen["app"] == "all"

@@ -38,8 +38,8 @@ def test_with_fewer_values_than_the_count_the_header_is_ignored(seen_environ, co
 
 @pytest.mark.parametrize("name", ["proto", "host", "port", "prefix"])
 def test_with_fewer_values_than_the_count_a_malformed_one_is_ignored(ask, name):
-    answer = ask(**{f"x_{name}": 2, f"HTTP_X_FORWARDED_{name.upper()}": "//evil?"})
-    assert (answer.status, answer.seen["script_name"]) == (200, "/tv_ws")
+    response = ask(**{f"x_{name}": 2, f"HTTP_X_FORWARDED_{name.upper()}": "//evil?"})
+    assert (response.status, response.seen["script_name"]) == (200, "/tv_ws")
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_a_malformed_forwarded_header_gets_400(ask, value):
         (1, "for=203.0.113.9;proto=https;host=a.example", "203.0.113.9", "https://a.example"),
         (1, 'For="203.0.113.9:80" ; Proto=HTTPS ;HOST="a.example:8443"', "203.0.113.9", "https://a.example:8443"),
         (1, 'for="[2001:db8::9]:4711";by=_proxy', "2001:db8::9", "http://localhost"),
-        (1, "for=[2001:db8::9]", "2001:db8::9", "http://localhost"),  # not quoted, as some proxies write it
+        (1, "for=[2001:db8::9]", "2001:db8::9", "http://localhost"),  # some proxies write no quotes
         (1, "for=1.1.1.1;host=evil.example, for=203.0.113.9", "203.0.113.9", "http://localhost"),
         (2, "for=203.0.113.9;host=a.example, proto=https", "203.0.113.9", "http://a.example"),
         (1, 'for=203.0.113.9;host="a.\\e\\xample"', "203.0.113.9", "http://a.example"),
@@ -121,8 +121,8 @@ def test_forwarded_is_parsed_as_rfc_7239_defines(seen_environ, count, value, add
 
 def test_a_malformed_header_reaches_no_app_and_is_not_echoed(ask):
     record = RequestRecord(PROXY)
-    answer = ask(x_prefix=1, HTTP_X_FORWARDED_PREFIX="//evil.example", **{"mountpoint.request": record})
-    assert (answer.status, answer.body) == (400, b"400 Bad Request\n")
+    response = ask(x_prefix=1, HTTP_X_FORWARDED_PREFIX="//evil.example", **{"mountpoint.request": record})
+    assert (response.status, response.body) == (400, b"400 Bad Request\n")
     assert record.mount is None
     assert record.reason
     assert ask(method="HEAD", x_prefix=1, HTTP_X_FORWARDED_PREFIX="//evil.example").body == b""

@@ -1,4 +1,4 @@
-"""Mounts at hosts: the host part of rule 1, and rules 5 and 6."""
+"""Mounts at hosts: rules 1, 5 and 6."""
 
 import pytest
 from support.wsgi_calls import never_called as app
@@ -131,8 +131,8 @@ INVALID = [
 
 @pytest.mark.parametrize("host", INVALID, ids=ascii)
 def test_a_malformed_host_gets_400(call, echo, host):
-    answer = call(Dispatcher({"example.com/": echo("here"), "/": echo("elsewhere")}), "/", HTTP_HOST=host)
-    assert (answer.status, answer.body) == (400, b"400 Bad Request\n")
+    response = call(Dispatcher({"example.com/": echo("here"), "/": echo("elsewhere")}), "/", HTTP_HOST=host)
+    assert (response.status, response.body) == (400, b"400 Bad Request\n")
 
 
 @pytest.mark.parametrize("host", INVALID, ids=ascii)
@@ -152,7 +152,7 @@ def test_a_table_without_hosts_ignores_the_host(call, echo, host):
     assert call(Dispatcher({"/": echo("here")}), "/x", HTTP_HOST=host).seen["app"] == "here"
 
 
-# ----------------------------------------------------------------------------------------------- which host is asked
+# ------------------------------------------------------------------------------------------------------ which host wins
 
 
 KEYS = ["/", "*.example.com/", "*.b.example.com/", "a.b.example.com/", "localhost/"]

@@ -1,4 +1,4 @@
-"""The bounds around an app: a permit goes back exactly once, whatever becomes of the response."""
+"""A concurrency limit releases each permit exactly once, however the request ends."""
 
 import gc
 import io
@@ -17,7 +17,7 @@ HEADERS = [("Content-Type", "text/plain")]
 
 
 def returning(response):
-    """Make an app that returns *response*; a function is called for it."""
+    """Return an app that returns *response*, or the result of *response* if it is a function."""
 
     def app(_, start_response):
         start_response("200 OK", HEADERS)
@@ -34,7 +34,7 @@ def raising(error):
 
 
 class Response:
-    """A response that counts how often it is closed; *error* is raised in its iteration, *at_close* when closed."""
+    """A response that counts its calls of close. The iteration raises *error*, and close raises *at_close*."""
 
     def __init__(self, *chunks, error=None, at_close=None):
         self.chunks, self.error, self.at_close = chunks, error, at_close
@@ -51,16 +51,16 @@ class Response:
             raise self.at_close
 
 
-# ------------------------------------------------------------------------------------------------ who is let in
+# --------------------------------------------------------------------------------------- accepted and rejected requests
 
 
 def test_a_response_passes_through_unchanged(call, echo):
     limit = ConcurrencyLimit(echo("app"), 1)
     site = Dispatcher({"/": limit})
     for _ in range(3):
-        answer = call(site, "/x")
-        assert (answer.status, answer.seen["path_info"]) == (200, "/x")
-        assert answer["Content-Type"] == "application/json"
+        response = call(site, "/x")
+        assert (response.status, response.seen["path_info"]) == (200, "/x")
+        assert response["Content-Type"] == "application/json"
         assert limit.running == 0
     assert call(site, "/x", "HEAD").status == 200
     assert limit.running == 0
@@ -105,7 +105,7 @@ def test_each_limit_counts_its_own(call, begin):
     assert call(site, "/slow/").status == 200
 
 
-# ------------------------------------------------------------------------------------------------ every way to end
+# ------------------------------------------------------------------------------------ every way in which a request ends
 
 
 def test_a_permit_lives_until_the_response_is_closed(begin):
@@ -203,7 +203,7 @@ def test_an_iterator_that_is_abandoned_halfway_is_closed_once(begin):
     inner = Iterator()
     limit = ConcurrencyLimit(returning(inner), 1)
     response = begin(limit)
-    assert next(iter(response)) == b"x"  # and the iterator is gone
+    assert next(iter(response)) == b"x"  # the iterator is dropped at once
     assert inner.closed == 0
     response.close()
     assert inner.closed == 1
@@ -227,7 +227,7 @@ def test_a_response_that_is_not_closed_releases_when_it_is_collected(iterated, b
     limit = ConcurrencyLimit(returning(lambda: iter([b"one", b"two"])), 1)
     chunks = begin(limit)
     if iterated:
-        chunks = iter(chunks)  # all that a careless server keeps
+        chunks = iter(chunks)  # the server keeps only the iterator
         assert next(chunks) == b"one"
         gc.collect()
         assert limit.running == 1
@@ -255,7 +255,7 @@ def test_a_response_that_is_not_iterable_fails_later_and_releases(begin):
     assert limit.running == 0
 
 
-# ------------------------------------------------------------------------------------------------ what must survive
+# ----------------------------------------------------------------------------- properties of the response that are kept
 
 
 @pytest.mark.parametrize("chunks", [[], [b"x"], (b"x", b"y")])
@@ -281,7 +281,7 @@ def test_wsgiref_finds_the_content_length_of_a_list_of_one_item(make_environ):
 
 
 class Closed(io.BytesIO):
-    """A file that counts how often it is closed."""
+    """A file that counts its calls of close."""
 
     times = 0
 
@@ -291,7 +291,7 @@ class Closed(io.BytesIO):
 
 
 class Buffer:
-    """A wrapper with a close of its class, as waitress has; wsgiref and gunicorn give theirs the file's."""
+    """A file wrapper whose class has a close, as in waitress. wsgiref and gunicorn use the close of the file."""
 
     def __init__(self, file):
         self.file = file
@@ -361,7 +361,7 @@ def test_a_file_wrapper_that_accepts_no_attributes_is_wrapped(begin):
     assert (limit.running, Slotted.file.times) == (0, 1)
 
 
-# ------------------------------------------------------------------------------------------------ what is set wrong
+# ----------------------------------------------------------------------------------------------------- invalid settings
 
 
 @pytest.mark.parametrize("found", [0, -1, 1_000_001, 1.5, True, "4", None])

@@ -1,6 +1,7 @@
 """Permits in threads, and in any order of events."""
 
 import contextlib
+import gc
 import io
 import sys
 import threading
@@ -78,7 +79,7 @@ def test_racing_threads_neither_lose_nor_add_a_permit(begin):
             if type(response) is list:  # the 503
                 continue
             shared.append(response)
-            shared[-1].close()  # perhaps another thread's, and perhaps closed before
+            shared[-1].close()  # may belong to another thread, and may be closed already
             response.close()
 
     interval = sys.getswitchinterval()
@@ -93,11 +94,31 @@ def test_racing_threads_neither_lose_nor_add_a_permit(begin):
     assert limit.running == 0
 
 
+def test_the_garbage_collector_may_release_a_permit_while_others_are_taken(begin):
+    class Cyclic:
+        def __init__(self):
+            self.cycle = self
+
+        def __iter__(self):
+            return iter([])
+
+    limit = ConcurrencyLimit(lambda *_: Cyclic(), 3)
+    thresholds = gc.get_threshold()
+    gc.set_threshold(1)  # collect at every chance, also inside the limit's own code
+    try:
+        accepted = sum(type(begin(limit)) is not list for _ in range(3000))
+    finally:
+        gc.set_threshold(*thresholds)
+    gc.collect()
+    assert limit.running == 0
+    assert accepted > 0
+
+
 # ------------------------------------------------------------------------------------------------ any order
 
 
 class Response:
-    """A response, or with *error* one whose close raises it."""
+    """A response whose close raises *error*, if there is one."""
 
     def __init__(self, error=None):
         self.error = error
@@ -111,7 +132,7 @@ class Response:
 
 
 class Buffer(Response):
-    """A wrapper for files, with a close of its class, as waitress has."""
+    """A file wrapper whose class has a close, as in waitress."""
 
     def __init__(self, file):
         super().__init__()
@@ -145,7 +166,7 @@ APPS = {
     "raises": raising(RuntimeError("oh")),
     "leaves": raising(SystemExit(1)),
 }
-OURS = (RuntimeError, SystemExit, OSError, TypeError)  # what APPS raise, and None that is iterated
+OURS = (RuntimeError, SystemExit, OSError, TypeError)  # the errors of APPS, and that of iterating None
 STEPS = ("begin", "begin", "peek", "read", "close", "close again")
 
 

@@ -1,4 +1,4 @@
-"""A bound on the length of a body: by Content-Length, before the app runs."""
+"""A body over the limit is rejected by its Content-Length, before the app runs."""
 
 import pytest
 from support.wsgi_calls import never_called
@@ -11,8 +11,8 @@ from mountpoint.wsgi.record import KEY, RequestRecord
 @pytest.mark.parametrize("length", ["11", "0011", "9" * 5000, str(2**64)])
 def test_a_body_over_the_limit_is_rejected_before_the_app_runs(call, length):
     record = RequestRecord()
-    answer = call(MaxBody(never_called, 10), "/", "POST", CONTENT_LENGTH=length, **{KEY: record})
-    assert (answer.status, answer.body) == (413, b"413 Content Too Large\n")
+    response = call(MaxBody(never_called, 10), "/", "POST", CONTENT_LENGTH=length, **{KEY: record})
+    assert (response.status, response.body) == (413, b"413 Content Too Large\n")
     assert record.reason == "the body is over the mount's max_body"
 
 

@@ -1,4 +1,4 @@
-"""Rules 20 and 22: a prefix that the proxy strips, and headers that nobody is believed for."""
+"""Rules 20 and 22: a prefix that the proxy strips, and headers that no setting counts."""
 
 import pytest
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -38,8 +38,8 @@ FORGED = {
     ],
 )
 def test_script_name_begins_with_the_stripped_prefix(call, echo, strips, outer, script_name):
-    stack = TrustedProxies(Dispatcher({"/tv_ws": echo("tv")}), strips=strips)
-    seen = call(stack, "/tv_ws/x", SCRIPT_NAME=outer).seen
+    site = TrustedProxies(Dispatcher({"/tv_ws": echo("tv")}), strips=strips)
+    seen = call(site, "/tv_ws/x", SCRIPT_NAME=outer).seen
     assert (seen["script_name"], seen["path_info"]) == (script_name, "/x")
 
 
@@ -50,9 +50,9 @@ def test_no_trailing_slash_is_left_even_without_a_dispatcher(call, echo, outer, 
 
 
 def test_the_path_is_matched_as_received(call, echo):
-    stack = TrustedProxies(Dispatcher({"/apps": echo("apps"), "/tv_ws": echo("tv")}), strips="/apps")
-    assert call(stack, "/apps/tv_ws/x").seen["app"] == "apps"
-    assert call(stack, "/tv_ws/x").seen["app"] == "tv"
+    site = TrustedProxies(Dispatcher({"/apps": echo("apps"), "/tv_ws": echo("tv")}), strips="/apps")
+    assert call(site, "/apps/tv_ws/x").seen["app"] == "apps"
+    assert call(site, "/tv_ws/x").seen["app"] == "tv"
 
 
 @pytest.mark.parametrize(
@@ -82,9 +82,9 @@ def test_a_forwarding_header_is_removed(call, echo, name):
 
 
 def test_forged_headers_change_nothing_at_all(call, echo):
-    stack = TrustedProxies(Dispatcher({"/tv_ws": echo("tv")}), strips="/apps")
-    assert call(stack, "/tv_ws/x", **FORGED).body == call(stack, "/tv_ws/x").body
-    assert call(stack, "/tv_ws", **FORGED)["Location"] == call(stack, "/tv_ws")["Location"] == "/apps/tv_ws/"
+    site = TrustedProxies(Dispatcher({"/tv_ws": echo("tv")}), strips="/apps")
+    assert call(site, "/tv_ws/x", **FORGED).body == call(site, "/tv_ws/x").body
+    assert call(site, "/tv_ws", **FORGED)["Location"] == call(site, "/tv_ws")["Location"] == "/apps/tv_ws/"
 
 
 def test_a_proxy_fix_inside_an_app_finds_no_header(call, echo):
@@ -109,8 +109,8 @@ def test_all_other_headers_are_kept(call, echo):
 
 def test_every_copy_of_environ_shares_the_record(call, echo):
     record = RequestRecord()
-    stack = TrustedProxies(Dispatcher({"/tv_ws": echo("tv")}), strips="/apps")
-    call(stack, "/tv_ws/x", **FORGED, **{"mountpoint.request": record})
+    site = TrustedProxies(Dispatcher({"/tv_ws": echo("tv")}), strips="/apps")
+    call(site, "/tv_ws/x", **FORGED, **{"mountpoint.request": record})
     assert record.mount == "/tv_ws"
 
 

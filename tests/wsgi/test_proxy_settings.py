@@ -1,4 +1,4 @@
-"""The settings of `TrustedProxies` and of ``[proxy]``: what is refused, and with which words."""
+"""The settings of `TrustedProxies` and of ``[proxy]``, and the messages about mistakes in them."""
 
 import pytest
 from support.tables import config_of, imports_undone, problems_of
@@ -9,18 +9,18 @@ from mountpoint.loading.loader import load
 from mountpoint.wsgi.proxy_settings import COUNTED, ProxySettings
 
 TABLE = '[mounts]\n"/" = "site:app"\n'
-NOBODY = 'is set, but trusted is empty; write the addresses of your proxies, such as trusted = ["127.0.0.1"]'
+EMPTY = 'is set, but trusted is empty; write the addresses of your proxies, such as trusted = ["127.0.0.1"]'
 NETWORK = 'expected an address, a network such as "10.0.0.0/8", or "unix", found'
 
 
-def refused(**settings):
-    """Return what is said of *settings*, a line each."""
+def mistakes_in(**settings):
+    """Return the problems of *settings*, one a line."""
     with pytest.raises(ConfigError) as caught:
         TrustedProxies(lambda *_: [], **settings)
     return str(caught.value).splitlines()
 
 
-# ---------------------------------------------------------------------------------------------------- who is trusted
+# -------------------------------------------------------------------------------------------------------------- trusted
 
 
 @pytest.mark.parametrize(
@@ -65,43 +65,43 @@ def test_addresses_networks_and_unix_are_accepted(trusted):
     ],
 )
 def test_an_invalid_trusted_item_is_rejected(item, message):
-    assert refused(trusted=[item], x_for=1) == [f"trusted: {message}"]
+    assert mistakes_in(trusted=[item], x_for=1) == [f"trusted: {message}"]
 
 
 def test_a_string_instead_of_the_list_is_one_problem():
-    [problem] = refused(trusted="127.0.0.1", x_for=1)
+    [problem] = mistakes_in(trusted="127.0.0.1", x_for=1)
     assert problem.startswith("trusted: ")
     assert '["127.0.0.1"]' in problem
 
 
-# ----------------------------------------------------------------------------------------------------- what is counted
+# --------------------------------------------------------------------------------------------------------------- counts
 
 
 @pytest.mark.parametrize("name", COUNTED)
 @pytest.mark.parametrize("count", [-1, 1.0, 0.5, "1", None, True, False])
 def test_an_invalid_count_is_rejected(name, count):
     message = f"{name}: expected a number of proxies, 0 or more, found {count!r}"
-    assert refused(**{"trusted": ["127.0.0.1"], name: count}) == [message]
+    assert mistakes_in(**{"trusted": ["127.0.0.1"], name: count}) == [message]
 
 
 @pytest.mark.parametrize("name", COUNTED)
 def test_a_count_without_a_trusted_proxy_is_rejected(name):
-    assert refused(**{name: 1}) == [f"{name}: {NOBODY}"]
+    assert mistakes_in(**{name: 1}) == [f"{name}: {EMPTY}"]
 
 
 def test_each_count_without_a_trusted_proxy_is_named():
-    assert refused(x_for=1, x_proto=2) == [f"x_for: {NOBODY}", f"x_proto: {NOBODY}"]
+    assert mistakes_in(x_for=1, x_proto=2) == [f"x_for: {EMPTY}", f"x_proto: {EMPTY}"]
 
 
 @pytest.mark.parametrize("name", [name for name in COUNTED if name != "forwarded"])
 def test_forwarded_excludes_every_other_count(name):
-    assert refused(**{"trusted": ["127.0.0.1"], "forwarded": 1, name: 1}) == [
+    assert mistakes_in(**{"trusted": ["127.0.0.1"], "forwarded": 1, name: 1}) == [
         f"forwarded: excludes {name}; a proxy sets one kind, keep the one that yours sets"
     ]
 
 
 def test_forwarded_names_all_counts_that_it_excludes_in_one_line():
-    assert refused(trusted=["127.0.0.1"], forwarded=1, x_for=1, x_prefix=1) == [
+    assert mistakes_in(trusted=["127.0.0.1"], forwarded=1, x_for=1, x_prefix=1) == [
         "forwarded: excludes x_for, x_prefix; a proxy sets one kind, keep the one that yours sets"
     ]
 
@@ -115,32 +115,32 @@ def test_a_trusted_peer_without_a_count_is_allowed_and_changes_nothing(call, ech
 
 
 def test_strips_excludes_x_prefix():
-    assert refused(trusted=["127.0.0.1"], strips="/apps", x_prefix=1) == [
+    assert mistakes_in(trusted=["127.0.0.1"], strips="/apps", x_prefix=1) == [
         "strips: excludes x_prefix: the prefix is either fixed or in a header; keep one"
     ]
 
 
 def test_strips_excludes_restore_prefix():
-    assert refused(strips="/apps", restore_prefix=True)[0] == (
+    assert mistakes_in(strips="/apps", restore_prefix=True)[0] == (
         "strips: excludes restore_prefix; keep the one that your proxy needs"
     )
 
 
 @pytest.mark.parametrize("others", [{}, {"trusted": ["127.0.0.1"], "x_for": 1}, {"trusted": ["::1"], "forwarded": 1}])
 def test_restore_prefix_needs_x_prefix(others):
-    assert refused(restore_prefix=True, **others) == [
+    assert mistakes_in(restore_prefix=True, **others) == [
         "restore_prefix: needs the prefix from a header; write x_prefix = 1 too"
     ]
 
 
 def test_strips_may_be_set_together_with_all_other_counts():
-    trust = ProxySettings(trusted=["unix"], strips="/apps", x_for=1, x_proto=1, x_host=1, x_port=1)
-    assert trust.problems() == []
+    settings = ProxySettings(trusted=["unix"], strips="/apps", x_for=1, x_proto=1, x_host=1, x_port=1)
+    assert settings.problems() == []
     assert ProxySettings(trusted=["unix"], strips="/apps", forwarded=1).problems() == []
 
 
 def test_all_mistakes_are_reported_at_once():
-    assert refused(trusted=["here", "10.0.0.1/8"], x_for=-1, x_proto="1", strips="apps") == [
+    assert mistakes_in(trusted=["here", "10.0.0.1/8"], x_for=-1, x_proto="1", strips="apps") == [
         f"trusted: {NETWORK} 'here'",
         f"trusted: {NETWORK} '10.0.0.1/8'; write \"10.0.0.0/8\"",
         "x_for: expected a number of proxies, 0 or more, found -1",
@@ -201,7 +201,7 @@ def test_a_value_of_a_wrong_type_is_not_reported_as_missing_too(tmp_path, sectio
 
 
 def test_a_contradiction_is_reported_at_the_path_of_its_key(tmp_path):
-    assert problems_of(tmp_path, f"{TABLE}[proxy]\nx_for = 1\n") == [f"proxy.x_for: {NOBODY}"]
+    assert problems_of(tmp_path, f"{TABLE}[proxy]\nx_for = 1\n") == [f"proxy.x_for: {EMPTY}"]
 
 
 def test_the_section_reaches_the_app_that_is_loaded(tmp_path, call):

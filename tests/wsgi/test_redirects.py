@@ -10,10 +10,10 @@ SITE = Dispatcher({"/tv_ws": never_called, "example.com/tv_ws": never_called})
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_the_exact_prefix_is_redirected_to_its_slash_form(call, method):
-    answer = call(SITE, "/tv_ws", method)
-    assert (answer.status, answer["Location"]) == (308, "/tv_ws/")
-    assert answer["Content-Length"] == "23"
-    assert answer.body == (b"" if method == "HEAD" else b"308 Permanent Redirect\n")
+    response = call(SITE, "/tv_ws", method)
+    assert (response.status, response["Location"]) == (308, "/tv_ws/")
+    assert response["Content-Length"] == "23"
+    assert response.body == (b"" if method == "HEAD" else b"308 Permanent Redirect\n")
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
@@ -25,10 +25,10 @@ def test_other_methods_reach_the_app_with_an_empty_path(call, echo, method):
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
 def test_slash_pass_passes_get_and_head_to_the_app(call, make_environ, echo, method):
     dispatcher = Dispatcher([Mount("/tv_ws", echo("tv"), slash="pass")])
-    answer = call(dispatcher, "/tv_ws", method)
-    assert answer.status == 200
+    response = call(dispatcher, "/tv_ws", method)
+    assert response.status == 200
     if method != "HEAD":
-        assert (answer.seen["script_name"], answer.seen["path_info"]) == ("/tv_ws", "")
+        assert (response.seen["script_name"], response.seen["path_info"]) == ("/tv_ws", "")
 
 
 @pytest.mark.parametrize("path", ["/tv_ws/", "/tv_ws//", "/tv_ws/x"])
@@ -73,8 +73,8 @@ def test_a_stripped_prefix_comes_first(call):
 
 
 def test_the_location_names_neither_scheme_nor_host(call):
-    answer = call(SITE, "/tv_ws", HTTP_HOST="example.com:8080", **{"wsgi.url_scheme": "https"})
-    assert answer["Location"] == "/tv_ws/"
+    response = call(SITE, "/tv_ws", HTTP_HOST="example.com:8080", **{"wsgi.url_scheme": "https"})
+    assert response["Location"] == "/tv_ws/"
 
 
 @pytest.mark.parametrize(

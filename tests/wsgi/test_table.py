@@ -188,7 +188,7 @@ def test_the_tail_does_not_change_by_a_byte(tail):
 
 
 def cost(function, *args):
-    """Return the calls that *function* makes, of Python and of C, and the most bytes that it holds at once."""
+    """Return how many functions of Python and of C *function* calls, and its peak memory in bytes."""
     calls = []
     sys.setprofile(lambda frame, event, arg: calls.append(event))
     try:

@@ -1,4 +1,4 @@
-"""What holds for every table and every request, not only for those that somebody thought of."""
+"""Properties that hold for every table and every request, checked on generated ones."""
 
 import re
 
@@ -9,7 +9,7 @@ from support.wsgi_calls import never_called
 
 from mountpoint import ConfigError, Dispatcher, Mount, MountTable, TrustedProxies
 
-# Few names, so that they meet.
+# Few names, so that they often occur together.
 SEGMENTS = ["a", "b", "ab", "A", "a.b", "é", "e\u0301", ";a"]
 HOSTS = ["", "a.example", "b.a.example", "localhost", "[::1]", "*.example", "*.a.example", "*.b.a.example"]
 
@@ -33,7 +33,7 @@ def table_of(mounts, app=never_called, **options):
 
 
 def naive_owner(mounts, path, host):
-    """Return the place in *mounts* that the rules give to *path* at *host*: look at all, and take the best."""
+    """Return the place in *mounts* that owns *path* at *host*, found by comparing all of them."""
     best, best_rank = None, None
     for mount_host, mount_path in mounts:
         prefix = mount_path.encode().decode("latin-1")
@@ -78,11 +78,11 @@ def test_the_order_of_the_table_does_not_matter(mounts, random, path, host):
 def test_the_dispatcher_agrees_with_the_table_and_moves_the_prefix(call, echo, mounts, path, host, outer):
     dispatcher = Dispatcher(table_of(mounts, echo("app"), slash="pass"))
     match = dispatcher.table.resolve(path, host)
-    answer = call(dispatcher, path, SCRIPT_NAME=outer, HTTP_HOST=host or "never_called.test")
+    response = call(dispatcher, path, SCRIPT_NAME=outer, HTTP_HOST=host or "other.test")
     if match is None:
-        assert answer.status == 404
+        assert response.status == 404
     else:
-        seen = answer.seen
+        seen = response.seen
         assert seen["mount"] == match.mount.key
         assert seen["script_name"] == outer.rstrip("/") + match.script_name
         assert seen["script_name"] + seen["path_info"] == (outer.rstrip("/") + path or "/")
@@ -92,14 +92,14 @@ def test_the_dispatcher_agrees_with_the_table_and_moves_the_prefix(call, echo, m
 @example([("", "")], "*", "", "", "", "OPTIONS")
 @example([("a.example", "")], "*", ",", "", "", "OPTIONS")
 def test_no_bytes_raise_and_the_caller_s_environ_never_changes(call, mounts, path, host, outer, query, method):
-    # (call compares environ before and after.)
-    stack = TrustedProxies(Dispatcher(table_of(mounts, sink)), strips="/apps")
-    answer = call(stack, path, method, HTTP_HOST=host, SCRIPT_NAME=outer, QUERY_STRING=query)
-    assert answer.status in (200, 204, 308, 400, 404)
+    # `call` compares environ before and after.
+    site = TrustedProxies(Dispatcher(table_of(mounts, sink)), strips="/apps")
+    response = call(site, path, method, HTTP_HOST=host, SCRIPT_NAME=outer, QUERY_STRING=query)
+    assert response.status in (200, 204, 308, 400, 404)
 
 
 CHARACTER = r"(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-F]{2})"
-LOCATION = re.compile(rf"/(?!/){CHARACTER}*/(?:\?(?:{CHARACTER}|[?%])+)?")  # RFC 3986, a percent sign sent with it
+LOCATION = re.compile(rf"/(?!/){CHARACTER}*/(?:\?(?:{CHARACTER}|[?%])+)?")  # RFC 3986, plus a bare "%" in the query
 
 
 @given(paths.filter(bool), wsgi_strings, wsgi_strings)
@@ -108,9 +108,9 @@ LOCATION = re.compile(rf"/(?!/){CHARACTER}*/(?:\?(?:{CHARACTER}|[?%])+)?")  # RF
 @example("/a", "", "\r\nSet-Cookie: a=b")
 def test_a_location_is_always_a_path_of_this_server(call, key, outer, query):
     dispatcher = Dispatcher({key: never_called})
-    answer = call(dispatcher, key.encode().decode("latin-1"), SCRIPT_NAME=outer, QUERY_STRING=query)
-    assert answer.status == 308
-    assert LOCATION.fullmatch(answer["Location"])
+    response = call(dispatcher, key.encode().decode("latin-1"), SCRIPT_NAME=outer, QUERY_STRING=query)
+    assert response.status == 308
+    assert LOCATION.fullmatch(response["Location"])
 
 
 HEADS = ["", "example.com", "*.example.com", "*", "localhost", "[::1]", "http://", "shop", "bücher.example", " "]

@@ -1,4 +1,4 @@
-"""The request target as it was sent: what rule 8 asks of a server, which is that nothing is dropped on the way."""
+"""Rule 8 for a server: the request target loses nothing."""
 
 import re
 
