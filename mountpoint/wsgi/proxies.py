@@ -127,7 +127,7 @@ class TrustedProxies:
         if prefix := _valid_prefix(values.get("prefix", "")):
             if not self._restores:
                 inner["SCRIPT_NAME"] = prefix + inner.get("SCRIPT_NAME", "").rstrip("/")
-            elif inner.get("PATH_INFO", "")[:1] in ("", "/"):  # else the dispatcher has to see it, and responds 400
+            elif inner.get("PATH_INFO", "")[:1] in ("", "/"):  # else the dispatcher responds 400
                 inner["PATH_INFO"] = prefix + inner.get("PATH_INFO", "")
 
     def _trusted_values(self, environ: WSGIEnvironment) -> dict[str, str]:
