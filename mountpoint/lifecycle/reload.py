@@ -23,7 +23,7 @@ from pathlib import Path
 
 from ..config.reader import Config, ServerConfig, load_config
 from ..errors import ConfigError
-from ..loading.isolation import names_of
+from ..loading.eviction import namespace_of
 from ..loading.loader import LoadedMount, Loader, describe_broken
 
 SETTLE_SECONDS = 0.5  # the file must not have changed for so long: half of a table can be valid TOML
@@ -148,7 +148,7 @@ class TableReloader:
         """Yield a line for each mount whose app runs older code than its files hold."""
         changed_files: dict[Path, set[str]] = {}  # names of changed files, by the innermost root that holds them
         for name, seen_at in self._module_times.items():
-            if (file := names_of(sys.modules.get(name)).get("__file__")) and _modified(file) > seen_at:
+            if (file := namespace_of(sys.modules.get(name)).get("__file__")) and _modified(file) > seen_at:
                 path = Path(file)
                 roots = [mount.config.root for mount in mounts if path.is_relative_to(mount.config.root)]
                 if roots:
