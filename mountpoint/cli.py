@@ -19,8 +19,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn, TextIO
 
+from .config.address import listen_address
 from .config.reader import DEFAULT_FILE, load_config
-from .config.schema import LOG_LEVELS, SERVER_KEYS, Validator, listen_address
+from .config.schema import LOG_LEVELS, SERVER_KEYS
+from .config.validators import Validator
 from .errors import MountpointError, UnreadableError, UsageError
 
 
@@ -80,7 +82,7 @@ def _parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentP
     )
     serve.add_argument(
         "--threads",
-        type=_checked_by(SERVER_KEYS["threads"], int),
+        type=_checked_by(SERVER_KEYS["threads"].validator, int),
         metavar="N",
         help="run at most N requests at once",
     )
@@ -263,7 +265,7 @@ def _proxy_config(options: argparse.Namespace) -> int:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    from .doctor.ask import doctor
+    from .doctor.main import doctor
 
     file = options.file if options.file or options.url else DEFAULT_FILE
     with _reserved_stdout() as output:

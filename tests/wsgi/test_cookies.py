@@ -109,8 +109,8 @@ def test_the_path_is_the_public_one(cookies):
 def test_the_path_includes_the_prefix_that_the_proxy_stripped(call):
     site = Dispatcher({"/tv_ws": ScopedCookies(setting("a=1; Path=/"))})
     assert call(TrustedProxies(site, strips="/apps"), "/tv_ws/")["Set-Cookie"] == "a=1; Path=/apps/tv_ws"
-    told = TrustedProxies(site, trusted=["192.0.2.7"], x_prefix=1)
-    assert call(told, "/tv_ws/", HTTP_X_FORWARDED_PREFIX="/a")["Set-Cookie"] == "a=1; Path=/a/tv_ws"
+    forwarded = TrustedProxies(site, trusted=["192.0.2.7"], x_prefix=1)
+    assert call(forwarded, "/tv_ws/", HTTP_X_FORWARDED_PREFIX="/a")["Set-Cookie"] == "a=1; Path=/a/tv_ws"
 
 
 def test_a_prefix_that_a_client_forges_does_not_get_into_the_path(call):
