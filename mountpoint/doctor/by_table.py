@@ -17,7 +17,7 @@ from ..config.reader import DEFAULT_FILE, Config, load_config
 from ..loading.loader import LoadedMount, build_router, build_table, load_mounts
 from ..loading.logs import configure_logging
 from ..wsgi.keys import host_covers, is_below, wsgi_string
-from ..wsgi.percent import encode_plain_path
+from ..wsgi.percent import encode_path
 from .addresses import Origin, checked_url
 from .arrival import examine_arrival, probe_defences
 from .by_url import CannotExamineError, ensure_reachable, run_within_limit
@@ -145,7 +145,7 @@ class _Examination:
 def _public_prefix(config: Config, mount: LoadedMount) -> str:
     """Return the prefix of *mount* in public URLs: percent-encoded, empty for the root."""
     path = "/" + mount.config.key.partition("/")[2]
-    return encode_plain_path(config.proxy.strips_prefix() + wsgi_string(path)).rstrip("/")
+    return encode_path(config.proxy.strips_prefix() + wsgi_string(path)).rstrip("/")
 
 
 def _report_collisions(places: Sequence[Place], report: Report) -> None:

@@ -22,6 +22,11 @@ def test_apps_that_build_their_links_are_healthy(table, examine):
     assert "the proxy: this needs --url" in done.skipped
 
 
+def test_a_prefix_keeps_the_punctuation_that_frameworks_leave_in_links(table, examine):
+    table("""[mounts]\n"/a,b" = "site_app:make('a')"\n""")
+    assert examine().report["mounts"] == ["/a,b"]
+
+
 def test_a_hard_coded_link_is_reported_with_page_and_line(table, examine):
     table("""[mounts]\n"/a" = "site_app:make('a', '<a href=/history>x</a>')"\n""")
     done = examine()

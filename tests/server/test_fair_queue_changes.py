@@ -5,7 +5,8 @@ import threading
 import weakref
 
 import pytest
-from support.queues import PATIENCE, Connection, Pool, wait_until
+from support.queues import Connection, Pool
+from support.waiting import TIMEOUT, wait_until
 
 from mountpoint.server.fair_queue import Queue, QueueLimits
 
@@ -187,6 +188,6 @@ def test_a_stop_ends_the_threads_and_starts_no_waiting_request():
     wait_until(lambda: sum(thread.is_alive() for thread in threads) == 1)
     pool.close()
     for thread in threads:
-        thread.join(PATIENCE)
+        thread.join(TIMEOUT)
         assert not thread.is_alive()
     assert (running.served, waiting.served) == (1, 0)

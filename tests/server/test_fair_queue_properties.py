@@ -9,7 +9,8 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from support.queues import PATIENCE, Pool, may_start, wait_until
+from support.queues import Pool, may_start
+from support.waiting import TIMEOUT, wait_until
 
 from mountpoint.server.fair_queue import FairQueues, QueueLimits
 
@@ -259,7 +260,7 @@ def test_every_request_ends_once_whatever_the_scheduler_does(hasty, threads):
         wait_until(all_ended)
     finally:
         is_over.set()
-        observer.join(PATIENCE)
+        observer.join(TIMEOUT)
         queues.stop()
     assert {one: one.served for one in connections} == wanted
     wait_until(lambda: not queues.is_busy)

@@ -2,14 +2,12 @@
 
 import re
 import sys
-import time
-from pathlib import Path
 
 import pytest
-from support.client import Client
+from support.client import Client, app_file
 from support.running import MountpointServe, Serving, children
 
-HERE = f"{Path(__file__).as_posix()}:app"
+APP = f"{app_file('head')}:app"
 TABLE = f"""
 [server]
 max_request_header_size = 4096
@@ -17,126 +15,14 @@ max_request_body_size = 1000
 header_timeout = 1
 
 [mounts]
-"/app" = "{HERE}"
+"/app" = "{APP}"
 
 [mounts."/full"]
-app = "{HERE}"
+app = "{APP}"
 limit = 1
 queue = 0
 """
 BODY = b"0123456789"
-
-
-def app(environ, start_response):
-    what = environ["PATH_INFO"].lstrip("/")
-    return globals()[f"answer_{what}"](environ, start_response)
-
-
-def ok(start_response, *headers, status="200 OK"):
-    return start_response(status, [("Content-Type", "text/plain"), *headers])
-
-
-LENGTH = ("Content-Length", str(len(BODY)))
-
-
-def answer_list(environ, start_response):
-    ok(start_response, LENGTH)
-    return [BODY[:5], BODY[5:]]
-
-
-def answer_one(environ, start_response):
-    ok(start_response)
-    return [BODY]
-
-
-def answer_large(environ, start_response):
-    ok(start_response)
-    return [BODY * 10_000]
-
-
-def answer_generator(environ, start_response):
-    ok(start_response, LENGTH)
-    yield BODY[:5]
-    yield BODY[5:]
-
-
-def answer_chunked(environ, start_response):
-    ok(start_response)
-    yield BODY[:5]
-    yield BODY[5:]
-
-
-def answer_write(environ, start_response):
-    write = ok(start_response, LENGTH)
-    write(BODY[:5])
-    write(BODY[5:])
-    return []
-
-
-def answer_nothing(environ, start_response):
-    ok(start_response, LENGTH)
-    return []
-
-
-def answer_refusal(environ, start_response):
-    ok(start_response, LENGTH, status="404 Not Found")
-    return [BODY]
-
-
-def answer_boom(environ, start_response):
-    raise RuntimeError("boom")
-
-
-def answer_late_boom(environ, start_response):
-    ok(start_response, LENGTH)
-    yield BODY[:5]
-    raise RuntimeError("late boom")
-
-
-class Told:
-    """A file that says when it is closed, whatever reads it."""
-
-    def __init__(self, environ, path):
-        self._environ = environ
-        self._file = file = Path(path).open("rb")  # noqa: SIM115 - it is closed by whoever closes us
-        self.read, self.seek, self.tell, self.fileno = file.read, file.seek, file.tell, file.fileno
-
-    def close(self):
-        self._file.close()
-        say(self._environ, "the file is closed")
-
-
-def say(environ, text):
-    environ["wsgi.errors"].write(f"{text}\n")
-    environ["wsgi.errors"].flush()
-
-
-def answer_told(environ, start_response):
-    ok(start_response, LENGTH)
-    Path("told").write_bytes(BODY)
-    return environ["wsgi.file_wrapper"](Told(environ, "told"))
-
-
-def answer_file(environ, start_response):
-    ok(start_response, LENGTH)
-    Path("file").write_bytes(BODY)
-    return environ["wsgi.file_wrapper"](Path("file").open("rb"))
-
-
-def answer_endless(environ, start_response):
-    ok(start_response)
-    try:
-        while True:
-            yield BODY
-    finally:
-        say(environ, "the generator is closed")
-
-
-def answer_hold(environ, start_response):
-    say(environ, "holding")
-    while not Path("go").exists():
-        time.sleep(0.01)
-    return answer_one(environ, start_response)
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +53,7 @@ def fields(head: bytes) -> list[bytes]:
 
 # ----------------------------------------------------------------------------------------------------------- the apps
 
-SIZED = ["list", "one", "large", "generator", "write", "file", "told", "refusal"]
+SIZED = ["list", "one", "large", "generator", "write", "file", "reporting-file", "not-found"]
 
 
 @pytest.mark.parametrize("what", SIZED)
@@ -206,7 +92,7 @@ def test_an_app_may_leave_the_body_out_itself(server):
 
 def test_an_exception_behind_the_header_cuts_nothing_off(server):
     with Client(server.url) as client:
-        client.request("/app/late_boom", method="HEAD")
+        client.request("/app/late-boom", method="HEAD")
         answer = client.answer(bodiless=True)
     assert (answer.status, answer.headers["Content-Length"]) == (200, "10")
     with Client(server.url) as client:
@@ -216,7 +102,7 @@ def test_an_exception_behind_the_header_cuts_nothing_off(server):
 def test_the_file_of_a_file_wrapper_is_closed(server):
     for count in (1, 2):
         with Client(server.url) as client:
-            client.request("/app/told", method="HEAD")
+            client.request("/app/reporting-file", method="HEAD")
             assert client.answer(bodiless=True).headers["Content-Length"] == "10"
             server.wait_for("the file is closed", count=count)
 

@@ -25,7 +25,7 @@ def server(request, start, lacking, tmp_path):
     (tmp_path / limited.FILE).write_bytes(b"x" * limited.LARGE)
     server = start(limited.command(name), cwd=tmp_path)
     server.name = name
-    server.url = limited.url_in(server.wait_for(limited.SAYS_WHERE))
+    server.url = limited.url_in(server.wait_for(limited.ADDRESS))
     return server
 
 

@@ -4,7 +4,8 @@ import sys
 import time
 
 import pytest
-from support.client import PATIENCE, TABLE, Client, table
+from support.client import TABLE, Client, table
+from support.waiting import TIMEOUT
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process before it has said all")
 
@@ -30,7 +31,7 @@ def ask(serve, socket_path):
 
 
 def connect(server, socket_path):
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while server.process.poll() is None and time.monotonic() < deadline:
         try:
             return Client(f"unix:{socket_path}")

@@ -11,8 +11,10 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from support.client import app_file
 from support.proxies import PROXIES, Front, deny_admin, digest, make_certificate, reserved_ports, start
-from support.running import Answer, MountpointServe, children
+from support.response import Response
+from support.running import MountpointServe, children
 
 from mountpoint.config.address import listen_address
 from mountpoint.config.reader import load_config
@@ -23,7 +25,7 @@ from mountpoint.proxyconf.section import proxy_section
 if sys.platform == "win32":
     pytest.skip("the proxies are those of Linux and macOS", allow_module_level=True)
 
-APP = (Path(__file__).parent.parent / "support" / "proxies_app.py").as_posix() + ":make_app()"
+APP = app_file("proxied") + ":make_app()"
 HOSTILE = "/a$b;{x}(y)[z]|^+.,=&!~@:${HOME}{{env}}"
 MOUNTS = ["/tv_ws", "/tv_ws/deep", "/admin", "/café", HOSTILE, "/"]
 TABLE = "[mounts]\n" + "".join(f'"{key}" = "{APP}"\n' for key in MOUNTS)
@@ -59,7 +61,7 @@ class Stack:
     folder: Path
     prefix: str
 
-    def get(self, target: str, **options: Any) -> Answer:
+    def get(self, target: str, **options: Any) -> Response:
         return self.front.fetch(self.prefix + target, **options)
 
     def echo(self, target: str, **options: Any) -> dict[str, str]:

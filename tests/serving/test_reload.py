@@ -7,7 +7,8 @@ import sys
 import time
 
 import pytest
-from support.client import PATIENCE, TABLE, Client
+from support.client import TABLE, Client
+from support.waiting import TIMEOUT
 
 pytest.importorskip("hupper")
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="its processes are ended by signals here")
@@ -60,7 +61,7 @@ def change(file, text, happens):
     newer = 0
     while not happens():
         passed = time.time() - begin
-        assert passed < 3 * PATIENCE
+        assert passed < 3 * TIMEOUT
         if passed > newer:
             newer += 2
             os.utime(file, (begin + newer, begin + newer))

@@ -10,72 +10,32 @@ import sys
 import threading
 import time
 from contextlib import ExitStack, closing
-from pathlib import Path
 
 import pytest
-from support.client import Client
+from support.client import Client, app_file
 
 if sys.platform == "win32":
     pytest.skip("Windows has no SIGUSR1", allow_module_level=True)
 
-HERE = Path(__file__).as_posix()
+APP = app_file("slow")
 TABLE = f"""
 [defaults]
 slow_after = 0.2
 
 [mounts]
-"/app" = "{HERE}:app"
+"/app" = "{APP}:app"
 
 [mounts."/never"]
-app = "{HERE}:app"
+app = "{APP}:app"
 slow_after = 0
 
 [mounts."/later"]
-app = "{HERE}:app"
+app = "{APP}:app"
 slow_after = 1000
 """
 #: A report, by mount, method and path.
 RUNS = r"WARNING {}: {} has run for \d+\.\d s, and is at:\n"
 ENDS = r"WARNING {}: {} ended after \d+\.\d s\n"
-
-
-def app(environ, start_response):
-    what, _, name = environ["PATH_INFO"].lstrip("/").partition("/")
-    if what == "within":
-        return within(environ, start_response, name)
-    if what == "large":
-        return large(environ, start_response)
-    if what == "hold":
-        hold(environ, name)
-    elif what == "short":
-        short(float(name))
-    start_response("200 OK", [("Content-Length", "2")])
-    return [b"ok"]
-
-
-def hold(environ, name):
-    environ["wsgi.errors"].write("holding\n")
-    environ["wsgi.errors"].flush()
-    while not Path("go").exists():
-        time.sleep(0.01)  # the app is here
-
-
-def within(environ, start_response, name):
-    start_response("200 OK", [("Content-Length", "2")])
-    yield b"o"
-    hold(environ, name)
-    yield b"k"
-
-
-def short(seconds):
-    time.sleep(seconds)  # a short one is here
-
-
-def large(environ, start_response):
-    start_response("200 OK", [])
-    environ["wsgi.errors"].write("holding\n")
-    for _ in range(1000):
-        yield bytes(1 << 20)
 
 
 @pytest.fixture
@@ -115,7 +75,7 @@ def test_a_slow_request_is_reported_once_and_at_its_end_once_more(serve, connect
     server.wait_for(of(RUNS, "/app", title))
     other = connect(server, f"/app/{what}/y")  # once this one is reported, the watch has looked again at the first
     log = server.wait_for(of(RUNS, "/app", f"GET '/app/{what}/y'"))
-    assert f'File "{HERE}", line ' in log
+    assert f'File "{APP}", line ' in log
     assert "in hold\n    time.sleep(0.01)  # the app is here\n" in log
     assert not reports(log, ENDS, "/app", title)
     let_go()
@@ -127,12 +87,12 @@ def test_a_slow_request_is_reported_once_and_at_its_end_once_more(serve, connect
 
 
 def test_the_stack_begins_in_the_app(serve, connect, let_go):
-    server = serve(TABLE)
+    server = serve(TABLE.replace(":app", ":respond"))  # without the validator, whose frame would be the first
     client = connect(server, "/app/hold/x")
     log = server.wait_for(of(RUNS, "/app", "GET '/app/hold/x'"))
     first = log.partition("and is at:\n")[2].partition("\n")[0]
-    assert first.startswith(f'  File "{HERE}", line ')
-    assert first.endswith(", in app")
+    assert first.startswith(f'  File "{APP}", line ')
+    assert first.endswith(", in respond")
     let_go()
     client.answer()
 
@@ -248,7 +208,7 @@ def test_the_table_says_where_it_is_logged(serve, connect, let_go, tmp_path):
 
 
 def test_sigusr1_tells_all_that_runs_and_how_many_wait(serve, connect, let_go):
-    server = serve(TABLE + f'[mounts."/one"]\napp = "{HERE}:app"\nlimit = 1\n')
+    server = serve(TABLE + f'[mounts."/one"]\napp = "{APP}:app"\nlimit = 1\n')
     clients = [connect(server, path) for path in ("/never/hold/x", "/one/within/y")]
     server.wait_for("holding", count=2)
     clients += [connect(server, f"/one/{number}") for number in range(3)]

@@ -3,96 +3,28 @@
 No test waits for a time: that one has passed is told by another connection, which the server ends after it.
 """
 
-import io
 import re
 import select
 import socket
 import sys
-import time
 from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
-from support.client import Client
+from support.client import APPS, Client, app_file
 
-HERE = Path(__file__).as_posix()
-LARGE = 64 << 20
-MIDDLE = 24 << 20  # more than the kernel takes, and waitress's outbuf_high_watermark
+LARGE = 64 << 20  # bytes, as in the app
+MIDDLE = 24 << 20
+APP_FILE = app_file("stuck")
 APP = f"""
 [mounts]
-"/app" = "{HERE}:app"
+"/app" = "{APP_FILE}:app"
 """
 
 
 def table(**server):
     settings = {"threads": 8, "channel_timeout": 1, "cleanup_interval": 1, "header_timeout": 1, **server}
     return "\n".join(["[server]", *(f"{key} = {value}" for key, value in settings.items()), APP])
-
-
-def app(environ, start_response):
-    what, _, argument = environ["PATH_INFO"].lstrip("/").partition("/")
-    if what == "large" and argument == "file":
-        start_response("200 OK", [("Content-Length", str(LARGE))])
-        with Path("large").open("ab") as file:
-            file.truncate(LARGE)  # which leaves one that is there already as it is
-        return environ["wsgi.file_wrapper"](Path("large").open("rb"))
-    if what == "large":
-        return large(environ, start_response, argument)
-    if what == "far":
-        start_response("200 OK", [("Content-Length", str(MIDDLE))])
-        return environ["wsgi.file_wrapper"](Far(environ, argument))
-    if what == "cut":
-        start_response("200 OK", [("Content-Length", str(LARGE))])
-        with Path("cut").open("ab") as file:
-            file.truncate(LARGE)
-        return environ["wsgi.file_wrapper"](Path("cut").open("rb"))
-    if what == "middle":
-        start_response("200 OK", [("Content-Length", str(MIDDLE))])
-        return (bytes(1 << 20) for _ in range(MIDDLE >> 20))
-    if what == "paused":
-        return paused(environ, start_response, argument)
-    body = environ["wsgi.input"].read() or b"ok"
-    start_response("200 OK", [("Content-Length", str(len(body)))])
-    return [body]
-
-
-class Far(io.BytesIO):
-    """A file that has seek and tell, and is fetched from far away: its second half comes when the test lets it."""
-
-    def __init__(self, environ, name):
-        super().__init__(bytes(MIDDLE))
-        self._environ, self._name = environ, name
-
-    def read(self, size=-1):
-        if self.tell() > MIDDLE // 2 and not Path(self._name).exists():
-            say(self._environ, "far away")
-            while not Path(self._name).exists():
-                time.sleep(0.01)
-        return super().read(size)
-
-
-def large(environ, start_response, how):
-    start_response("200 OK", [("Content-Length", str(LARGE))] if how == "sized" else [])
-    say(environ, "begun")
-    try:
-        for _ in range(LARGE >> 16):
-            yield bytes(1 << 16)
-    finally:
-        say(environ, "generator closed")
-
-
-def paused(environ, start_response, name):
-    start_response("200 OK", [("Content-Length", "2")])
-    yield b"1"
-    say(environ, "paused")
-    while not Path(name).exists():
-        time.sleep(0.01)
-    yield b"2"
-
-
-def say(environ, text):
-    environ["wsgi.errors"].write(f"{text}\n")
-    environ["wsgi.errors"].flush()
 
 
 @pytest.fixture
@@ -150,16 +82,13 @@ def test_clients_that_take_nothing_are_closed_and_their_threads_are_freed(serve,
 
 def test_waitress_alone_keeps_them(start, connect, tmp_path):
     code = (
-        "import sys, waitress; sys.path.insert(0, sys.argv[1]); from test_stuck_clients import app\n"
-        "def rooted(environ, start_response):\n"
-        "    environ['PATH_INFO'] = environ['PATH_INFO'].removeprefix('/app')\n"
-        "    return app(environ, start_response)\n"
-        "server = waitress.create_server(rooted, listen='127.0.0.1:0', threads=8, channel_timeout=1,\n"
+        "import sys, waitress; sys.path.insert(0, sys.argv[1]); from stuck import app_at_prefix\n"
+        "server = waitress.create_server(app_at_prefix, listen='127.0.0.1:0', threads=8, channel_timeout=1,\n"
         "    cleanup_interval=1, asyncore_loop_timeout=1)\n"
         "print('port', server.effective_port, file=sys.stderr, flush=True)\n"
         "server.run()\n"
     )
-    server = start([sys.executable, "-c", code, str(Path(__file__).parent)], cwd=tmp_path)
+    server = start([sys.executable, "-c", code, APPS], cwd=tmp_path)
     log = server.wait_for(re.compile(r"^port \d+\n", re.MULTILINE))
     server.url = f"http://127.0.0.1:{re.search('^port (.*)', log, re.MULTILINE)[1]}"
     clients = [stuck(connect, server) for _ in range(8)]
@@ -176,13 +105,13 @@ def test_waitress_alone_keeps_them(start, connect, tmp_path):
 
 def test_a_client_that_takes_nothing_of_a_file_is_closed_and_so_is_the_file(serve, connect):
     server = serve(table())
-    clients = [stuck(connect, server, "/app/large/file") for _ in range(8)]
+    clients = [stuck(connect, server, "/app/file") for _ in range(8)]
     server.wait_for("the client has read nothing for 1 s", count=8)
     for client in clients:
         with pytest.raises(ConnectionError, match="closed"):
             client.answer()
     if sys.platform == "linux":
-        assert not [one for one in Path(f"/proc/{server.pid}/fd").iterdir() if one.readlink().name == "large"]
+        assert not [one for one in Path(f"/proc/{server.pid}/fd").iterdir() if one.readlink().name == "file"]
     assert connect(server, "/app/").answer().body == b"ok"
 
 
@@ -230,9 +159,9 @@ def test_a_file_that_is_slow_to_read_stops_nobody_else(serve, connect, tmp_path)
 
 def test_a_file_that_is_cut_off_while_it_is_sent_ends_the_connection(serve, connect, tmp_path):
     server = serve(table(channel_timeout=60))
-    client = connect(server, "/app/cut", buffer=1 << 18)
-    server.wait_for('"GET /app/cut HTTP/1.1" 200 ')  # its thread is done; the loop sends the rest
-    (tmp_path / "cut").write_bytes(b"")
+    client = connect(server, "/app/truncated", buffer=1 << 18)
+    server.wait_for('"GET /app/truncated HTTP/1.1" 200 ')  # its thread is done; the loop sends the rest
+    (tmp_path / "truncated").write_bytes(b"")
     received = 0
     while data := client.socket.recv(1 << 20):  # to the end of the connection, which no time-out brings
         received += len(data)
@@ -242,14 +171,14 @@ def test_a_file_that_is_cut_off_while_it_is_sent_ends_the_connection(serve, conn
 
 def test_who_is_refused_behind_a_large_response_does_not_stop_the_loop(serve, connect, tmp_path):
     # The loop answers what is refused. It is also who makes room for what is written, so it must not wait for room.
-    full = f'[mounts."/full"]\napp = "{HERE}:app"\nlimit = 1\nqueue = 0\n'
+    full = f'[mounts."/full"]\napp = "{APP_FILE}:app"\nlimit = 1\nqueue = 0\n'
     server = serve(table(channel_timeout=60, outbuf_high_watermark=1000) + full)
     holding = connect(server, "/full/paused/go")
     server.wait_for("paused")
     client = connect(server, buffer=4096)
     # Nobody takes the response to the first; those to the others are more than the watermark together.
-    client.pipeline("/app/large/file", *["/full/"] * 50)
-    server.wait_for('"GET /app/large/file ')
+    client.pipeline("/app/file", *["/full/"] * 50)
+    server.wait_for('"GET /app/file ')
     received = 0
     while received < LARGE:
         received += len(client.socket.recv(1 << 20))

@@ -25,7 +25,8 @@ from support.changing import (
     write_table,
     write_who,
 )
-from support.client import PATIENCE, TABLE, Client, table
+from support.client import TABLE, Client, table
+from support.waiting import TIMEOUT
 
 from mountpoint.server.loop import IDLE_SECONDS
 
@@ -434,7 +435,7 @@ def test_a_chain_of_takeovers_passes_on_nothing_but_the_sockets(serve, tmp_path)
     assert len(set(processes)) == 4
     server.process.wait()
     assert_all_end(server, 4)
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while any(map(is_alive, processes[1:])):  # their pipes are closed a moment before they have ended
         assert time.monotonic() < deadline
         time.sleep(0.01)

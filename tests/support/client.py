@@ -8,13 +8,22 @@ import socket
 import struct
 import time
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Self
 from urllib.parse import urlsplit
 
-PATIENCE = 15.0  # seconds to wait for an answer
+from support.response import Response
+from support.waiting import TIMEOUT
 
-PROBE = (Path(__file__).parent / "probe.py").as_posix()
-#: A table with the app of probe.py, which does what a path tells it.
+APPS = Path(__file__).parent / "apps"
+
+
+def app_file(name: str) -> str:
+    """Return the path of an app in `support.apps`, as a mount table writes it."""
+    return (APPS / f"{name}.py").as_posix()
+
+
+PROBE = app_file("probe")
+#: A table with the app of probe.py.
 TABLE = f"""
 [mounts]
 "/app" = "{PROBE}:app"
@@ -27,19 +36,6 @@ def table(**server: object) -> str:
     return "\n".join(["[server]", *lines, TABLE])
 
 
-class Answer(NamedTuple):
-    """A response: its status, its headers, in which case does not matter, and its body."""
-
-    status: int
-    headers: http.client.HTTPMessage
-    body: bytes
-
-    @property
-    def closes(self) -> bool:
-        """Whether it says that it is the last on its connection."""
-        return self.headers.get_all("Connection", []) == ["close"]
-
-
 class Client:
     """A connection to ``http://host:port`` or ``unix:/path``. With *buffer*, it takes few bytes before it reads."""
 
@@ -50,7 +46,7 @@ class Client:
         family = socket.AF_UNIX if unix else socket.AF_INET6 if "[" in parts.netloc else socket.AF_INET
         self.socket = socket.socket(family, socket.SOCK_STREAM)
         try:
-            self.socket.settimeout(PATIENCE)
+            self.socket.settimeout(TIMEOUT)
             if buffer:
                 self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
             self.socket.connect(url.removeprefix("unix:") if unix else (parts.hostname, parts.port))
@@ -107,12 +103,12 @@ class Client:
             return bytes(body)
         return self._exactly(int(headers.get("Content-Length", 0)))
 
-    def answer(self, *, bodiless: bool = False) -> Answer:
+    def answer(self, *, bodiless: bool = False) -> Response:
         """Read a whole response. Raises ConnectionError if it does not come whole."""
         status, headers = self.head()
-        return Answer(status, headers, b"" if bodiless else self.body(headers))
+        return Response(status, headers, b"" if bodiless else self.body(headers))
 
-    def get(self, path: str, *headers: str) -> Answer:
+    def get(self, path: str, *headers: str) -> Response:
         self.request(path, *headers)
         return self.answer()
 
@@ -138,7 +134,7 @@ class Client:
 
 def wait_until_refused(url: str) -> None:
     """Connect again and again, until nobody listens any more."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while time.monotonic() < deadline:
         try:
             Client(url).close()

@@ -26,9 +26,10 @@ from urllib.parse import quote
 
 import h11
 
+from support.client import app_file
 from support.running import MountpointServe, children
+from support.waiting import TIMEOUT
 
-PATIENCE = 30.0  # seconds for what must come
 MOMENT = 0.05  # seconds for what need not
 HOST = b"Host: example.com\r\n"
 SMUGGLED = b"GET /smuggled HTTP/1.1\r\n" + HOST + b"\r\n"
@@ -41,7 +42,7 @@ max_request_header_size = 8192
 max_request_body_size = 100000
 
 [mounts."/"]
-app = "{__file__.replace(chr(92), "/")}:app"
+app = "{app_file("fuzz")}:app"
 dot_segments = "pass"
 """
 
@@ -53,15 +54,6 @@ class Got(NamedTuple):
     target: str
     length: int
     checksum: int
-
-
-def app(environ, start_response):
-    """Answer with what was got, in a header, for the answer to HEAD has no more."""
-    body = environ["wsgi.input"].read()
-    target = quote(environ["REQUEST_URI"], encoding="latin-1")
-    got = f"{environ['REQUEST_METHOD']} {target} {len(body)} {zlib.crc32(body)}"
-    start_response("200 OK", [("Content-Length", "2"), ("X-Got", got)])
-    return [b"ok"]
 
 
 # ------------------------------------------------------------------------------------------------------ the generator
@@ -363,7 +355,7 @@ def talk(port: int, one: Conversation, rng: random.Random) -> str:
     gone = rng.random()
     must_end = not meaning(one.data).ends_early
     received, ended, is_whole = b"", False, True
-    with socket.create_connection(("127.0.0.1", port), PATIENCE) as connection:
+    with socket.create_connection(("127.0.0.1", port), TIMEOUT) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             for piece in pieces(rng, one.data):
@@ -375,7 +367,7 @@ def talk(port: int, one: Conversation, rng: random.Random) -> str:
                 time.sleep(rng.choice([0, 0, 0.001]))
         except OSError:  # it closed before it had read all, as it may where it refuses
             is_whole = False
-        connection.settimeout(PATIENCE if must_end and is_whole else MOMENT)
+        connection.settimeout(TIMEOUT if must_end and is_whole else MOMENT)
         try:
             while data := connection.recv(65536):
                 received += data
@@ -466,7 +458,7 @@ def wait_until_nothing_runs(server: MountpointServe) -> None:
 def assert_as_before(server: MountpointServe, before: tuple[int, ...]) -> None:
     """Assert that *server* answers, runs nothing, holds what it held, and has raised nothing."""
     assert server.request("/good").status == 200
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while not at_most(held(server), before) and time.monotonic() < deadline:
         time.sleep(0.05)  # until it has seen that the last client is gone
     assert at_most(held(server), before)

@@ -23,7 +23,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from support.running import PATIENCE, Answer, Serving, needed
+from support.response import Response
+from support.running import Serving, needed
+from support.waiting import TIMEOUT
 
 PROXIES = ("nginx", "caddy", "haproxy", "apache", "traefik")
 
@@ -186,10 +188,10 @@ class Front(Serving):
 
     def connect(self) -> http.client.HTTPConnection:
         if self.context:
-            return http.client.HTTPSConnection("localhost", self.port, timeout=PATIENCE, context=self.context)
-        return http.client.HTTPConnection("localhost", self.port, timeout=PATIENCE)
+            return http.client.HTTPSConnection("localhost", self.port, timeout=TIMEOUT, context=self.context)
+        return http.client.HTTPConnection("localhost", self.port, timeout=TIMEOUT)
 
-    def fetch(self, target: str, method: str = "GET", headers: Any = (), body: bytes | None = None) -> Answer:
+    def fetch(self, target: str, method: str = "GET", headers: Any = (), body: bytes | None = None) -> Response:
         """Send one request, *target* as it is, with a list of *headers*, on a connection of its own."""
         with closing(self.connect()) as connection:
             connection.putrequest(method, "/", skip_host=True, skip_accept_encoding=True)
@@ -203,7 +205,7 @@ class Front(Serving):
                 connection.putheader(name, value)
             connection.endheaders(body)
             response = connection.getresponse()
-            return Answer(response.status, response.headers, response.read())
+            return Response(response.status, response.headers, response.read())
 
 
 def prepare(proxy: str, text: str, folder: Path, ports: Mapping[str, int]) -> tuple[list[str | Path], dict[str, str]]:
@@ -241,7 +243,7 @@ def start(
 
 
 def wait_until(front: Front, is_ready: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while not is_ready():
         if front.process.poll() is not None or time.monotonic() > deadline:
             raise AssertionError(f"it does not serve:\n{front.out()}{front.log()}")
@@ -250,7 +252,7 @@ def wait_until(front: Front, is_ready: Callable[[], bool]) -> None:
 
 def listens(port: int) -> bool:
     try:
-        socket.create_connection(("127.0.0.1", port), timeout=PATIENCE).close()
+        socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT).close()
     except ConnectionRefusedError:
         return False
     return True
@@ -260,7 +262,7 @@ def has_routers(port: int) -> bool:
     """Whether Traefik has read its file; all that is in it must be right, which nothing else would tell."""
     if not listens(port):
         return False
-    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)) as connection:
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)) as connection:
         found = []
         for kind in ("routers", "services", "middlewares"):
             connection.request("GET", f"/api/http/{kind}?per_page=1000")

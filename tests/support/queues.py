@@ -1,12 +1,10 @@
 """Fair queues without a server: connections that wait for the test to end their requests."""
 
 import threading
-import time
 from collections import Counter
 
 from mountpoint.server.fair_queue import FairQueues, QueueLimits
-
-PATIENCE = 30.0  # seconds to wait for an event that must come
+from support.waiting import TIMEOUT, wait_until
 
 
 class Connection:
@@ -33,7 +31,7 @@ class Connection:
     def service(self):
         self.served += 1
         if not self.is_rejected:
-            assert self.may_end.wait(PATIENCE)
+            assert self.may_end.wait(TIMEOUT)
             if self.raised:
                 raise self.raised
 
@@ -94,7 +92,7 @@ class Pool:
                 may_start(key, keys, self.threads, self.limits) for key in waiting
             )
 
-        wait_until(is_settled)
+        wait_until(is_settled, interval=0.0002)
 
     def running(self):
         """Return the connections whose requests run, the oldest first."""
@@ -108,10 +106,3 @@ class Pool:
         self.queues.stop()
         for connection in self.connections:
             connection.end()
-
-
-def wait_until(condition):
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not become true"
-        time.sleep(0.0002)

@@ -20,24 +20,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import IO, NamedTuple, NoReturn
+from typing import IO, NoReturn
 
 import pytest
 
-PATIENCE = 30.0  # seconds to wait for what must happen
-TESTS = str(Path(__file__).parents[1])  # where a child finds the package support
-
-
-class Answer(NamedTuple):
-    """A response: its status, its headers (``answer.headers["location"]``, case does not matter) and its body."""
-
-    status: int
-    headers: http.client.HTTPMessage
-    body: bytes
-
-    @property
-    def text(self) -> str:
-        return self.body.decode()
+from support.response import Response
+from support.waiting import TIMEOUT
 
 
 class Child:
@@ -49,7 +37,7 @@ class Child:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": TESTS, **(env or {})},
+            env={**os.environ, **(env or {})},
             cwd=cwd,
             **options,
         )
@@ -76,7 +64,7 @@ class Child:
         """Return what was written to stderr so far."""
         return self._log.decode(errors="replace").replace("\r\n", "\n")
 
-    def wait_for(self, text: str | re.Pattern[str], *, count: int = 1, timeout: float = PATIENCE) -> str:
+    def wait_for(self, text: str | re.Pattern[str], *, count: int = 1, timeout: float = TIMEOUT) -> str:
         """Wait until *text* is in the log *count* times; return the log. Fails if it ends, or time does, before."""
         pattern = re.compile(re.escape(text)) if isinstance(text, str) else text
         deadline = time.monotonic() + timeout
@@ -91,7 +79,7 @@ class Child:
                     pytest.fail(f"it did not say {text!r} within {timeout} s:\n{self.log()}")
                 self._news.wait(0.1)
 
-    def wait(self, timeout: float = PATIENCE) -> int:
+    def wait(self, timeout: float = TIMEOUT) -> int:
         """Wait for the exit code, and until all of its output is read."""
         try:
             code = self.process.wait(timeout)
@@ -106,7 +94,7 @@ class Child:
     def send(self, number: int = signal.SIGTERM) -> None:
         self.process.send_signal(number)
 
-    def stop(self, signal: int = signal.SIGTERM, timeout: float = PATIENCE) -> int:
+    def stop(self, signal: int = signal.SIGTERM, timeout: float = TIMEOUT) -> int:
         """Send *signal*, wait, and return the exit code."""
         self.send(signal)
         return self.wait(timeout)
@@ -116,7 +104,7 @@ class Child:
         if self.process.poll() is None:
             self.send()
             try:
-                self.process.wait(PATIENCE)
+                self.process.wait(TIMEOUT)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
@@ -135,12 +123,12 @@ class Serving(Child):
 
     def request(
         self, path: str, method: str = "GET", *, headers: Mapping[str, str] | None = None, body: bytes | None = None
-    ) -> Answer:
+    ) -> Response:
         """Send one request, *path* as it is, on a connection of its own. Redirects are not followed."""
-        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)) as connection:
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT)) as connection:
             connection.request(method, path, body=body, headers=dict(headers or {}))
             response = connection.getresponse()
-            return Answer(response.status, response.headers, response.read())
+            return Response(response.status, response.headers, response.read())
 
 
 class MountpointServe(Serving):
@@ -300,7 +288,7 @@ def chromium(tmp_path_factory: pytest.TempPathFactory):
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     # The driver's path is given, so that selenium downloads none.
     browser = webdriver.Chrome(options, webdriver.ChromeService(executable_path=driver))
-    browser.set_page_load_timeout(PATIENCE)
+    browser.set_page_load_timeout(TIMEOUT)
     yield browser
     browser.quit()
 

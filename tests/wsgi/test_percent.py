@@ -26,7 +26,7 @@ def test_every_byte_is_kept_or_encoded(encode, kept):
     assert [encode(byte) for byte in BYTES] == [byte if byte in kept else f"%{ord(byte):02X}" for byte in BYTES]
 
 
-def test_a_url_keeps_its_delimiters_and_what_is_encoded_already():
+def test_a_url_keeps_its_delimiters_and_encoded_bytes():
     kept = PATH | set("?[]%")
     ascii_bytes = [byte for byte in BYTES[:128] if byte != "#"]
     expected = [byte if byte in kept else f"%{ord(byte):02X}" for byte in ascii_bytes]

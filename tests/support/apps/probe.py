@@ -1,17 +1,19 @@
-"""The app behind the tests of the server: a path tells it what to do, and files in its working folder when to go on."""
+"""The app behind most tests of the server. The path selects a response; a file in the working folder lets it go on."""
 
 import hashlib
 import json
 import time
 from pathlib import Path
 
-PATIENCE = 60  # seconds
+from lint import linted
+
+HOLD_TIMEOUT = 60  # seconds
 CHUNK = 65_536
 
 
-def app(environ, start_response):
-    what, _, argument = environ["PATH_INFO"].lstrip("/").partition("/")
-    return ROUTES.get(what, echo)(environ, start_response, argument)
+def respond(environ, start_response):
+    route, _, argument = environ["PATH_INFO"].lstrip("/").partition("/")
+    return ROUTES.get(route, echo)(environ, start_response, argument)
 
 
 def plain(start_response, body, status="200 OK"):
@@ -20,19 +22,19 @@ def plain(start_response, body, status="200 OK"):
 
 
 def echo(environ, start_response, _):
-    """Answer with environ, as JSON."""
+    """Respond with the strings in environ, as JSON."""
     body = json.dumps({key: value for key, value in environ.items() if isinstance(value, str)}).encode()
     return plain(start_response, body)
 
 
 def hold(environ, start_response, name):
-    """Say that we hold *name*, and answer when the test has made the file of that name."""
+    """Log that the request is held, and respond when the test has created the file *name*."""
     wait_for(environ, name)
     return plain(start_response, f"held {name}".encode())
 
 
 def hold_half(environ, start_response, name):
-    """Answer one half, and the other when the test has made the file *name*."""
+    """Send one half of the body, and the other half when the test has created the file *name*."""
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "2")])
     yield b"1"
     wait_for(environ, name)
@@ -41,7 +43,7 @@ def hold_half(environ, start_response, name):
 
 def wait_for(environ, name):
     say(environ, f"holding {name}")
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + HOLD_TIMEOUT
     while not Path(name).exists() and time.monotonic() < deadline:
         time.sleep(0.01)
     say(environ, f"released {name}")
@@ -53,13 +55,13 @@ def say(environ, text):
 
 
 def sized(_, start_response, size):
-    """Answer with *size* bytes, in chunks, and their length."""
+    """Respond with *size* bytes, in chunks, with a Content-Length."""
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", size)])
     return chunks(int(size))
 
 
 def streamed(_, start_response, size):
-    """Answer with *size* bytes, in chunks, without their length."""
+    """Respond with *size* bytes, in chunks, without a Content-Length."""
     start_response("200 OK", [("Content-Type", "text/plain")])
     return chunks(int(size))
 
@@ -70,7 +72,7 @@ def chunks(size):
 
 
 def endless(environ, start_response, _):
-    """Answer for ever; say when somebody ends it."""
+    """Respond without an end; log when the server closes the response."""
     start_response("200 OK", [("Content-Type", "text/plain")])
     try:
         while True:
@@ -80,7 +82,7 @@ def endless(environ, start_response, _):
 
 
 def file(environ, start_response, size):
-    """Answer with a file of *size* bytes, handed over to the server."""
+    """Respond with a file of *size* bytes, which the server sends itself."""
     path = Path(f"file-{size}")
     path.write_bytes(b"x" * int(size))
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", size)])
@@ -88,12 +90,14 @@ def file(environ, start_response, size):
 
 
 def upload(environ, start_response, _):
-    """Answer with the digest of what was sent."""
-    return plain(start_response, hashlib.sha256(environ["wsgi.input"].read()).hexdigest().encode())
+    """Respond with the digest of the request body."""
+    body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+    return plain(start_response, hashlib.sha256(body).hexdigest().encode())
 
 
 def status(_, start_response, code):
-    start_response(f"{code} As Asked", [("Content-Length", "0")] if code == "200" else [])
+    headers = [("Content-Type", "text/plain"), ("Content-Length", "0")] if code == "200" else []
+    start_response(f"{code} As Asked", headers)
     return []
 
 
@@ -118,7 +122,7 @@ def late_boom(environ, start_response, _):
 def late_leave(environ, start_response, _):
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "100")])
     yield b"x" * 10
-    raise SystemExit("an app should not, here neither")
+    raise SystemExit("an app should not")
 
 
 ROUTES = {
@@ -136,3 +140,5 @@ ROUTES = {
     "late-boom": late_boom,
     "late-leave": late_leave,
 }
+
+app = linted(respond, unlinted=["file"])

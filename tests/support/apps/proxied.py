@@ -1,13 +1,14 @@
-"""The app behind the real proxies: a page with what pages have, and an echo of what arrived."""
+"""The app behind the real proxies: a page with the usual links, and an echo of the request."""
 
 import hashlib
 import time
 from pathlib import Path
 
 from flask import Flask, make_response, redirect, request, url_for
+from lint import linted
 
-PATIENCE = 60  # seconds
-EXAMPLES = Path(__file__).parents[2] / "examples"
+HOLD_TIMEOUT = 60  # seconds
+EXAMPLES = Path(__file__).parents[3] / "examples"
 
 
 def make_app():
@@ -23,9 +24,9 @@ def make_app():
 
     @app.post("/form")
     def form():
-        answer = make_response(redirect(url_for("index"), 303))
-        answer.set_cookie("station", request.form["stn"], path=request.script_root + "/")
-        return answer
+        response = make_response(redirect(url_for("index"), 303))
+        response.set_cookie("station", request.form["stn"], path=request.script_root + "/")
+        return response
 
     @app.get("/absolute")
     def absolute():
@@ -37,11 +38,11 @@ def make_app():
 
     @app.get("/stream/<name>")
     def stream(name):
-        """Answer one half, and the other when the test has made the file *name*."""
+        """Send one half of the body, and the other half when the test has created the file *name*."""
 
         def halves():
             yield "first "
-            deadline = time.monotonic() + PATIENCE
+            deadline = time.monotonic() + HOLD_TIMEOUT
             while not Path(name).exists() and time.monotonic() < deadline:
                 time.sleep(0.01)
             yield "second"
@@ -54,4 +55,4 @@ def make_app():
         return {key: value for key, value in request.environ.items() if isinstance(value, str)}
 
     app.url_map.merge_slashes = False
-    return app
+    return linted(app)
