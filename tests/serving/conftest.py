@@ -1,5 +1,45 @@
-"""The fixtures of `running`: real processes, a real nginx, a real browser."""
+"""Fixtures of the served tests: real processes, a real nginx, a real browser, and connections to a server."""
 
-from support.running import browser, chromium, lacking, nginx, serve, socket_path, start
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from support.client import Client
+from support.running import MountpointServe, browser, chromium, lacking, nginx, serve, socket_path, start
 
 __all__ = ["browser", "chromium", "lacking", "nginx", "serve", "socket_path", "start"]
+
+
+@pytest.fixture
+def release(tmp_path: Path) -> Callable[[str], None]:
+    """Return ``release(name)``, which creates the file *name*: a request for ``/hold/name`` waits for it."""
+    return lambda name: (tmp_path / name).touch()
+
+
+@pytest.fixture
+def connect() -> Iterator[Callable[..., Client]]:
+    """Return ``connect(server, path, method, buffer=)``, which connects, and sends a request if *path* is given."""
+    with ExitStack() as stack:
+
+        def connect(
+            server: MountpointServe, path: str | None = None, method: str = "GET", *, buffer: int | None = None
+        ) -> Client:
+            client = stack.enter_context(Client(server.url, buffer=buffer))
+            if path is not None:
+                client.request(path, method=method)
+            return client
+
+        yield connect
+
+
+@pytest.fixture
+def connect_each(connect: Callable[..., Client]) -> Callable[..., list[Client]]:
+    """Return ``connect_each(server, paths)``, which requests each path on a connection of its own."""
+
+    def connect_each(server: MountpointServe, paths: Sequence[str]) -> list[Client]:
+        return [connect(server, path) for path in paths]
+
+    return connect_each

@@ -88,14 +88,14 @@ def test_a_session_of_one_scoped_app_is_not_sent_to_the_other(sites, user_at, br
     assert names_sent(browser) == []
 
 
-def test_the_cookie_does_not_reach_a_longer_word(sites, user_at, browser):
+def test_a_scoped_cookie_is_not_sent_to_a_longer_word(sites, user_at, browser):
     shop, shopping = sites("scoped", places=("/shop", "/shopping"))
     user_at(shop, "login/Ann")
     assert user_at(shopping) == "nobody"
     assert names_sent(browser) == []
 
 
-def test_the_cookie_of_a_mount_that_is_not_ascii_comes_back(sites, user_at, browser):
+def test_a_scoped_cookie_works_at_a_mount_outside_ascii(sites, user_at, browser):
     cafe, wiki = sites("scoped", places=("/caf\u00e9", "/wiki"))
     cafe = cafe.replace("\u00e9", "%C3%A9")
     assert user_at(cafe, "login/Ann") == "Ann"
@@ -103,7 +103,7 @@ def test_the_cookie_of_a_mount_that_is_not_ascii_comes_back(sites, user_at, brow
     assert names_sent(browser) == []
 
 
-def test_the_control_without_it_the_apps_disturb_each_other(sites, user_at, browser, request):
+def test_control_unscoped_apps_log_each_other_out(sites, user_at, browser, request):
     shop, wiki = sites("pass")
     assert user_at(shop, "login/Ann") == "Ann"
     in_the_other = user_at(wiki)

@@ -67,29 +67,29 @@ def assert_both_apps_live_under_their_prefixes(server, outer: str = "") -> None:
     assert server.request("/notes/%2e%2e/tv_ws/").status == 400  # encoded: uWSGI resolves the plain form itself
 
 
-def test_wsgiref(embedded):
+def test_wsgiref_serves_the_table(embedded):
     assert_both_apps_live_under_their_prefixes(embedded([PYTHON, EMBED / "with_wsgiref.py"]))
 
 
-def test_a_dispatcher_without_a_file(embedded):
+def test_a_dispatcher_needs_no_file(embedded):
     folders = os.pathsep.join(str(EXAMPLES / "apps" / name) for name in ("tv_ws", "notes"))
     server = embedded([PYTHON, EMBED / "without_a_file.py"], env={"PYTHONPATH": folders})
     assert_both_apps_live_under_their_prefixes(server)
 
 
-def test_cheroot(embedded, needs):
+def test_cheroot_serves_the_table(embedded, needs):
     needs("cheroot")
     assert_both_apps_live_under_their_prefixes(embedded([PYTHON, EMBED / "with_cheroot.py"]))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="gunicorn is for POSIX")
-def test_gunicorn(embedded, needs):
+def test_gunicorn_serves_the_table(embedded, needs):
     needs("gunicorn")
     assert_both_apps_live_under_their_prefixes(embedded([*GUNICORN, "--config", EMBED / "gunicorn.conf.py"]))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="gunicorn is for POSIX")
-def test_gunicorn_with_the_call_on_its_command_line_and_a_stripping_proxy(embedded, needs, tmp_path):
+def test_gunicorn_with_a_call_as_its_app_behind_a_stripping_proxy(embedded, needs, tmp_path):
     needs("gunicorn")
     folder = shutil.copytree(EXAMPLES, tmp_path / "examples")
     table = (folder / "mounts.toml").read_text().replace("# [proxy]", "[proxy]").replace("# strips", "strips")
@@ -98,7 +98,7 @@ def test_gunicorn_with_the_call_on_its_command_line_and_a_stripping_proxy(embedd
     assert_both_apps_live_under_their_prefixes(server, outer="/apps")
 
 
-def test_uwsgi(embedded):
+def test_uwsgi_serves_the_table(embedded):
     program = uwsgi()
     if program is None:
         pytest.skip("there is no uWSGI for this version of Python: pip install uwsgi")

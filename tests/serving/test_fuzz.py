@@ -3,7 +3,6 @@
 A small run of `fuzzing`, always the same; and that its judge sees what it is to see.
 """
 
-import re
 import sys
 
 import h11
@@ -23,7 +22,7 @@ from support.fuzzing import (
     replies,
     run,
 )
-from support.running import MountpointServe, children
+from support.running import serving
 
 if sys.platform == "win32":
     pytest.skip("it counts descriptors and threads in /proc", allow_module_level=True)
@@ -36,17 +35,13 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Got: GET /marker 0 0\r\nConnect
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    """A server for all tests that leave it as it was."""
-    folder = tmp_path_factory.mktemp("fuzz")
-    (folder / "mounts.toml").write_text(TABLE, encoding="utf-8")
-    with children(MountpointServe) as launch:
-        server = launch([sys.executable, "-m", "mountpoint", "serve", "--listen", "127.0.0.1:0"], cwd=folder)
-        server.wait_for(re.compile(r"^serving on \S+\n", re.MULTILINE))
+    """A server that all tests share which leave it unchanged."""
+    with serving(TABLE, tmp_path_factory.mktemp("fuzz")) as server:
         yield server
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_no_conversation_gets_the_server_out_of_step(serve, seed):
+def test_no_conversation_breaks_the_server(serve, seed):
     server = serve(TABLE, "--no-access-log")
     assert server.request("/good").status == 200
     before = held(server)
@@ -80,12 +75,10 @@ CHUNKED = POST % 1 + b"Transfer-Encoding: chunked\r\n\r\n"
         (POST % 0 + b"Content-Length: x\r\n\r\n" + MARKER, [400]),
     ],
 )
-def test_what_was_found_stays_found(server, data, statuses):
+def test_requests_that_once_confused_the_server_are_rejected(server, data, statuses):
     with Client(server.url) as client:
         client.send(data)
-        received = b""
-        while piece := client.socket.recv(65536):
-            received += piece
+        received = client.read_to_end()
     assert b" 100 " not in received
     found = replies(received, is_whole=True)
     assert [reply.status for reply in found] == statuses
@@ -96,7 +89,7 @@ def test_what_was_found_stays_found(server, data, statuses):
 # -------------------------------------------------------------------------------------------------- the judge is judged
 
 
-def test_the_judge_knows_what_was_sent():
+def test_the_judge_reads_the_requests_of_a_conversation():
     assert meaning(GOOD + MARKER).requests == [Got("GET", "/good", 0, 0), MARKED]
     assert meaning(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 45\r\n\r\n" + SMUGGLED + MARKER).requests[1:] == [
         MARKED
@@ -123,13 +116,13 @@ def test_the_judge_knows_what_was_sent():
         ([Reply(200, Got("GET", "/smuggled", 0, 0), True)], True, "a smuggled request"),
     ],
 )
-def test_the_judge_sees_what_is_wrong(found, ended, what):
+def test_the_judge_names_each_kind_of_fault(found, ended, what):
     verdict = judge(Conversation("ambiguous", GOOD + MARKER), found, ended=ended)
     assert what in verdict
     assert bool(verdict) == bool(what)
 
 
-def test_the_reader_of_responses_takes_nothing_else():
+def test_the_reader_accepts_only_whole_responses():
     assert replies(b"HTTP/1.1 100 Continue\r\n\r\n" + OK, is_whole=True) == [Reply(200, MARKED, True)]
     assert replies(OK[:-1], is_whole=False) == [Reply(200, MARKED, True)]
     for data in (OK[:-1], OK + b"x", OK.replace(b" 200", b""), b"\r\n" + OK, OK[:20]):

@@ -29,14 +29,14 @@ def server(request, start, lacking, tmp_path):
     return server
 
 
-def test_after_requests_of_all_kinds_every_permit_is_back(server):
+def test_every_permit_is_returned_after_requests_of_all_kinds(server):
     ended = limited.use(server.url, 300, seed=1)
     assert limited.permits_out(server.url) == 0
     assert ended["served"]
     assert ended["left"] > 20  # which the seed decides; the rest, how busy the machine is
 
 
-def test_a_response_has_the_headers_and_the_reader_that_it_has_without_the_limit(server):
+def test_the_limit_changes_neither_headers_nor_reads(server):
     for kind in ("one", "write", "sized", "streamed", "file"):
         assert limited.get(server.url, f"/{kind}") == limited.get(server.url, f"/bare/{kind}")
     reads = json.loads(limited.get(server.url, "/running/")[2])["reads"]

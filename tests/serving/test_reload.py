@@ -68,19 +68,19 @@ def change(file, text, happens):
         time.sleep(0.05)
 
 
-def test_a_change_of_the_code_is_served_anew(reloading, tmp_path):
+def test_a_change_of_the_code_is_served(reloading, tmp_path):
     server = reloading()
     assert is_served(server, "old")
     change(tmp_path / "web.py", app("new"), lambda: is_served(server, "new"))
 
 
-def test_a_change_of_the_table_is_served_anew(reloading, tmp_path):
+def test_a_change_of_the_table_is_served(reloading, tmp_path):
     server = reloading()
     table = TABLE_OF_ONE + '"/more" = "web:app"\n'
     change(tmp_path / "mounts.toml", table, lambda: is_served(server, "old", "/more/"))
 
 
-def test_a_mistake_in_the_table_is_said_and_its_mending_served(reloading, tmp_path):
+def test_a_mistake_in_the_table_is_logged_and_its_fix_served(reloading, tmp_path):
     server = reloading()
     change(tmp_path / "mounts.toml", "[mounts\n", lambda: "mounts.toml:1:8: not TOML: " in server.log())
     assert not is_served(server, "old")
@@ -88,7 +88,7 @@ def test_a_mistake_in_the_table_is_said_and_its_mending_served(reloading, tmp_pa
     assert "Traceback" not in server.log()
 
 
-def test_a_mistake_in_the_table_from_the_start_can_be_mended(reloading, tmp_path):
+def test_a_mistake_in_the_table_at_the_start_can_be_fixed(reloading, tmp_path):
     server = reloading(text="[mounts\n", wait=False)
     server.wait_for("mounts.toml:1:8: not TOML: ")
     change(tmp_path / "mounts.toml", TABLE_OF_ONE, lambda: is_served(server, "old"))
@@ -99,13 +99,13 @@ def test_a_mistake_in_the_table_from_the_start_can_be_mended(reloading, tmp_path
     ["def app(:\n", "1 / 0\n", "import no_such_module\n", "app = None\n", None],
     ids=["no Python", "raises", "imports nothing", "no app", "missing"],
 )
-def test_a_broken_mount_is_served_once_its_file_is_mended(reloading, tmp_path, source):
+def test_a_broken_mount_is_served_once_its_file_is_fixed(reloading, tmp_path, source):
     server = reloading(source)
     assert is_served(server, 503)
     change(tmp_path / "web.py", app("mended"), lambda: is_served(server, "mended"))
 
 
-def test_a_request_in_flight_is_finished_before_it_starts_again(serve, tmp_path):
+def test_a_request_in_flight_is_finished_before_the_restart(serve, tmp_path):
     server = serve(TABLE, "--reload")
     with Client(server.url) as client:
         client.request("/app/hold/it")
@@ -116,7 +116,7 @@ def test_a_request_in_flight_is_finished_before_it_starts_again(serve, tmp_path)
     server.wait_for(SERVING, count=2)
 
 
-def test_a_terminate_of_the_parent_drains_and_ends_both(serve, tmp_path):
+def test_a_sigterm_to_the_parent_drains_and_ends_both(serve, tmp_path):
     server = serve(TABLE, "--reload")
     with Client(server.url) as client:
         client.request("/app/hold/it")
@@ -129,7 +129,7 @@ def test_a_terminate_of_the_parent_drains_and_ends_both(serve, tmp_path):
     assert "stopped, nothing was cut off" in server.log()
 
 
-def test_an_interrupt_of_both_drains_and_ends_both(serve, tmp_path):
+def test_an_interrupt_from_the_terminal_drains_and_ends_both(serve, tmp_path):
     """As a terminal sends it: to the parent and to the child."""
     server = serve(TABLE, "--reload", start_new_session=True)
     with Client(server.url) as client:
@@ -144,19 +144,19 @@ def test_an_interrupt_of_both_drains_and_ends_both(serve, tmp_path):
     assert "Traceback" not in server.log()
 
 
-def test_an_interrupt_of_the_parent_alone_ends_both(serve):
+def test_an_interrupt_to_the_parent_alone_ends_both(serve):
     server = serve(TABLE, "--reload")
     server.stop(signal.SIGINT)
     assert "Traceback" not in server.log()
 
 
-def test_a_terminate_while_it_waits_for_a_mending_ends_it(reloading):
+def test_a_sigterm_while_it_waits_for_a_fix_ends_it(reloading):
     server = reloading(text="[mounts\n", wait=False)
     server.wait_for("not TOML")
     server.stop(signal.SIGTERM)
 
 
-def test_it_serves_on_its_main_thread(reloading):
+def test_the_child_serves_on_its_main_thread(reloading):
     server = reloading(
         "import threading\nthread = threading.current_thread() is threading.main_thread()\n"
         "def app(environ, start_response):\n"
@@ -166,7 +166,7 @@ def test_it_serves_on_its_main_thread(reloading):
     assert is_served(server, "True")
 
 
-def test_without_hupper_it_says_what_to_install(serve, tmp_path):
+def test_without_hupper_the_message_names_the_extra_to_install(serve, tmp_path):
     (tmp_path / "hupper.py").write_text("raise ImportError('hidden')\n")
     server = serve(TABLE, "--reload", wait=False)
     assert server.wait() == 1

@@ -149,7 +149,7 @@ def test_a_redirect_after_a_form_and_its_cookie_stay_under_the_mount(site, brows
     assert browser.get_cookies() == []
 
 
-def test_an_app_of_another_kind_lives_beside_it(site, browser, tmp_path):
+def test_an_app_of_another_framework_is_mounted_beside_it(site, browser, tmp_path):
     browser.get(site.at("/notes"))
     assert browser.current_url == site.at("/notes/")
     browser.find_element(By.NAME, "text").send_keys("Räksmörgås <3")
@@ -163,7 +163,7 @@ def test_an_app_of_another_kind_lives_beside_it(site, browser, tmp_path):
     assert wait_for_numbers(browser) == LUND_NOW
 
 
-def test_a_longer_word_and_another_host_are_nobodys(any_site):
+def test_a_longer_word_and_another_host_reach_no_app(any_site):
     request = any_site.front.request
     assert request(f"{any_site.prefix}/tv_ws/stations").status == 200
     assert request(f"{any_site.prefix}/tv_wsstations").status == 404  # which Flask would take for /stations
@@ -171,7 +171,7 @@ def test_a_longer_word_and_another_host_are_nobodys(any_site):
         request(f"{any_site.prefix}/tv_ws/stations", headers={"Host": "elsewhere.example"})
 
 
-def test_the_control_without_mountpoint_the_page_is_broken(start, nginx, browser, tmp_path):
+def test_control_without_mountpoint_the_page_is_broken(start, nginx, browser, tmp_path):
     """The same app and the same proxy, which strips, and nobody tells the app of its prefix."""
     command = [sys.executable, "-m", "waitress", "--listen=127.0.0.1:0", "tv_ws:app"]
     bare = start(command, cwd=EXAMPLES / "apps" / "tv_ws")

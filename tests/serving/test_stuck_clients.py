@@ -7,11 +7,10 @@ import re
 import select
 import socket
 import sys
-from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
-from support.client import APPS, Client, app_file
+from support.client import APPS, app_file
 
 LARGE = 64 << 20  # bytes, as in the app
 MIDDLE = 24 << 20
@@ -25,20 +24,6 @@ APP = f"""
 def table(**server):
     settings = {"threads": 8, "channel_timeout": 1, "cleanup_interval": 1, "header_timeout": 1, **server}
     return "\n".join(["[server]", *(f"{key} = {value}" for key, value in settings.items()), APP])
-
-
-@pytest.fixture
-def connect():
-    """Connect to *server*, and send *path*, if given; what is connected is closed at the end."""
-    with ExitStack() as stack:
-
-        def connect(server, path=None, *, buffer=None):
-            client = stack.enter_context(closing(Client(server.url, buffer=buffer)))
-            if path:
-                client.request(path)
-            return client
-
-        yield connect
 
 
 def stuck(connect, server, path="/app/large/endless"):
@@ -66,7 +51,7 @@ def drip(client, text="X: y", until=lambda client: not is_silent(client)):
 
 
 @pytest.mark.parametrize("how", ["endless", "sized"])
-def test_clients_that_take_nothing_are_closed_and_their_threads_are_freed(serve, connect, how):
+def test_clients_that_read_nothing_are_closed_and_free_their_threads(serve, connect, how):
     server = serve(table())
     for _ in range(8):
         stuck(connect, server, f"/app/large/{how}")
@@ -80,7 +65,7 @@ def test_clients_that_take_nothing_are_closed_and_their_threads_are_freed(serve,
     assert "Traceback" not in server.log()
 
 
-def test_waitress_alone_keeps_them(start, connect, tmp_path):
+def test_control_waitress_alone_keeps_clients_that_read_nothing(start, connect, tmp_path):
     code = (
         "import sys, waitress; sys.path.insert(0, sys.argv[1]); from stuck import app_at_prefix\n"
         "server = waitress.create_server(app_at_prefix, listen='127.0.0.1:0', threads=8, channel_timeout=1,\n"
@@ -103,7 +88,7 @@ def test_waitress_alone_keeps_them(start, connect, tmp_path):
     assert sibling.answer().body == b"ok"
 
 
-def test_a_client_that_takes_nothing_of_a_file_is_closed_and_so_is_the_file(serve, connect):
+def test_a_client_that_reads_nothing_of_a_file_is_closed(serve, connect):
     server = serve(table())
     clients = [stuck(connect, server, "/app/file") for _ in range(8)]
     server.wait_for("the client has read nothing for 1 s", count=8)
@@ -115,7 +100,7 @@ def test_a_client_that_takes_nothing_of_a_file_is_closed_and_so_is_the_file(serv
     assert connect(server, "/app/").answer().body == b"ok"
 
 
-def test_a_slow_reader_that_goes_on_is_never_closed(serve, connect):
+def test_a_slow_reader_that_keeps_reading_is_never_closed(serve, connect):
     # 100 kB/s: a third of the kernel's buffer, at which it wakes the loop, takes longer than channel_timeout.
     server = serve(table(channel_timeout=4))
     client = connect(server, "/app/middle", buffer=1 << 18)
@@ -133,7 +118,7 @@ def test_a_slow_reader_that_goes_on_is_never_closed(serve, connect):
     assert "/app/middle HTTP/1.1' of" not in server.log()
 
 
-def test_an_app_that_is_slow_is_no_stuck_client(serve, connect, tmp_path):
+def test_a_slow_app_is_not_a_stuck_client(serve, connect, tmp_path):
     server = serve(table())
     client = connect(server, "/app/paused/go")
     server.wait_for("paused")
@@ -144,7 +129,7 @@ def test_an_app_that_is_slow_is_no_stuck_client(serve, connect, tmp_path):
     assert client.answer().body == b"12"
 
 
-def test_a_file_that_is_slow_to_read_stops_nobody_else(serve, connect, tmp_path):
+def test_a_file_on_a_slow_disk_delays_no_other(serve, connect, tmp_path):
     server = serve(table(channel_timeout=60))
     client = connect(server, "/app/far/go", buffer=1 << 18)
     received = 0
@@ -157,7 +142,7 @@ def test_a_file_that_is_slow_to_read_stops_nobody_else(serve, connect, tmp_path)
     (tmp_path / "go").touch()
 
 
-def test_a_file_that_is_cut_off_while_it_is_sent_ends_the_connection(serve, connect, tmp_path):
+def test_a_file_truncated_while_it_is_sent_ends_the_connection(serve, connect, tmp_path):
     server = serve(table(channel_timeout=60))
     client = connect(server, "/app/truncated", buffer=1 << 18)
     server.wait_for('"GET /app/truncated HTTP/1.1" 200 ')  # its thread is done; the loop sends the rest
@@ -169,7 +154,7 @@ def test_a_file_that_is_cut_off_while_it_is_sent_ends_the_connection(serve, conn
     assert connect(server, "/app/").answer().body == b"ok"
 
 
-def test_who_is_refused_behind_a_large_response_does_not_stop_the_loop(serve, connect, tmp_path):
+def test_rejections_behind_a_large_response_do_not_block_the_loop(serve, connect, tmp_path):
     # The loop answers what is refused. It is also who makes room for what is written, so it must not wait for room.
     full = f'[mounts."/full"]\napp = "{APP_FILE}:app"\nlimit = 1\nqueue = 0\n'
     server = serve(table(channel_timeout=60, outbuf_high_watermark=1000) + full)
@@ -194,7 +179,7 @@ def test_who_is_refused_behind_a_large_response_does_not_stop_the_loop(serve, co
 
 
 @pytest.mark.parametrize("begin", ["", "GET / HTTP/1.1\r\n", "GET / HTTP/1.1\r\nHost: a\r\n", "\r\n\r\n", "POST /a"])
-def test_a_header_that_drips_in_is_answered_408_and_closed(serve, connect, begin):
+def test_a_header_that_arrives_byte_by_byte_gets_408(serve, connect, begin):
     server = serve(table())
     client = connect(server)
     client.send(begin)
@@ -207,7 +192,7 @@ def test_a_header_that_drips_in_is_answered_408_and_closed(serve, connect, begin
     assert line.startswith("127.0.0.1 - - [")
 
 
-def test_two_hundred_of_them_keep_nobody_out(serve, connect):
+def test_two_hundred_unfinished_headers_keep_no_client_out(serve, connect):
     server = serve(table())
     clients = [connect(server) for _ in range(200)]
     for client in clients:
@@ -220,7 +205,7 @@ def test_two_hundred_of_them_keep_nobody_out(serve, connect):
     assert connect(server, "/app/").answer().body == b"ok"
 
 
-def test_at_the_limit_of_connections_others_are_served_once_they_have_timed_out(serve, connect):
+def test_timed_out_headers_make_room_below_connection_limit(serve, connect):
     server = serve(table(connection_limit=10))
     clients = [connect(server) for _ in range(10)]
     for client in clients:
@@ -230,7 +215,7 @@ def test_at_the_limit_of_connections_others_are_served_once_they_have_timed_out(
     assert all(other.answer().body == b"ok" for other in others)
 
 
-def test_half_a_header_behind_a_response_that_runs_is_cut_off_only_after_it(serve, connect, tmp_path):
+def test_half_a_header_times_out_only_after_the_running_response(serve, connect, tmp_path):
     server = serve(table())
     client = connect(server, "/app/paused/go")
     client.send("GET /app/ HTTP/1.1\r\nHo")
@@ -245,7 +230,7 @@ def test_half_a_header_behind_a_response_that_runs_is_cut_off_only_after_it(serv
     assert client.is_closed()
 
 
-def test_half_a_header_after_a_response_is_cut_off(serve, connect):
+def test_half_a_header_after_a_response_gets_408(serve, connect):
     client = connect(serve(table()), "/app/")
     assert not client.answer().closes
     client.send("\r\nGET /app/ HTTP/1.1\r\n")
@@ -253,7 +238,7 @@ def test_half_a_header_after_a_response_is_cut_off(serve, connect):
     assert client.is_closed()
 
 
-def test_blank_lines_are_no_header_and_no_sign_of_life(serve, connect):
+def test_blank_lines_start_no_header_and_keep_no_connection(serve, connect):
     server = serve(table())
     client = connect(server)
     client.send("\r\n")
@@ -266,7 +251,7 @@ def test_blank_lines_are_no_header_and_no_sign_of_life(serve, connect):
     assert server.log().count('" 408 ') == 1
 
 
-def test_who_says_nothing_is_closed_without_a_word(serve, connect):
+def test_a_silent_connection_is_closed_without_a_response(serve, connect):
     server = serve(table(channel_timeout=2))
     client = connect(server)
     late = connect(server)
@@ -289,7 +274,7 @@ def test_a_body_may_take_longer_than_a_header(serve, connect):
     assert client.answer().body == b"abcde"
 
 
-def test_a_header_timeout_of_0_is_none(serve, connect):
+def test_a_header_timeout_of_0_disables_it(serve, connect):
     server = serve(table(header_timeout=0))
     client, silent = connect(server), connect(server)
     client.send("GET /app/ HTTP/1.1\r\nHost: a\r\nX: ")
@@ -299,7 +284,7 @@ def test_a_header_timeout_of_0_is_none(serve, connect):
     assert client.answer().body == b"ok"
 
 
-def test_tls_on_a_port_without_it_ends_too(serve, connect):
+def test_tls_on_a_plain_port_gets_408(serve, connect):
     server = serve(table())
     client = connect(server)
     client.send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(16, 80)))
@@ -308,7 +293,7 @@ def test_tls_on_a_port_without_it_ends_too(serve, connect):
     assert "\x16" not in server.wait_for('" 408 ')
 
 
-def test_who_is_gone_before_the_408_is_forgotten(serve, connect):
+def test_a_client_that_left_before_the_408_logs_no_traceback(serve, connect):
     server = serve(table())
     for reset in (False, True):
         client = connect(server)

@@ -67,7 +67,7 @@ def status(server, path):
 # ------------------------------------------------------------------------------------------------------ nothing is lost
 
 
-def test_the_new_process_serves_what_has_changed_on_the_same_address(serve, tmp_path):
+def test_the_new_process_serves_new_code_on_the_same_address(serve, tmp_path):
     server = serve(SITE)
     old = who(server)
     write_who(tmp_path, "2")
@@ -81,7 +81,7 @@ def test_the_new_process_serves_what_has_changed_on_the_same_address(serve, tmp_
     assert_all_end(server, 2)
 
 
-def test_what_is_in_flight_in_the_old_process_is_finished(serve, tmp_path):
+def test_the_old_process_finishes_its_requests(serve, tmp_path):
     server = serve(table(threads=4) + WHO_ROW)  # two for each mount
     with ExitStack() as stack:
         streaming, held, queued, uploading = (stack.enter_context(Client(server.url)) for _ in range(4))
@@ -110,7 +110,7 @@ def test_what_is_in_flight_in_the_old_process_is_finished(serve, tmp_path):
     assert_all_end(server, 2)
 
 
-def test_nothing_is_lost_under_load(serve):
+def test_no_request_is_lost_under_load(serve):
     server = serve(SITE)
     is_over, failures, pids = threading.Event(), [], [set() for _ in range(8)]
 
@@ -166,7 +166,7 @@ def test_all_addresses_are_taken_over(serve):
     assert_all_end(server, 2)
 
 
-def test_a_unix_socket_and_its_file_stay(serve, socket_path):
+def test_a_unix_socket_keeps_its_file(serve, socket_path):
     server = serve(table(unix_socket_perms="600", listen=f"unix:{socket_path}") + WHO_ROW)
     before = socket_path.stat()
     assert before.st_mode & 0o777 == 0o600
@@ -181,7 +181,7 @@ def test_a_unix_socket_and_its_file_stay(serve, socket_path):
     assert socket_path.exists()  # whoever else may have it
 
 
-def test_addresses_that_the_file_has_added_or_removed_are_too(serve, tmp_path, socket_path):
+def test_addresses_added_to_or_removed_from_the_file_take_effect(serve, tmp_path, socket_path):
     first, second = socket_path.with_name("1"), socket_path.with_name("2")
     server = serve(table(listen=[f"unix:{socket_path}", f"unix:{first}"]) + WHO_ROW)
     write_table(tmp_path, table(listen=[f"unix:{socket_path}", f"unix:{second}"]) + WHO_ROW)
@@ -218,7 +218,7 @@ def no_file(folder):
 
 
 @pytest.mark.parametrize("change", [raises, exits, no_toml, no_file])
-def test_if_the_new_process_does_not_come_up_the_old_one_goes_on(serve, tmp_path, socket_path, change):
+def test_the_old_process_keeps_serving_when_the_new_one_fails(serve, tmp_path, socket_path, change):
     server = serve(SITE, "--listen", f"unix:{socket_path}")
     url = server.urls[0]
     with Client(url) as client:
@@ -239,7 +239,7 @@ def test_if_the_new_process_does_not_come_up_the_old_one_goes_on(serve, tmp_path
     assert_all_end(server, 2)
 
 
-def test_a_new_process_that_is_killed_while_it_loads(serve, tmp_path):
+def test_the_old_process_keeps_serving_when_the_new_one_is_killed(serve, tmp_path):
     server = serve(SITE)
     (tmp_path / "who.py").write_text(SLOW)
     server.send(signal.SIGUSR2)
@@ -256,7 +256,7 @@ def test_a_new_process_that_is_killed_while_it_loads(serve, tmp_path):
     assert who(server)[0] == "2"
 
 
-def test_a_new_process_serves_even_if_the_old_one_is_killed_meanwhile(serve, tmp_path):
+def test_the_new_process_serves_when_the_old_one_is_killed(serve, tmp_path):
     server = serve(SITE)
     url = server.url
     (tmp_path / "who.py").write_text(SLOW + WHO.format(version="2"))
@@ -268,7 +268,7 @@ def test_a_new_process_serves_even_if_the_old_one_is_killed_meanwhile(serve, tmp
     assert who(url) == ("2", *coming_up(server), 1)
 
 
-def test_what_was_broken_before_does_not_stand_in_the_way(serve, tmp_path):
+def test_mounts_that_were_broken_before_do_not_stop_a_takeover(serve, tmp_path):
     server = serve(SITE + '"/bad" = "bad:app"\n"/new" = "bad:app"\n')
     reload(server, tmp_path, SITE + '"/bad" = "bad:app"\n"/mended" = "who:make()"\n')
     write_table(tmp_path, SITE + '"/bad" = "bad:app"\n"/new" = "bad:app"\n"/mended" = "who:make()"\n')
@@ -279,7 +279,7 @@ def test_what_was_broken_before_does_not_stand_in_the_way(serve, tmp_path):
     server.wait_for("not taking over: these mounts work in the old process and fail here: /who, /mended")
 
 
-def test_threads_of_apps_do_not_keep_a_process_that_is_not_to_take_over(serve, tmp_path):
+def test_app_threads_do_not_keep_a_failed_new_process(serve, tmp_path):
     thread = "import threading\nthreading.Thread(target=threading.Event().wait, name='poller').start()\n"
     (tmp_path / "busy.py").write_text(thread + WHO.format(version="busy"))
     server = serve("[server]\ndrain_timeout = 0.1\n" + SITE + '"/busy" = "busy:make()"\n')
@@ -289,7 +289,7 @@ def test_threads_of_apps_do_not_keep_a_process_that_is_not_to_take_over(serve, t
     assert status(server, "/busy/") == 200
 
 
-def test_what_an_app_forks_does_not_keep_it_waiting(serve, tmp_path):
+def test_a_process_that_an_app_forks_does_not_delay_a_takeover(serve, tmp_path):
     """It has a copy of the pipe through which the new process says that it serves."""
     (tmp_path / "forks.py").write_text(
         "import os, time\nfrom pathlib import Path\n"
@@ -308,7 +308,7 @@ def test_what_an_app_forks_does_not_keep_it_waiting(serve, tmp_path):
         (tmp_path / "go").touch()
 
 
-def test_without_a_descriptor_left_the_old_one_goes_on(serve):
+def test_the_old_process_keeps_serving_without_a_free_descriptor(serve):
     server = serve(SITE)
     before = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)
     with Client(server.url) as client:
@@ -326,7 +326,7 @@ def test_without_a_descriptor_left_the_old_one_goes_on(serve):
 # ------------------------------------------------------------------------------------------------- signals in between
 
 
-def test_a_terminate_while_the_new_process_comes_up_ends_both(serve, tmp_path):
+def test_a_sigterm_while_the_new_process_starts_ends_both(serve, tmp_path):
     server = serve(SITE)
     with Client(server.url) as client:
         client.request("/app/hold/it")
@@ -342,7 +342,7 @@ def test_a_terminate_while_the_new_process_comes_up_ends_both(serve, tmp_path):
     assert NOTHING_LOST in server.log()
 
 
-def test_a_terminate_at_the_moment_of_the_takeover_cuts_nothing_off(serve, tmp_path):
+def test_a_sigterm_at_the_moment_of_the_takeover_loses_no_request(serve, tmp_path):
     server = serve(SITE)
     with Client(server.url) as client:
         client.request("/app/hold/it")
@@ -360,7 +360,7 @@ def test_a_terminate_at_the_moment_of_the_takeover_cuts_nothing_off(serve, tmp_p
     end_all(server)
 
 
-def test_an_old_process_that_is_told_to_end_too_finishes_what_it_has_begun(serve, tmp_path):
+def test_an_old_process_that_gets_sigterm_finishes_its_requests(serve, tmp_path):
     server = serve(SITE)
     with Client(server.url) as client:
         client.request("/app/hold/it")
@@ -377,7 +377,7 @@ def test_an_old_process_that_is_told_to_end_too_finishes_what_it_has_begun(serve
     assert_all_end(server, 2)
 
 
-def test_a_process_that_drains_starts_no_other(serve, tmp_path):
+def test_a_process_that_drains_starts_no_new_one(serve, tmp_path):
     server = serve(SITE)
     with Client(server.url) as client:
         client.request("/app/hold/it")
@@ -413,7 +413,7 @@ def app(environ, start_response):
 """
 
 
-def test_a_chain_of_takeovers_passes_on_nothing_but_the_sockets(serve, tmp_path):
+def test_a_chain_of_takeovers_hands_over_only_the_sockets(serve, tmp_path):
     (tmp_path / "inside.py").write_text(INSIDE)
     write_table(tmp_path, SITE + '"/inside" = "inside:app"\n')
     server = serve(Path("mounts.toml"), env={"OF_THE_OPERATOR": "1", "PYTHONWARNINGS": "default"})
@@ -448,7 +448,7 @@ def is_alive(pid):
         return False
 
 
-def test_the_console_script_is_started_as_it_was(start, tmp_path):
+def test_the_new_process_starts_with_the_same_console_script(start, tmp_path):
     script = Path(sys.executable).with_name("mountpoint")
     if not script.exists():
         pytest.skip("mountpoint is not installed")
@@ -465,7 +465,7 @@ def test_the_console_script_is_started_as_it_was(start, tmp_path):
         end_all(server)
 
 
-def test_the_variable_means_nothing_to_who_is_not_its_child(serve):
+def test_a_takeover_variable_of_another_process_is_ignored(serve):
     with socket.create_server(("127.0.0.1", 0)) as other:
         left = f'{{"pid": 1, "sockets": [["127.0.0.1:0", {other.fileno()}]], "ready": 1, "working": ["/app"]}}'
         server = serve(SITE, env={"MOUNTPOINT_TAKEOVER": left}, pass_fds=[other.fileno()])

@@ -74,14 +74,14 @@ def serve(serve, tmp_path):
 # ----------------------------------------------------------------------------------------------------------- messages
 
 
-def test_it_says_when_it_is_ready_and_when_it_stops(serve, manager):
+def test_it_notifies_ready_and_stopping(serve, manager):
     server = serve(SITE, env=manager.env)
     assert manager.hear() == (server.pid, {"READY": "1", "STATUS": "2 mounts"})
     assert server.stop() == 0
     assert manager.hear_all() == [(server.pid, {"STOPPING": "1"})]
 
 
-def test_it_is_not_ready_before_its_apps_are(serve, tmp_path, manager):
+def test_it_is_not_ready_before_its_apps_are_loaded(serve, tmp_path, manager):
     (tmp_path / "slow.py").write_text(
         "import sys, time\nfrom pathlib import Path\nprint('importing', file=sys.stderr, flush=True)\n"
         "while not Path('go').exists():\n    time.sleep(0.01)\n"
@@ -96,7 +96,7 @@ def test_it_is_not_ready_before_its_apps_are(serve, tmp_path, manager):
         assert client.get("/app/").status == 200
 
 
-def test_the_watchdog_of_an_idle_server_is_fed_in_time(serve, manager):
+def test_an_idle_server_pings_the_watchdog_in_time(serve, manager):
     server = serve(SITE, env={**manager.env, "WATCHDOG_USEC": "200000"})
     manager.hear()
     when = []
@@ -107,7 +107,7 @@ def test_the_watchdog_of_an_idle_server_is_fed_in_time(serve, manager):
     assert min(later - earlier for earlier, later in pairwise(when)) < 0.9
 
 
-def test_the_watchdog_is_not_fed_with_every_turn(serve, manager):
+def test_the_watchdog_is_not_pinged_in_every_turn_of_the_loop(serve, manager):
     server = serve(SITE, env={**manager.env, "WATCHDOG_USEC": "3600000000"})
     with Client(server.url) as client:
         for _ in range(20):
@@ -115,7 +115,7 @@ def test_the_watchdog_is_not_fed_with_every_turn(serve, manager):
     assert [message for _, message in manager.hear_all() if "WATCHDOG" in message] == [{"WATCHDOG": "1"}]
 
 
-def test_the_watchdog_of_another_process_is_not_fed(serve, tmp_path, manager):
+def test_the_watchdog_of_another_process_is_not_pinged(serve, tmp_path, manager):
     server = serve(SITE, env={**manager.env, "WATCHDOG_USEC": "200000", "WATCHDOG_PID": "1"})
     reload(server, tmp_path, SITE)
     assert all("WATCHDOG" not in message for _, message in manager.hear_all())
@@ -130,7 +130,7 @@ def test_the_watchdog_of_another_process_is_not_fed(serve, tmp_path, manager):
     ],
     ids=["taken", "errors", "a broken app"],
 )
-def test_a_reload_begins_and_ends_whatever_becomes_of_it(serve, tmp_path, manager, text, status):
+def test_every_reload_notifies_its_start_and_its_end(serve, tmp_path, manager, text, status):
     server = serve(SITE, env=manager.env)
     manager.hear()
     before = time.monotonic_ns() // 1000
@@ -143,7 +143,7 @@ def test_a_reload_begins_and_ends_whatever_becomes_of_it(serve, tmp_path, manage
     assert manager.hear_all() == []
 
 
-def test_a_takeover_names_the_new_process_before_the_old_one_ends(serve, tmp_path, manager):
+def test_a_takeover_notifies_mainpid_before_the_old_process_ends(serve, tmp_path, manager):
     server = serve(SITE, env={**manager.env, "WATCHDOG_USEC": "60000000", "WATCHDOG_PID": "0"})
     assert manager.hear()[1]["READY"] == "1"
     with Client(server.url) as client:
@@ -165,7 +165,7 @@ def test_a_takeover_names_the_new_process_before_the_old_one_ends(serve, tmp_pat
     ]
 
 
-def test_a_takeover_that_fails_is_not_heard_of(serve, tmp_path, manager):
+def test_a_failed_takeover_sends_no_notification(serve, tmp_path, manager):
     server = serve(SITE, env=manager.env)
     manager.hear()
     write_table(tmp_path, "[")
@@ -174,7 +174,7 @@ def test_a_takeover_that_fails_is_not_heard_of(serve, tmp_path, manager):
     assert manager.hear_all() == []
 
 
-def test_if_systemd_cannot_be_told_the_old_process_stays(serve, tmp_path, manager):
+def test_the_old_process_keeps_serving_if_systemd_cannot_be_notified(serve, tmp_path, manager):
     """It would take the end of its main process for the end of the service."""
     server = serve(SITE, env=manager.env)
     notify = Path(manager.env["NOTIFY_SOCKET"])
@@ -226,7 +226,7 @@ def activated(held, tmp_path, start):
         end_all(server)
 
 
-def test_who_connects_before_it_serves_is_answered(held, activated):
+def test_a_client_that_connects_before_the_start_is_answered(held, activated):
     with Client(held[1]) as client:
         client.request("/who/")
         server = activated()
@@ -252,7 +252,7 @@ def test_a_restart_loses_no_connection(held, activated, socket_path):
     assert held[1].startswith("http") or socket_path.exists()
 
 
-def test_a_takeover_hands_the_sockets_of_systemd_on(held, activated, manager, socket_path):
+def test_a_takeover_hands_over_the_sockets_of_systemd(held, activated, manager, socket_path):
     server = activated(env=manager.env)
     server.wait_for("serving on ")
     processes = [server.pid]

@@ -112,6 +112,10 @@ class Client:
         self.request(path, *headers)
         return self.answer()
 
+    def read_to_end(self) -> bytes:
+        """Return all bytes until the server closes the connection."""
+        return self._file.read()
+
     def is_closed(self) -> bool:
         """Wait for what comes next; return whether it is the end."""
         try:

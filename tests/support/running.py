@@ -142,6 +142,9 @@ class MountpointServe(Serving):
     def url(self) -> str:  # type: ignore[override]
         return self.urls[0]
 
+    def wait_until_serving(self) -> None:
+        self.wait_for(re.compile(r"^serving on \S+\n", re.MULTILINE))
+
 
 @contextmanager
 def children(kind: type[Child]) -> Iterator[Callable[..., Child]]:
@@ -154,6 +157,17 @@ def children(kind: type[Child]) -> Iterator[Callable[..., Child]]:
             return child
 
         yield start
+
+
+@contextmanager
+def serving(table: str, folder: Path, *args: str) -> Iterator[MountpointServe]:
+    """Serve *table*, written to ``folder / "mounts.toml"``, for as long as the context lasts."""
+    (folder / "mounts.toml").write_text(table, encoding="utf-8")
+    with children(MountpointServe) as launch:
+        command = [sys.executable, "-m", "mountpoint", "serve", "--listen", "127.0.0.1:0", *args]
+        child = launch(command, cwd=folder)
+        child.wait_until_serving()
+        yield child
 
 
 @pytest.fixture
@@ -181,7 +195,7 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., MountpointServe]]:
         where = [] if listens else ["--listen", "127.0.0.1:0"]
         child = launch([sys.executable, "-m", "mountpoint", "serve", str(table), *where, *args], cwd=cwd, **options)
         if wait:
-            child.wait_for(re.compile(r"^serving on \S+\n", re.MULTILINE))
+            child.wait_until_serving()
         return child
 
     with children(MountpointServe) as launch:
