@@ -49,7 +49,7 @@ def output_of(code):
     return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60).stdout
 
 
-# --------------------------------------------------------------------------------------------------------- each name
+# ------------------------------------------------------------------------------------------------------------ each name
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -119,7 +119,7 @@ def imports_of_the_package():
     return [ast.unparse(node) for node in found]
 
 
-# ------------------------------------------------------------------------------------------------- the package itself
+# --------------------------------------------------------------------------------------------------- the package itself
 
 
 @pytest.mark.parametrize("statement", ["import mountpoint", "from mountpoint import Dispatcher, Mount, MountTable"])
@@ -162,7 +162,7 @@ def test_an_unknown_name_is_an_attribute_error():
     assert not hasattr(mountpoint, "__wrapped__")
 
 
-# --------------------------------------------------------------------------------------------------------- docstrings
+# ----------------------------------------------------------------------------------------------------------- docstrings
 
 
 def modules():

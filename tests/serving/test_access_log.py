@@ -1,4 +1,4 @@
-"""One line for each request, in the Combined format plus the mount and the milliseconds, whatever came of it."""
+"""The access log: one line for each request, in the Combined format plus the mount and the milliseconds."""
 
 import re
 
@@ -17,7 +17,7 @@ LINE = re.compile(
 
 
 def lines(server):
-    """Stop *server*; return the lines of its access log, and see that no other line looks like one."""
+    """Stop *server* and return the lines of its access log. Fails if another line looks like one."""
     assert server.stop() == 0
     found = [match.groupdict() for match in LINE.finditer(server.log())]
     assert len(found) == server.log().count('] "')
@@ -146,7 +146,7 @@ def test_the_server_goes_on_after_apps_that_raise(serve):
     assert len(lines(server)) == 6
 
 
-# --------------------------------------------------------------------------------------------- the server's own answers
+# ------------------------------------------------------------------------------------------- the server's own responses
 
 
 def test_an_unparsable_request_has_a_line_with_400(serve):
@@ -214,7 +214,7 @@ def test_an_unknown_transfer_encoding_has_a_line_with_501(serve):
     assert fields(only_line(server))[:2] == ("POST /app/x HTTP/1.1", "501")
 
 
-# ------------------------------------------------------------------------------------------------------------- clients
+# -------------------------------------------------------------------------------------------------------------- clients
 
 
 def test_each_pipelined_request_has_a_line(serve):
@@ -235,7 +235,7 @@ def test_a_client_that_leaves_during_the_response_has_a_line(serve, leave):
     client = Client(server.url)
     client.request("/app/endless")
     client.head()
-    assert client._exactly(1)  # of the body, which is counted once it is written
+    assert client._exactly(1)  # of the body: the size counts a chunk once it is written
     getattr(client, leave)()
     server.wait_for("closed the endless response")
     line = only_line(server)

@@ -1,4 +1,4 @@
-"""Published attacks on this family of programs that need a socket, by name. The others are in ../test_advisories.py."""
+"""Published attacks on this family of programs that need a socket. The others are in wsgi/test_advisories.py."""
 
 import json
 
@@ -30,7 +30,7 @@ def server(serve):
 
 
 def environ(server, *headers, path="/app/x"):
-    """Return the environ that the app got."""
+    """Return the environ that the app received."""
     with Client(server.url) as client:
         answer = client.get(path, *headers)
     assert answer.status == 200, answer
@@ -38,7 +38,7 @@ def environ(server, *headers, path="/app/x"):
 
 
 def answers_to(server, *parts):
-    """Send *parts*, bytes, and return the status codes of all answers, until the connection is closed."""
+    """Send *parts* and return the status of each response until the server closes the connection."""
     with Client(server.url) as client:
         client.send(b"".join(parts))
         statuses = []
@@ -63,13 +63,13 @@ def answers_to(server, *parts):
     ],
 )
 def test_traefik_cve_2026_39858_another_spelling_of_a_forwarding_header(server, alias):
-    """CVE-2026-39858: a proxy clears X-Forwarded-Proto and not X_Forwarded_Proto; environ has one name for both."""
+    """GHSA-5m6w-wvh7-57vm: a proxy clears X-Forwarded-Proto, not X_Forwarded_Proto. Both have one key in environ."""
 
-    def told(*headers):
+    def seen_with(*headers):
         seen = environ(server, *headers)
         return {name: value for name, value in seen.items() if "." not in name and name != "REMOTE_PORT"}
 
-    assert told(alias) == told()
+    assert seen_with(alias) == seen_with()
 
 
 @pytest.mark.parametrize("alias", ["X-Auth_User: root", "X_Auth_User: root", "X_AUTH-USER: root"])
@@ -95,7 +95,7 @@ def test_gunicorn_issue_2650_a_script_name_from_the_client(server, name):
 )
 @pytest.mark.parametrize("table", [TABLE, AT_THE_ROOT], ids=["mounts", "root"])
 def test_rack_cve_2026_34835_starlette_cve_2026_48710_host_delimiters(serve, table, host):
-    """A table that names no host does not look at it; the server does all the same."""
+    """The server checks the host even if the table names no host."""
     server = serve(table)
     assert answers_to(server, f"GET /app/x HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()) == [400]
 
@@ -128,7 +128,7 @@ def test_a_path_with_two_slashes_gets_no_slash_redirect(server):
 )
 @pytest.mark.parametrize("table", [TABLE, AT_THE_ROOT], ids=["mounts", "root"])
 def test_a_target_without_a_leading_slash_is_rejected(serve, table, target):
-    """Found in no advisory: an app that links to the path that was asked for links to a script."""
+    """Not from an advisory: an app that links to the requested path would link to a script."""
     server = serve(table)
     request = f"GET {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode()
     assert answers_to(server, request) == [200 if target == "%2Fapp%2Fx" else 400]
@@ -152,14 +152,14 @@ def post(*headers, body=b""):
     ],
 )
 def test_waitress_cve_2019_16785_a_line_that_ends_with_a_bare_lf_or_cr(server, request_):
-    """The proxy saw one header with odd bytes in it, waitress two headers, and so the body for a request."""
+    """The proxy saw one header with odd bytes, and waitress two headers, so that it took the body for a request."""
     assert answers_to(server, request_) == [400]
     assert "smuggled" not in server.log()
 
 
 @pytest.mark.parametrize("blank", [b"\x0b", b"\x0c", b"\x1c", b"\xa0", b"\x85"])
 def test_waitress_cve_2019_16789_white_space_around_chunked(server, blank):
-    """The proxy went by Content-Length, since ``\\x0bchunked`` is no coding; waitress took it for ``chunked``."""
+    """The proxy used Content-Length, since ``\\x0bchunked`` is not a coding, and waitress read it as ``chunked``."""
     request = post(
         b"Content-Length: %d" % (5 + len(SMUGGLED)),
         b"Transfer-Encoding: " + blank + b"chunked",
@@ -173,7 +173,7 @@ def test_waitress_cve_2019_16789_white_space_around_chunked(server, blank):
 @pytest.mark.parametrize("length", [b"+10", b"-1", b"1_0", b"0x0a", b"10 ", b"1e1", b"\xd9\xa1", b"10, 10", b""])
 def test_waitress_cve_2022_24761_a_length_that_only_python_parses(server, length):
     request = post(b"Content-Length: " + length, body=b"0123456789" + SMUGGLED)
-    if length.strip() != length:  # white space around a value is none of it (RFC 9110 section 5.5)
+    if length.strip() != length:  # RFC 9110 section 5.5: white space around a value is not part of it
         assert answers_to(server, request, b"GET /app/close HTTP/1.0\r\n\r\n") == [200, 200, 200]
     else:
         assert answers_to(server, request) == [400]

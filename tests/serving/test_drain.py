@@ -17,7 +17,7 @@ NOTHING_LOST = "stopped, nothing was cut off"
 
 @pytest.fixture
 def stock_waitress(start, tmp_path):
-    """Return ``stock_waitress()``, which serves the same app with waitress's own command: the control."""
+    """Return ``stock_waitress()``, which serves the same app with the command of waitress, as a control."""
 
     def stock_waitress():
         command = [sys.executable, "-m", "waitress", "--listen=127.0.0.1:0", "probe:app"]
@@ -30,13 +30,13 @@ def stock_waitress(start, tmp_path):
 
 
 def drain(server, number=signal.SIGTERM):
-    """Tell *server* to stop; return when it drains."""
+    """Send the signal *number* and return once *server* drains."""
     server.send(number)
     server.wait_for("draining")
 
 
 def drain_beyond_idle(server):
-    """Let *server* drain until it has closed a connection that was idle; go on with one that was silent for longer."""
+    """Begin a drain, and return once *server* has closed a connection that was idle for less time than the others."""
     with Client(server.url) as idle:
         assert idle.get("/app/").status == 200
         drain(server)
@@ -207,7 +207,7 @@ def test_a_drain_closes_idle_connections(serve):
 
 
 def test_an_extra_line_end_is_not_the_start_of_a_request(serve):
-    """Old clients send one after a body; RFC 9112 section 2.2 has it ignored."""
+    """Old clients send one after a body, which a server ignores (RFC 9112 section 2.2)."""
     server = serve(table(drain_timeout=5))
     with Client(server.url) as client:
         client.request("/app/upload", method="POST", body=b"hello")
@@ -296,7 +296,7 @@ def test_a_drain_removes_the_file_of_a_unix_socket(serve, release, socket_path):
     assert_nothing_lost(server)
 
 
-# ------------------------------------------------------------------------------------------------------- cutting off
+# ---------------------------------------------------------------------------------------------------------- cutting off
 
 
 def cut_off(server):
@@ -349,7 +349,7 @@ def test_a_long_request_whose_client_has_left_is_cut_off(serve):
 
 
 def test_an_idle_connection_is_not_reported_as_cut_off(serve):
-    server = serve(table(drain_timeout=0.2))  # shorter than the moment after which it would be closed
+    server = serve(table(drain_timeout=0.2))  # shorter than the time until a drain closes idle connections
     with Client(server.url) as client:
         assert client.get("/app/").status == 200
         server.send()
@@ -370,7 +370,7 @@ def test_a_second_signal_ends_the_drain(serve, first, second):
 
 
 def test_a_signal_right_after_the_start_begins_a_drain(serve, tmp_path):
-    """A supervisor may change its mind at once: here the line that says so sends the signal."""
+    """Here the log record of the start sends the signal."""
     (tmp_path / "eager.py").write_text(
         "import logging, os, signal\n"
         "class Handler(logging.StreamHandler):\n"

@@ -1,4 +1,4 @@
-"""The queues of `mountpoint serve`: a mount that is slow and busy is its own problem, and no other's."""
+"""The fair queues of `mountpoint serve`: a slow and busy mount delays no other mount."""
 
 import json
 import re
@@ -10,22 +10,22 @@ from pathlib import Path
 import pytest
 from support.client import PROBE, Client
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="what waits is asked for with SIGUSR1")
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the tests read queue lengths with SIGUSR1")
 
 
 def mounts(*, server="threads = 4", more="", **rules):
-    """Return a table of the mounts *rules*, each by its path without the slash, with keys of its own, as TOML."""
+    """Return a mount table in TOML. *rules* are the mounts: the path without its slash, and the keys of the mount."""
     lines = ["[server]", server]
     for path, keys in rules.items():
         lines += [f'[mounts."/{path.replace("root", "")}"]', f'app = "{PROBE}:app"', keys]
     return "\n".join([*lines, more])
 
 
-ONE = "limit = 1\nqueue = 0"  # one request, and none may wait
+ONE = "limit = 1\nqueue = 0"  # one request runs, and none may wait
 
 
 def wait_until_waiting(server, **counts):
-    """Wait until so many requests wait for each mount."""
+    """Wait until *counts* requests wait in the queues, by mount."""
     expected = {f"/{path}": count for path, count in counts.items()}
     asked = server.log().count(" requests in flight\n")
     while True:
@@ -33,29 +33,29 @@ def wait_until_waiting(server, **counts):
         server.send(signal.SIGUSR1)
         log = server.wait_for(" requests in flight\n", count=asked)
         if asked > 1000:
-            pytest.fail(f"they do not wait:\n{log}")
+            pytest.fail(f"the requests do not wait:\n{log}")
         if {path: int(count) for path, count in waiting(server, log)} == expected:
             return
 
 
 def waiting(server, log):
-    """Return what the latest answer to SIGUSR1 says of each mount."""
-    # The last line of it, if there is one, comes with the first: it is one record.
+    """Return each mount and its queue length in the latest report for SIGUSR1."""
+    # One record holds the whole report, so its last line is there with its first.
     return re.findall(r"^(\S+): (\d+) waiting$", log.rpartition(" requests in flight\n")[2], re.MULTILINE)
 
 
 def reached(answer):
-    """Return the mount that the app of *answer* was called for, and its PATH_INFO."""
+    """Return the mount that answered, and the PATH_INFO that its app received."""
     environ = json.loads(answer.body)
     return environ["mountpoint.mount"], environ["PATH_INFO"]
 
 
 def lines(server, status):
-    """Return request line and mount of each line of the access log with *status*."""
+    """Return the request line and the mount of each access log line with *status*."""
     return re.findall(rf'^[^\n]*"([A-Z]+ \S+) HTTP/1\.\d" {status} .* (\S+) [\d.]+$', server.log(), re.MULTILINE)
 
 
-# ------------------------------------------------------------------------------------------------------------ the flood
+# -------------------------------------------------------------------------------------------------------------- a flood
 
 
 def test_two_flooded_mounts_cannot_stop_a_third(serve, connect, connect_each, release):
@@ -123,7 +123,7 @@ def test_a_limit_of_one_serves_one_request_at_a_time(serve, connect, release):
     assert server.log().index("released first") < server.log().index("holding second")
 
 
-# -------------------------------------------------------------------------------------------------------------- refusal
+# ------------------------------------------------------------------------------------------------------------ rejection
 
 
 def test_a_request_beyond_the_queue_gets_503_on_a_connection_that_stays(serve, connect, connect_each, release):
@@ -214,7 +214,7 @@ def test_requests_for_no_flooded_mount_are_answered_at_once(serve, connect, conn
     assert [flood.answer().status for flood in floods] == [200] * 9
 
 
-# -------------------------------------------------------------------------------------------------- whose request it is
+# ----------------------------------------------------------------------------------------------- the queue of a request
 
 
 @pytest.mark.parametrize(("full", "status"), [("slow", {"//slow": 200, "/slow/": 503}), ("root", {"//slow": 503})])
@@ -279,7 +279,7 @@ def test_a_reload_routes_waiting_requests_again(serve, connect, release, tmp_pat
     assert holding.answer().status == 200
 
 
-# ------------------------------------------------------------------------------------------------------- while it waits
+# ----------------------------------------------------------------------------------------------------- waiting requests
 
 
 def test_a_waiting_request_whose_client_left_does_not_run(serve, connect, release):
@@ -289,7 +289,7 @@ def test_a_waiting_request_whose_client_left_does_not_run(serve, connect, releas
     gone = connect(server, "/one/hold/never")
     wait_until_waiting(server, one=1)
     gone.reset()
-    for _ in range(3):  # turns of the loop: it has seen the end of the connection by then
+    for _ in range(3):  # turns of the loop, in which it notices the end of the connection
         assert connect(server).get("/fast/").status == 200
     release("go")
     assert holding.answer().status == 200

@@ -1,6 +1,6 @@
-"""Hostile bytes on raw sockets: what is answered is HTTP, in step, and the app gets what a strict reader would.
+"""Hostile bytes on raw sockets: the responses are valid HTTP, and the app gets the requests that a strict parser reads.
 
-A small run of `fuzzing`, always the same; and that its judge sees what it is to see.
+A short run of support.fuzzing with fixed seeds, and tests of its judge.
 """
 
 import sys
@@ -8,11 +8,9 @@ import sys
 import h11
 import pytest
 from support.client import Client
+from support.conversations import MARKER, SMUGGLED, Conversation
 from support.fuzzing import (
-    MARKER,
-    SMUGGLED,
     TABLE,
-    Conversation,
     Got,
     Reply,
     assert_as_before,
@@ -46,7 +44,7 @@ def test_no_conversation_breaks_the_server(serve, seed):
     assert server.request("/good").status == 200
     before = held(server)
     finds = run(server.port, range(INPUTS), seed)
-    assert not finds, "\n".join(f"{find.number}: {find.what}\n{find.conversation.data!r}" for find in finds)
+    assert not finds, "\n".join(f"{find.number}: {find.fault}\n{find.conversation.data!r}" for find in finds)
     assert_as_before(server, before)
 
 
@@ -57,21 +55,21 @@ CHUNKED = POST % 1 + b"Transfer-Encoding: chunked\r\n\r\n"
 @pytest.mark.parametrize(
     ("data", "statuses"),
     [
-        # waitress says 100, and reads the next request into this one, whose fields it gets.
+        # waitress sends 100 and merges the next request into this one.
         (GOOD[:-2] + b"Expect: 100-continue\r\n\r\n" + MARKER, [200, 200]),
         (POST % 1 + b"Expect: 100-continue\r\nContent-Length: 0\r\n\r\n" + MARKER, [200, 200]),
         (POST % 1 + b"Expect: 100-continue\r\nContent-Length: 200000\r\n\r\n" + MARKER, [413]),
         (POST % 1 + b"Expect: 100-continue\r\nContent-Length: x\r\n\r\n" + MARKER, [400]),
-        # Others find another end of the body.
+        # Other parsers find another end of the body.
         (POST % 0 + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + MARKER, [400]),
         (POST % 2 + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + MARKER, [400]),
         (POST % 1 + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + MARKER, [400]),
         (CHUNKED + b"0\r\n\n" + MARKER, [400]),
-        # It would copy them anew for each byte that comes.
+        # waitress would copy these for each byte that arrives.
         (CHUNKED + b"1;" + b"a" * 9000, [400]),
         (CHUNKED + b"0\r\nX: " + b"a" * 9000, [400]),
         (CHUNKED + b"1\r\nx\r\n0\r\nX: y\r\n\r\n" + MARKER, [200, 200]),
-        # It says both, close and keep-alive.
+        # waitress sends both close and keep-alive.
         (POST % 0 + b"Content-Length: x\r\n\r\n" + MARKER, [400]),
     ],
 )
@@ -98,28 +96,28 @@ def test_the_judge_reads_the_requests_of_a_conversation():
 
 
 @pytest.mark.parametrize(
-    ("found", "ended", "what"),
+    ("found", "ended", "fault"),
     [
         ([Reply(200, Got("GET", "/good", 0, 0), False), Reply(200, MARKED, True)], True, ""),
         ([Reply(200, Got("GET", "/good", 0, 0), False), Reply(400, None, True)], True, ""),
         ([Reply(400, None, True)], True, ""),
-        ([Reply(500, None, True)], True, "it failed"),
+        ([Reply(500, None, True)], True, "the server failed"),
         ([Reply(200, Got("GET", "/other", 0, 0), False), Reply(200, MARKED, True)], True, "the app got"),
-        ([Reply(400, None, True), Reply(200, MARKED, True)], True, "it went on"),
+        ([Reply(400, None, True), Reply(200, MARKED, True)], True, "the server continued"),
         (
             [Reply(200, Got("GET", "/good", 0, 0), False), Reply(200, MARKED, False), Reply(200, MARKED, True)],
             True,
-            "more",
+            "more responses",
         ),
-        ([Reply(200, Got("GET", "/good", 0, 0), False)], True, "it closed without an answer"),
-        ([Reply(200, Got("GET", "/good", 0, 0), False)], False, "it neither answered all nor closed"),
+        ([Reply(200, Got("GET", "/good", 0, 0), False)], True, "the server closed without"),
+        ([Reply(200, Got("GET", "/good", 0, 0), False)], False, "the server neither answered"),
         ([Reply(200, Got("GET", "/smuggled", 0, 0), True)], True, "a smuggled request"),
     ],
 )
-def test_the_judge_names_each_kind_of_fault(found, ended, what):
+def test_the_judge_names_each_kind_of_fault(found, ended, fault):
     verdict = judge(Conversation("ambiguous", GOOD + MARKER), found, ended=ended)
-    assert what in verdict
-    assert bool(verdict) == bool(what)
+    assert fault in verdict
+    assert bool(verdict) == bool(fault)
 
 
 def test_the_reader_accepts_only_whole_responses():

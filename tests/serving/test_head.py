@@ -1,4 +1,4 @@
-"""HEAD: the header of GET and no byte more, so that the next response on the connection is read as one."""
+"""HEAD: the header of GET and no byte more, so that a client finds the next response on the connection."""
 
 import pytest
 from support.client import Client, app_file
@@ -37,11 +37,11 @@ def raw(server: Serving, data: str) -> bytes:
 
 
 def fields(head: bytes) -> list[bytes]:
-    """Return the lines of a header, less what differs by the second."""
+    """Return the sorted lines of a header without Date."""
     return sorted(line for line in head.split(b"\r\n") if not line.startswith(b"Date:"))
 
 
-# ----------------------------------------------------------------------------------------------------------- the apps
+# ---------------------------------------------------------------------------------------------------- responses of apps
 
 SIZED = ["list", "one", "large", "generator", "write", "file", "reporting-file", "not-found"]
 
@@ -110,7 +110,7 @@ def test_an_endless_body_does_not_hold_a_thread(serve):
         client.close()
 
 
-# ------------------------------------------------------------------------------------------------ what we answer
+# ---------------------------------------------------------------------------------------------- responses of the server
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_the_server_s_own_response_to_head_has_no_body(server, request_, status)
 
 @pytest.mark.parametrize(("data", "status"), [("HEAD /app/one HTTP/1.1\r\nHos", 408), ("HEAD /" + "a" * 5000, 431)])
 def test_an_error_in_half_a_header_has_a_body(server, data, status):
-    # The method stands in no header that was read: RFC 9112 section 3 has the response to what cannot be parsed.
+    # The server has not parsed the method, so it responds as to any request that it cannot parse (RFC 9112 section 3).
     head, _, body = raw(server, data).partition(b"\r\n\r\n")
     assert head.split()[1] == str(status).encode()
     assert f"Content-Length: {len(body)}".encode() in fields(head)

@@ -1,4 +1,4 @@
-"""Apps that do what an app should not, each beside a healthy sibling in one process."""
+"""Apps that misbehave, each beside healthy siblings in one process."""
 
 import re
 import signal
@@ -54,8 +54,7 @@ EXCEPTIONS = ["SystemExit", "KeyboardInterrupt", "GeneratorExit", "MemoryError",
 def beside(serve, tmp_path):
     """Return ``beside(code, keys, server)``, which serves ``/hostile``, whose module ends in *code*, and its siblings.
 
-    These are ``/sibling``, which is loaded before it, and ``/zibling``, after it; *keys* are of the mount, *server* of
-    its section, in TOML.
+    ``/sibling`` is loaded before it and ``/zibling`` after it. *keys* of the mount and of ``[server]`` are TOML.
     """
 
     def beside(code, keys="", server=""):
@@ -71,7 +70,7 @@ def beside(serve, tmp_path):
 
 
 def ask(server, what, mount="hostile"):
-    """Return the status and the text of what a mount answers; the status is 0 if the connection is cut."""
+    """Return the status and the text of a response. The status is 0 if the connection was cut."""
     with Client(server.url) as client:
         try:
             answer = client.get(f"/{mount}/{what}")
@@ -81,14 +80,14 @@ def ask(server, what, mount="hostile"):
 
 
 def sibling(server, what=""):
-    """Return what both siblings answer."""
+    """Return the text that both siblings respond with."""
     one, other = (ask(server, what, name) for name in ("sibling", "zibling"))
     assert one == other
     assert one[0] == 200
     return one[1]
 
 
-# ------------------------------------------------------------------------------------------------------- what it raises
+# ----------------------------------------------------------------------------------------------------------- exceptions
 
 RAISES = """
 def boom(environ):
@@ -126,7 +125,7 @@ def deep(environ, start_response):
 
 
 def test_any_exception_is_a_500_or_a_cut_connection(beside):
-    server = beside(RAISES, server="threads = 1")  # one that is lost would leave none
+    server = beside(RAISES, server="threads = 1")  # losing one would leave none
     for name in EXCEPTIONS:
         for where in ("in-call", "after-start", "before-bytes"):
             assert ask(server, f"{where}?{name}")[0] == 500, (name, where)
@@ -140,7 +139,7 @@ def test_any_exception_is_a_500_or_a_cut_connection(beside):
     assert "outside its app" not in server.log()
 
 
-# --------------------------------------------------------------------------------------- what it changes while it loads
+# ----------------------------------------------------------------------------------------------- changes while it loads
 
 
 def test_process_state_that_it_changes_while_loading_is_restored(beside, tmp_path):
@@ -218,7 +217,7 @@ def ticks(environ, start_response):
 
 
 def test_warning_filters_that_it_sets_while_loading_apply_to_siblings(beside):
-    """They are the app's to set, and there is one list of them: what it wants of its requests, its siblings get."""
+    """Python has one list of filters for the process, and an app may set it."""
     server = beside("warnings.simplefilter('error')")
     assert sibling(server, "warn") == "UserWarning('of the sibling')"
 
@@ -230,7 +229,7 @@ def test_an_exit_while_loading_breaks_only_its_own_mount(beside):
     assert "SystemExit" in server.log()
 
 
-# -------------------------------------------------------------------------------------------- what it does in a request
+# ------------------------------------------------------------------------------------------------- changes in a request
 
 
 def test_it_cannot_change_signals_in_a_request(beside):
@@ -314,7 +313,7 @@ def deadlock(environ, start_response):
 def test_a_child_that_it_forks_in_a_request_does_not_serve(beside):
     server = beside(
         """
-warnings.simplefilter("ignore")  # of a fork beside threads
+warnings.simplefilter("ignore")  # Python warns of a fork beside threads
 
 def fork(environ, start_response):
     pid = os.fork()
@@ -365,7 +364,7 @@ def close(environ, start_response):
 
 
 def test_closed_standard_descriptors_are_reused_by_clients(beside):
-    """What cannot be contained: the number 2 is written to, whoever has it."""
+    """The process cannot prevent this: the log is written to descriptor 2, which then belongs to a client."""
     server = beside(
         """
 def close(environ, start_response):
@@ -382,5 +381,5 @@ def close(environ, start_response):
             for _ in range(20):
                 assert client.get("/sibling/").body == b"well"
         assert server.process.poll() is None
-    assert server.stop() in (0, 1, 120)  # Python's own, of a stdout that it cannot flush
+    assert server.stop() in (0, 1, 120)  # 120 from Python, which cannot flush stdout
     assert "/sibling/" not in server.log()

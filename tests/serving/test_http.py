@@ -1,4 +1,4 @@
-"""Odd and hostile requests: the server answers right, and goes on to answer the next good one."""
+"""Odd and hostile requests: the server responds correctly, and answers the next valid request."""
 
 import json
 from contextlib import ExitStack
@@ -14,7 +14,7 @@ ROOT = f"""
 
 
 def environ(client, path="/app/", *headers):
-    """Return the environ that the app got."""
+    """Return the environ that the app received."""
     answer = client.get(path, *headers)
     assert answer.status == 200, answer
     return json.loads(answer.body)
@@ -31,7 +31,7 @@ def assert_answers(server, path="/app/"):
     assert "Traceback" not in server.log()
 
 
-# ----------------------------------------------------------------------------------------------------------- the host
+# ------------------------------------------------------------------------------------------------------------- the host
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_a_host_in_the_table_has_its_own_mounts(serve):
         assert environ(client, "/x")["mountpoint.mount"] == "app.example.com/"
 
 
-# --------------------------------------------------------------------------------------------------------- the target
+# ----------------------------------------------------------------------------------------------------------- the target
 
 
 @pytest.mark.parametrize(
@@ -219,7 +219,7 @@ def test_a_target_of_200_kb_arrives_whole(serve):
         assert environ(client, path)["PATH_INFO"] == path
 
 
-# -------------------------------------------------------------------------------------------------- lines and headers
+# ---------------------------------------------------------------------------------------------------- lines and headers
 
 
 @pytest.mark.parametrize(
@@ -303,7 +303,7 @@ def test_strips_restores_the_prefix_and_trusts_no_header(serve):
         assert client.get("/app?q").headers["Location"] == "/apps/app/?q"
 
 
-# ------------------------------------------------------------------------------------------------------ bad company
+# ------------------------------------------------------------------------------------------------------ hostile clients
 
 
 def test_clients_that_send_slowly_delay_no_other(serve):
@@ -312,8 +312,8 @@ def test_clients_that_send_slowly_delay_no_other(serve):
         slow = [stack.enter_context(Client(server.url)) for _ in range(20)]
         for client in slow:
             client.send("GET /app/ HTTP/1.1\r\nHo")
-        assert_good = stack.enter_context(Client(server.url))
-        assert assert_good.get("/app/").status == 200
+        other = stack.enter_context(Client(server.url))
+        assert other.get("/app/").status == 200
         for client in slow:
             client.send("st: a\r\n\r\n")
             assert client.answer().status == 200
@@ -357,7 +357,7 @@ def test_readers_that_never_read_hold_only_their_threads(serve):
 
 
 def test_without_lookahead_a_half_closed_client_gets_its_response(serve, tmp_path):
-    """By default the loop does look, so that what nobody waits for need not run, and half is taken for whole."""
+    """With lookahead, the default, the loop takes a half-closed connection for a closed one."""
     server = serve(table(channel_request_lookahead=0))
     with Client(server.url) as client:
         client.request("/app/hold/it")

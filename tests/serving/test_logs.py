@@ -1,4 +1,4 @@
-"""Where the logs go, and how much of them: --log-level, --no-access-log and [logging]."""
+"""The destination and the level of logs: --log-level, --no-access-log and [logging]."""
 
 import sys
 import time
@@ -7,16 +7,16 @@ import pytest
 from support.client import TABLE, Client, table
 from support.waiting import TIMEOUT
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process before it has said all")
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process before it has logged all")
 
 ACCESS = '"GET /app/ HTTP/1.1" 200'
 
 
 @pytest.fixture
 def ask(serve, socket_path):
-    """Return ``ask(table, *arguments)``, which serves one good and one failing request, and returns the server, ended.
+    """Return ``ask(table, *arguments)``, which serves two requests, of which one fails, and returns the ended server.
 
-    It listens on a unix socket, since its address must be known although the log may not tell it.
+    It listens on a unix socket, whose address is known even without a log.
     """
 
     def ask(text, *arguments, **options):
@@ -37,7 +37,7 @@ def connect(server, socket_path):
             return Client(f"unix:{socket_path}")
         except (ConnectionRefusedError, FileNotFoundError):
             time.sleep(0.01)
-    pytest.fail(f"it does not serve:\n{server.log()}")
+    pytest.fail(f"the server does not serve:\n{server.log()}")
 
 
 def test_all_logs_go_to_stderr(ask):
@@ -114,7 +114,7 @@ def test_records_of_apps_keep_our_format_after_basic_config(serve, tmp_path):
     assert server.stop() == 0
     assert server.log().count("INFO root: asked\n") == 1
     assert "MINE" not in server.log()
-    assert server.log().count("stopped, nothing") == 1  # what is ours is not said twice
+    assert server.log().count("stopped, nothing") == 1  # our own records are not logged twice
 
 
 # ------------------------------------------------------------------------------------------------------------ [logging]

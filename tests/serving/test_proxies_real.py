@@ -1,4 +1,4 @@
-"""The printed configurations in front of mountpoint, in the real proxies: one acceptance list for all of them."""
+"""The printed configurations in real proxies in front of mountpoint: the same acceptance tests for each proxy."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ COUNTED = ("For", "Proto", "Host", "Port", "Prefix")
 
 @dataclass
 class Stack:
-    """A proxy, in front of mountpoint; ``prefix`` stands in front of every mount."""
+    """A proxy in front of mountpoint. ``prefix`` precedes every mount."""
 
     proxy: str
     shape: str
@@ -73,7 +73,7 @@ class Stack:
 EACH = [
     pytest.param((proxy, shape, scheme), marks=getattr(pytest.mark, proxy), id=f"{proxy}-{shape}-{scheme}")
     for proxy in PROXIES
-    for shape in ("keep", "strip", "strips")  # and strips is to strip the one prefix that the file says
+    for shape in ("keep", "strip", "strips")  # "strips" removes the one prefix that the file names
     for scheme in ("http", "https")
 ]
 
@@ -96,7 +96,7 @@ def stack(request, tmp_path_factory) -> Iterator[Stack]:
         upstreams = [listen_address(f"127.0.0.1:{port}")]
         return RenderOptions(server_name="localhost", shape=shape, tls=tls, upstreams=upstreams, standalone=True)
 
-    # What it says to write into the file is written, and then it has nothing more to say.
+    # With the section that it advises in the file, it has no further advice.
     advised = section(make_plan(load_config(file), wish(1)).trust)
     file.write_text(f"{TABLE}{advised}\n", encoding="utf-8")
     with children(MountpointServe) as launch, children(Front) as launch_proxy, reserved_ports() as ports:
@@ -140,7 +140,7 @@ def test_the_exact_prefix_is_redirected_with_its_query(stack, query):
 
 def test_a_post_to_the_exact_prefix_reaches_the_app(stack):
     answer = stack.get("/tv_ws", method="POST", body=b"x")
-    # Flask itself does not want it: it has arrived, with an empty PATH_INFO.
+    # Flask rejects an empty PATH_INFO itself, so the request has reached it.
     assert answer.status in (404, 405)
 
 
@@ -218,7 +218,7 @@ def test_a_client_connection_is_reused(stack):
         connection.close()
 
 
-# --------------------------------------------------------------------------------------------------- who means no good
+# ------------------------------------------------------------------------------------------------------ hostile clients
 
 
 @pytest.mark.parametrize("also", [[], *([("Connection", f"X-Forwarded-{name}")] for name in COUNTED)], ids=str)
@@ -304,7 +304,7 @@ def test_an_absolute_target_with_another_host_is_harmless(stack):
         assert answer.status in (400, 403, 404, 421)
 
 
-#: Where doubled and encoded slashes arrive, mount and PATH_INFO: at nobody else's, whatever the proxy makes of them.
+#: The mount and PATH_INFO that doubled and encoded slashes reach, behind a proxy that keeps slashes.
 AS_THEY_ARE = {
     "/tv_ws/a%2Fb": ("/tv_ws", "/a/b"),
     "/tv_ws%2Fa": ("/tv_ws", "/a"),
@@ -314,7 +314,8 @@ AS_THEY_ARE = {
     "/tv_ws//deep/a": ("/tv_ws", "//deep/a"),
     "//tv_ws/a": ("/", "//tv_ws/a"),
 }
-SQUEEZED = AS_THEY_ARE | {
+#: The same behind a proxy that merges slashes.
+MERGED = AS_THEY_ARE | {
     "/tv_ws//a": ("/tv_ws", "/a"),
     "/tv_ws//deep/a": ("/tv_ws/deep", "/a"),
     "//tv_ws/a": ("/tv_ws", "/a"),
@@ -323,8 +324,8 @@ ARRIVALS = {
     "nginx": AS_THEY_ARE,
     "caddy": AS_THEY_ARE,
     "haproxy": AS_THEY_ARE,
-    "apache": SQUEEZED | {"/tv_ws/%2Fa": ("/tv_ws", "/a")},
-    "traefik": SQUEEZED,
+    "apache": MERGED | {"/tv_ws/%2Fa": ("/tv_ws", "/a")},
+    "traefik": MERGED,
 }
 
 

@@ -1,4 +1,4 @@
-"""What the real proxies send, byte for byte, with the printed configurations: seen by an upstream that notes it."""
+"""The requests that real proxies with the printed configurations send, recorded by an upstream."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Stack:
     upstream: Recorder
 
     def sent(self, target: str, **options: Any) -> Sent:
-        """Return what the proxy sends for a request."""
+        """Return the request that the proxy sends to the upstream."""
         answer = self.front.fetch(target, **options)
         assert answer.status == 200, answer
         return self.upstream.sent[-1]
@@ -151,7 +151,7 @@ def test_each_host_has_its_own_mounts_and_the_shared_ones(strip):
 
 
 def test_a_body_over_the_limit_is_rejected(strip):
-    # Caddy 2.6 notices while it sends it on, and Traefik leaves it to mountpoint.
+    # Caddy 2.6 notices while it forwards the body, and Traefik leaves the check to mountpoint.
     answers = {"caddy": (413, 502), "traefik": (200,)}
     assert strip.front.fetch("/tv_ws/", "POST", body=b"x" * 1001).status in answers.get(strip.proxy, (413,))
     assert strip.sent("/tv_ws/", method="POST", body=b"x" * 1000).line.startswith("POST")
@@ -179,7 +179,7 @@ def test_the_proxy_accepts_its_configuration_for_any_key_and_host(proxy, shape, 
     )
     text = proxy_config(load_config(tmp_path / "mounts.toml"), proxy, wish).text
     with children(Front) as launch, reserved_ports() as ports:
-        if proxy == "traefik":  # which has no checker: it is started, and asked
+        if proxy == "traefik":  # Traefik has no check command, so the test starts it and reads its API
             start(launch, proxy, text, tmp_path, ports, certificate[0], serves=False)
         else:
             prepare(proxy, text, tmp_path, ports)

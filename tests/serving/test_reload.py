@@ -1,4 +1,4 @@
-"""--reload: a child serves, and is started again when the code or the table changes."""
+"""--reload: a child serves, and restarts when the code or the table changes."""
 
 import os
 import re
@@ -11,7 +11,7 @@ from support.client import TABLE, Client
 from support.waiting import TIMEOUT
 
 pytest.importorskip("hupper")
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="its processes are ended by signals here")
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the tests end its processes by signals")
 
 TABLE_OF_ONE = '[mounts]\n"/app" = "web:app"\n'
 SERVING = re.compile(r"^serving on \S+\n", re.MULTILINE)
@@ -30,7 +30,7 @@ OLD = app("old")
 
 @pytest.fixture
 def reloading(serve, tmp_path):
-    """Return ``reloading(source, table)``, which serves with --reload an app in ``web.py``."""
+    """Return ``reloading(source, table)``, which serves an app in ``web.py`` with --reload."""
 
     def reloading(source=OLD, text=TABLE_OF_ONE, **options):
         if source is not None:
@@ -41,20 +41,20 @@ def reloading(serve, tmp_path):
 
 
 def is_served(server, expected, path="/app/"):
-    """Return whether *expected*, a body or a status, is what the server that started last answers."""
+    """Return whether the server that started last responds with *expected*, a body or a status."""
     try:
         with Client(server.urls[-1]) as client:
             answer = client.get(path)
-    except (ConnectionError, IndexError):  # it is about to end, or has not begun
+    except (ConnectionError, IndexError):  # it is about to end, or has not started yet
         return False
     return expected in (answer.status, answer.body.decode())
 
 
 def change(file, text, happens):
-    """Write *text* to *file*, and wait until it *happens* that something comes of it.
+    """Write *text* to *file* and wait until *happens()* is true.
 
-    hupper compares the times of files. It knows that of a file only some time after the start, and forgets a change
-    that it sees while a child ends; so the file is made newer again and again.
+    hupper compares the times of files. It learns them some time after the start, and forgets a change that it sees
+    while a child ends. So this sets a newer time again and again.
     """
     file.write_text(text)
     begin = time.time()
@@ -102,7 +102,7 @@ def test_a_mistake_in_the_table_at_the_start_can_be_fixed(reloading, tmp_path):
 def test_a_broken_mount_is_served_once_its_file_is_fixed(reloading, tmp_path, source):
     server = reloading(source)
     assert is_served(server, 503)
-    change(tmp_path / "web.py", app("mended"), lambda: is_served(server, "mended"))
+    change(tmp_path / "web.py", app("fixed"), lambda: is_served(server, "fixed"))
 
 
 def test_a_request_in_flight_is_finished_before_the_restart(serve, tmp_path):
@@ -125,12 +125,12 @@ def test_a_sigterm_to_the_parent_drains_and_ends_both(serve, tmp_path):
         server.wait_for("draining")
         (tmp_path / "it").touch()
         assert client.answer().body == b"held it"
-    assert server.wait() == 0  # waits for the child, too
+    assert server.wait() == 0  # also waits for the child
     assert "stopped, nothing was cut off" in server.log()
 
 
 def test_an_interrupt_from_the_terminal_drains_and_ends_both(serve, tmp_path):
-    """As a terminal sends it: to the parent and to the child."""
+    """A terminal sends it to the parent and to the child."""
     server = serve(TABLE, "--reload", start_new_session=True)
     with Client(server.url) as client:
         client.request("/app/hold/it")

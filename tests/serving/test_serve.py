@@ -1,4 +1,4 @@
-"""`mountpoint serve`, the command: what it says when it starts, what it does with broken apps, what overrides what."""
+"""The command `mountpoint serve`: its start, broken apps, and options that override the file."""
 
 import json
 import re
@@ -23,17 +23,17 @@ def broken_app(tmp_path):
     (tmp_path / "broken.py").write_text("def build():\n    return 1 / 0\n\n\napp = build()\n")
 
 
-# ---------------------------------------------------------------------------------------------------------- start-up
+# ------------------------------------------------------------------------------------------------------------- start-up
 
 
 def test_the_start_logs_the_mounts_and_the_address(serve, tmp_path):
     server = serve(TABLE + '"/" = "missing:app"\n')
-    why = f'no module "missing" in the folder "{tmp_path}", nor installed'
+    reason = f'no module "missing" in the folder "{tmp_path}", nor installed'
     first, *rest = server.log().splitlines()[-4:]
     assert re.fullmatch(r"[0-9-]{10} [0-9:,]{12} INFO .*mounts\.toml: 2 mounts", first)
     assert rest == [
         f"  /app  {PROBE}:app  ready",
-        f"  /     {'missing:app'.ljust(len(PROBE) + 4)}  broken: {why}",
+        f"  /     {'missing:app'.ljust(len(PROBE) + 4)}  broken: {reason}",
         f"serving on {server.url}/",
     ]
     assert server.out() == ""
@@ -86,7 +86,7 @@ def test_an_interrupt_during_loading_logs_no_traceback(serve, tmp_path):
     assert "Traceback" not in server.log()
 
 
-# --------------------------------------------------------------------------------------------------------------- apps
+# ----------------------------------------------------------------------------------------------------------------- apps
 
 
 @pytest.mark.usefixtures("broken_app")
@@ -206,7 +206,7 @@ def test_two_threads_run_two_requests_at_a_time(serve, tmp_path):
         first.request("/app/hold/first")
         second.request("/app/hold/second")
         server.wait_for("holding first")
-        server.wait_for("holding second")  # neither has been let go
+        server.wait_for("holding second")  # neither has been released
         for name, client in (("first", first), ("second", second)):
             (tmp_path / name).touch()
             assert client.answer().status == 200

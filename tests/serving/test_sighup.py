@@ -1,4 +1,4 @@
-"""SIGHUP: the table is read again, and no request is lost. What is taken of it, and what not: test_renewal.py."""
+"""SIGHUP: the server reloads its table and loses no request. The rules of a reload: lifecycle/test_reload_table.py."""
 
 import os
 import re
@@ -26,7 +26,7 @@ def app(environ, start_response):
 
 @pytest.fixture
 def again(tmp_path):
-    """Return ``again(server, table)``, which has a server read its table again and returns what it says to that."""
+    """Return ``again(server, table)``, which makes a server reload its table and returns the log of that."""
     return lambda server, text=None: reload(server, tmp_path, text)
 
 
@@ -63,7 +63,7 @@ def test_an_app_that_fails_on_reload_breaks_only_itself(serve, again, tmp_path):
     said = again(server, "[mounts]\n" + WHO_ROW + '"/bad" = "bad:app"\n')
     assert "/bad is broken" in said
     assert (status(server, "/bad/"), who(server)) == (503, ("1", server.pid, 1))
-    (tmp_path / "bad.py").write_text("import who\napp = who.make('mended')\n")
+    (tmp_path / "bad.py").write_text("import who\napp = who.make('fixed')\n")
     again(server)
     assert (status(server, "/bad/"), who(server)) == (200, ("1", server.pid, 2))
     (tmp_path / "worse.py").write_text("1 / 0\n")
@@ -90,7 +90,7 @@ def test_a_slow_import_delays_no_request(serve, tmp_path):
         for count in range(1, 4):
             assert client.get("/who/").body == f"1 {server.pid} {count}".encode()
         assert client.get("/slow/").status == 404
-        for _ in range(3):  # once more, afterwards
+        for _ in range(3):  # these cause one more reload afterwards
             server.send(signal.SIGHUP)
             assert client.get("/who/").status == 200
         (tmp_path / "go").touch()
@@ -110,13 +110,13 @@ def test_a_reload_that_hangs_does_not_delay_the_stop(serve, tmp_path):
 
 
 def test_signals_during_the_first_load_are_handled_afterwards(serve, tmp_path):
-    """A signal that nobody takes would end the process."""
+    """A signal without a handler would end the process."""
     (tmp_path / "slow.py").write_text(SLOW)
     server = serve('[mounts]\n"/slow" = "slow:app"\n', wait=False)
     server.wait_for("importing")
     server.send(signal.SIGHUP)
     server.send(signal.SIGUSR1)
-    server.wait_for("slow.py")  # SIGUSR1 says where it is
+    server.wait_for("slow.py")  # from the stack that SIGUSR1 logs
     write_table(tmp_path, '[mounts]\n"/slow" = "slow:app"\n' + TABLE.replace("[mounts]", ""))
     (tmp_path / "go").touch()
     server.wait_for("reload ended: 2 mounts, 0 broken")
@@ -135,7 +135,7 @@ def test_a_request_in_flight_ends_on_the_table_it_started_with(serve, again, tmp
         (tmp_path / "it").touch()
         assert streaming.body(headers) == b"12"
         uploading.send(b"123456789")
-        assert uploading.answer().status == 404  # it begins when it was read whole
+        assert uploading.answer().status == 404  # a request is routed once its body has arrived
         assert streaming.get("/app/").status == 404
         assert streaming.get("/other/").status == 200
 
@@ -145,7 +145,7 @@ def limited(settings):
 
 
 def wait_until_waiting(server, count):
-    """Wait until so many requests wait in the queue of /app."""
+    """Wait until *count* requests wait in the queue of /app."""
     said = ""
     while f"/app: {count} waiting" not in said:
         before = len(server.log())
@@ -170,7 +170,7 @@ def test_waiting_requests_are_routed_again(serve, again, tmp_path):
         assert running.answer().body == b"held it"
 
 
-# ---------------------------------------------------------------------------------------------------- settings, live
+# ------------------------------------------------------------------------------------------------------------- settings
 
 
 def test_the_limits_of_a_mount_change_at_once(serve, again, tmp_path):
@@ -232,7 +232,7 @@ def test_settings_that_need_a_restart_are_logged_and_keep_their_value(serve, aga
     assert status(server, "/app/") == 200
 
 
-# ------------------------------------------------------------------------------------------------ code, and processes
+# -------------------------------------------------------------------------------------------------- code, and processes
 
 
 def test_changed_code_is_not_loaded_and_the_log_names_sigusr2(serve, again, tmp_path):
@@ -273,7 +273,7 @@ def test_a_second_django_project_is_rejected(serve, again, tmp_path):
     said = again(server, '[mounts]\n"/first" = "first:app"\n"/second" = "second:app"\n')
     assert "/second is broken: another Django project is at /first" in said
     assert status(server, "/second/") == 503
-    again(server, '[mounts]\n"/second" = "second:app"\n')  # the first has gone, and its settings have not
+    again(server, '[mounts]\n"/second" = "second:app"\n')  # Django keeps the settings of the removed project
     assert status(server, "/second/") == 503
 
 

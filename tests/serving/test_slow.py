@@ -1,6 +1,6 @@
-"""What is slow is reported, once while it runs and once at its end, with the line where it is; SIGUSR1 tells all.
+"""The log of slow requests, with a stack while they run and the duration at their end, and the report for SIGUSR1.
 
-The times are an app's: it waits for a file that the test makes, and so for as long as the test needs.
+The app waits for a file that the test creates, so a request is slow for as long as the test needs.
 """
 
 import json
@@ -32,7 +32,7 @@ slow_after = 0
 app = "{APP}:app"
 slow_after = 1000
 """
-#: A report, by mount, method and path.
+#: Log records, by mount, and by method and path.
 RUNS = r"WARNING {}: {} has run for \d+\.\d s, and is at:\n"
 ENDS = r"WARNING {}: {} ended after \d+\.\d s\n"
 
@@ -45,7 +45,7 @@ def of(form, mount, title):
     return re.compile(form.format(re.escape(mount), re.escape(title)))
 
 
-# ----------------------------------------------------------------------------------------------------- what is reported
+# -------------------------------------------------------------------------------------------------------- slow requests
 
 
 @pytest.mark.parametrize("what", ["hold", "within"])
@@ -54,7 +54,7 @@ def test_a_slow_request_is_logged_once_and_again_at_its_end(serve, connect, rele
     title = f"POST '/app/{what}/x'"
     client = connect(server, f"/app/{what}/x", "POST")
     server.wait_for(of(RUNS, "/app", title))
-    other = connect(server, f"/app/{what}/y")  # once this one is reported, the watch has looked again at the first
+    other = connect(server, f"/app/{what}/y")  # once it is logged, the first was checked once more
     log = server.wait_for(of(RUNS, "/app", f"GET '/app/{what}/y'"))
     assert f'File "{APP}", line ' in log
     assert "in hold\n    time.sleep(0.01)  # the app is here\n" in log
@@ -120,7 +120,7 @@ def test_each_of_many_slow_requests_is_logged(serve, connect, release):
 
 
 def test_a_request_that_ends_as_it_becomes_slow_is_logged_correctly(serve):
-    # Requests of both kinds follow each other in the same threads, and end about when they become slow.
+    # Requests of both mounts alternate in the same threads, and end at about the time when they become slow.
     table = TABLE.replace("slow_after = 0.2", "slow_after = 0.02")
     server = serve(table, "--threads", "2", "--no-access-log")
 
@@ -185,7 +185,7 @@ def test_the_logging_section_directs_slow_requests(serve, connect, release, tmp_
     assert "and is at" not in server.log()
 
 
-# ---------------------------------------------------------------------------------------------------------- SIGUSR1
+# -------------------------------------------------------------------------------------------------------------- SIGUSR1
 
 
 def test_sigusr1_logs_running_requests_and_queue_lengths(serve, connect, release):
@@ -194,16 +194,16 @@ def test_sigusr1_logs_running_requests_and_queue_lengths(serve, connect, release
     server.wait_for("holding", count=2)
     clients += [connect(server, f"/one/{number}") for number in range(3)]
     log = server.log()
-    while "/one: 3 waiting\n" not in log:  # until all three have been read
+    while "/one: 3 waiting\n" not in log:  # until the server has read all three
         server.send(signal.SIGUSR1)
         log = server.wait_for("requests in flight", count=log.count("requests in flight") + 1)
-    told = log[log.rindex("2 requests in flight") :]
-    assert re.search(r"^/never: GET '/never/hold/x', for \d+\.\d s, is at:\n", told, re.MULTILINE)
-    assert re.search(r"^/one: GET '/one/within/y', for \d+\.\d s, is at:\n", told, re.MULTILINE)
-    assert told.count("# the app is here") == 2
+    report = log[log.rindex("2 requests in flight") :]
+    assert re.search(r"^/never: GET '/never/hold/x', for \d+\.\d s, is at:\n", report, re.MULTILINE)
+    assert re.search(r"^/one: GET '/one/within/y', for \d+\.\d s, is at:\n", report, re.MULTILINE)
+    assert report.count("# the app is here") == 2
     release("go")
     assert all(client.answer().body == b"ok" for client in clients)
-    while " INFO 0 requests in flight" not in log:  # a response is read before its thread has done with it
+    while " INFO 0 requests in flight" not in log:  # the client reads a response before its thread has finished
         server.send(signal.SIGUSR1)
         log = server.wait_for("requests in flight", count=log.count("requests in flight") + 1)
 

@@ -1,4 +1,4 @@
-"""Where it listens: each way to fail has one clear line, and each way to succeed is tried."""
+"""Addresses to listen on: each failure is reported in one line, and each kind of address is served."""
 
 import errno
 import os
@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from support.client import TABLE, Client, table
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="most of it is about POSIX")
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="most tests are about POSIX")
 
 
 def refused(server):
-    """Return the one line that *server* says when it does not start."""
+    """Return the one line that *server* logs when it does not start."""
     assert server.wait() == 1
     assert server.out() == ""
     assert "Traceback" not in server.log()
@@ -27,7 +27,7 @@ def refused(server):
 
 
 def no_longer_root():
-    """Give up, in a child, what lets root listen on every port; it stays given up over an exec."""
+    """Drop the capability with which root listens on every port. The drop outlasts exec."""
     if os.getuid() == 0:
         import ctypes
 
@@ -40,7 +40,7 @@ def lowest_free_port():
     return int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
 
 
-# --------------------------------------------------------------------------------------------------------------- TCP
+# ------------------------------------------------------------------------------------------------------------------ TCP
 
 
 def test_a_port_in_use_is_reported_in_one_line(serve):
@@ -65,7 +65,7 @@ def test_one_of_two_ports_in_use_fails_the_start(serve):
         assert address in refused(serve(TABLE, "--listen", "localhost:0", "--listen", address, wait=False))
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the trick by which root gives up its ports is Linux's")
+@pytest.mark.skipif(sys.platform != "linux", reason="capabilities are Linux's")
 def test_a_privileged_port_is_reported_in_one_line(serve):
     if lowest_free_port() <= 1:
         pytest.skip("this machine has no privileged ports")
@@ -118,14 +118,14 @@ def test_a_port_can_be_reused_at_once(serve):
     first = serve(TABLE)
     address = f"127.0.0.1:{first.port}"
     with Client(first.url) as client:
-        assert client.get("/app/", "Connection: close").closes  # the server closes first, and its side lingers
+        assert client.get("/app/", "Connection: close").closes  # the server closes first, so its socket lingers
         assert first.stop() == 0
     second = serve(TABLE, "--listen", address)
     with Client(second.url) as client:
         assert client.get("/app/").status == 200
 
 
-# ------------------------------------------------------------------------------------------------------ unix sockets
+# --------------------------------------------------------------------------------------------------------- unix sockets
 
 
 def test_a_unix_socket_is_served_with_its_permissions(serve, socket_path):
@@ -243,19 +243,19 @@ def test_a_unix_socket_is_removed_after_a_chdir_of_an_app(serve, socket_path):
 def test_a_start_that_fails_leaves_no_unix_socket_behind(serve, socket_path):
     server = serve(
         '[mounts]\n"/" = "no.such:app"', "--strict", "--listen", f"unix:{socket_path}", wait=False
-    )  # bound first, given up last
+    )  # the socket is bound before the apps load
     assert server.wait() == 1
     assert not socket_path.exists()
 
 
-# ------------------------------------------------------------------------------------------------------- many of them
+# ----------------------------------------------------------------------------------------------------- many connections
 
 
 def limit_files(soft, hard):
     return lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="Linux tells the limits of another process")
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="only Linux reads the limits of another process")
 def test_the_soft_limit_of_open_files_is_raised_to_the_hard_one(serve):
     server = serve(TABLE, preexec_fn=limit_files(256, 2048))
     assert resource.prlimit(server.pid, resource.RLIMIT_NOFILE) == (2048, 2048)
@@ -305,7 +305,7 @@ def test_more_than_1024_descriptors_are_served(serve):
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     server = serve(table(connection_limit=1300))
     if soft != resource.RLIM_INFINITY:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, needed), hard))  # for our own end of them
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, needed), hard))  # for the client sockets
     with ExitStack() as stack:
         stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
         clients = [stack.enter_context(Client(server.url)) for _ in range(1200)]

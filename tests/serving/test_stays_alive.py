@@ -1,4 +1,4 @@
-"""What would leave no thread that serves: each request of such an app, or of its clients, would take one for ever."""
+"""Apps and clients of which each request could take a worker thread for ever, until no thread is left."""
 
 import sys
 from contextlib import ExitStack
@@ -6,7 +6,7 @@ from contextlib import ExitStack
 import pytest
 from support.client import PROBE, Client
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="fork is Unix's")
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fork")
 
 APP = """
 import logging, os, sys, warnings
@@ -70,7 +70,7 @@ def test_a_forked_child_that_returns_ends_without_a_response(server):
         for _ in range(5):
             assert client.get("/hostile/fork").body.isdigit()
             assert client.get("/sibling/").status == 200
-    assert server.stop() == 0  # and nothing that it has started is left
+    assert server.stop() == 0  # stop() fails if a process that it started still runs
 
 
 TABLE = f"""
@@ -87,7 +87,7 @@ queue = 0
 """
 SIZE = 8_000_000  # bytes: more than the sockets take
 STEP = 65_536
-REFUSED = 5_000  # requests, whose answers together are as large as what may be pending
+REFUSED = 5_000  # requests, whose responses together exceed outbuf_high_watermark
 
 
 def test_a_slow_reader_of_rejections_delays_no_other(serve, tmp_path):

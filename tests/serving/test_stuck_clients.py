@@ -1,6 +1,6 @@
-"""Clients that are stuck: those that take nothing of a response, and those that never end a header.
+"""Stuck clients: some read nothing of a response, and some never finish a header.
 
-No test waits for a time: that one has passed is told by another connection, which the server ends after it.
+No test sleeps until a timeout has passed: it waits until the server closes a second connection, which is later.
 """
 
 import re
@@ -27,7 +27,7 @@ def table(**server):
 
 
 def stuck(connect, server, path="/app/large/endless"):
-    """Return a client that has asked for much, and takes nothing of it."""
+    """Return a client that requests a large response and reads nothing of it."""
     return connect(server, path, buffer=4096)
 
 
@@ -36,7 +36,7 @@ def is_silent(client) -> bool:
 
 
 def drip(client, text="X: y", until=lambda client: not is_silent(client)):
-    """Send *text*, over and over, a byte every 0.1 s, *until* something has come."""
+    """Send *text* repeatedly, a byte every 0.1 s, *until* the server sends something."""
     while not until(client):
         for byte in text:
             try:
@@ -47,7 +47,7 @@ def drip(client, text="X: y", until=lambda client: not is_silent(client)):
                 break
 
 
-# --------------------------------------------------------------------------------------------- who takes no response
+# -------------------------------------------------------------------------------------------- clients that read nothing
 
 
 @pytest.mark.parametrize("how", ["endless", "sized"])
@@ -55,7 +55,7 @@ def test_clients_that_read_nothing_are_closed_and_free_their_threads(serve, conn
     server = serve(table())
     for _ in range(8):
         stuck(connect, server, f"/app/large/{how}")
-    server.wait_for("begun", count=8)  # so that no thread is left
+    server.wait_for("begun", count=8)  # so that every thread is busy
     sibling = connect(server, "/app/")
     server.wait_for("the client has read nothing for 1 s", count=8)
     server.wait_for("generator closed", count=8)
@@ -80,7 +80,7 @@ def test_control_waitress_alone_keeps_clients_that_read_nothing(start, connect, 
     server.wait_for("begun", count=8)
     sibling = connect(server, "/app/")
     for _ in range(2):
-        assert connect(server).is_closed()  # after channel_timeout, as it says nothing
+        assert connect(server).is_closed()  # after channel_timeout, as it sends nothing
     assert is_silent(sibling)
     assert "generator closed" not in server.log()
     for client in clients:
@@ -101,12 +101,12 @@ def test_a_client_that_reads_nothing_of_a_file_is_closed(serve, connect):
 
 
 def test_a_slow_reader_that_keeps_reading_is_never_closed(serve, connect):
-    # 100 kB/s: a third of the kernel's buffer, at which it wakes the loop, takes longer than channel_timeout.
+    # At 100 kB/s, a third of the kernel's buffer, which wakes the loop, takes longer than channel_timeout.
     server = serve(table(channel_timeout=4))
     client = connect(server, "/app/middle", buffer=1 << 18)
     received = 0
-    while "/app/large/endless HTTP/1.1' of" not in server.log():  # until one who came later is closed
-        select.select([], [], [], 0.1)  # the pace of it
+    while "/app/large/endless HTTP/1.1' of" not in server.log():  # until a client that connected later is closed
+        select.select([], [], [], 0.1)  # the pace of the reader
         received += len(client.socket.recv(10_000))
         if 100_000 <= received < 110_000:
             stuck(connect, server)
@@ -133,7 +133,7 @@ def test_a_file_on_a_slow_disk_delays_no_other(serve, connect, tmp_path):
     server = serve(table(channel_timeout=60))
     client = connect(server, "/app/far/go", buffer=1 << 18)
     received = 0
-    while "far away" not in server.log():  # read by whoever writes: the app's thread, or, if it has left, the loop
+    while "far away" not in server.log():  # the app's thread reads the file, or later the loop
         if select.select([client.socket], [], [], 0.01)[0]:
             received += len(client.socket.recv(1 << 18))
     assert connect(server, "/app/").answer().body == b"ok"
@@ -145,23 +145,23 @@ def test_a_file_on_a_slow_disk_delays_no_other(serve, connect, tmp_path):
 def test_a_file_truncated_while_it_is_sent_ends_the_connection(serve, connect, tmp_path):
     server = serve(table(channel_timeout=60))
     client = connect(server, "/app/truncated", buffer=1 << 18)
-    server.wait_for('"GET /app/truncated HTTP/1.1" 200 ')  # its thread is done; the loop sends the rest
+    server.wait_for('"GET /app/truncated HTTP/1.1" 200 ')  # its thread has finished, and the loop sends the rest
     (tmp_path / "truncated").write_bytes(b"")
     received = 0
-    while data := client.socket.recv(1 << 20):  # to the end of the connection, which no time-out brings
+    while data := client.socket.recv(1 << 20):  # until the server closes the connection, without a timeout
         received += len(data)
     assert received < LARGE
     assert connect(server, "/app/").answer().body == b"ok"
 
 
 def test_rejections_behind_a_large_response_do_not_block_the_loop(serve, connect, tmp_path):
-    # The loop answers what is refused. It is also who makes room for what is written, so it must not wait for room.
+    # The loop writes rejections. It also empties the output buffer, so it must not wait for room in the buffer.
     full = f'[mounts."/full"]\napp = "{APP_FILE}:app"\nlimit = 1\nqueue = 0\n'
     server = serve(table(channel_timeout=60, outbuf_high_watermark=1000) + full)
     holding = connect(server, "/full/paused/go")
     server.wait_for("paused")
     client = connect(server, buffer=4096)
-    # Nobody takes the response to the first; those to the others are more than the watermark together.
+    # The client does not read the first response. The others together exceed outbuf_high_watermark.
     client.pipeline("/app/file", *["/full/"] * 50)
     server.wait_for('"GET /app/file ')
     received = 0
@@ -175,7 +175,7 @@ def test_rejections_behind_a_large_response_do_not_block_the_loop(serve, connect
     assert connect(server, "/app/").answer().body == b"ok"
 
 
-# -------------------------------------------------------------------------------------------- who never ends a header
+# ----------------------------------------------------------------------------------------------- headers that never end
 
 
 @pytest.mark.parametrize("begin", ["", "GET / HTTP/1.1\r\n", "GET / HTTP/1.1\r\nHost: a\r\n", "\r\n\r\n", "POST /a"])
@@ -278,7 +278,7 @@ def test_a_header_timeout_of_0_disables_it(serve, connect):
     server = serve(table(header_timeout=0))
     client, silent = connect(server), connect(server)
     client.send("GET /app/ HTTP/1.1\r\nHost: a\r\nX: ")
-    drip(client, until=lambda _: not is_silent(silent))  # closed after channel_timeout
+    drip(client, until=lambda _: not is_silent(silent))  # until channel_timeout closes it
     assert silent.is_closed()
     client.send("\r\n\r\n")
     assert client.answer().body == b"ok"

@@ -1,4 +1,4 @@
-"""SIGUSR2: a new process takes over, nobody notices, and if it does not come up nothing has happened."""
+"""SIGUSR2: a new process takes over without a lost request. If it fails to start, the old one keeps serving."""
 
 import os
 import re
@@ -32,10 +32,10 @@ from mountpoint.server.loop import IDLE_SECONDS
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGUSR2")
 
-BIG = 40_000_000  # bytes: more than the server and both sockets hold together
+BIG = 40_000_000  # bytes: more than the server and both sockets hold
 NOTHING_LOST = "stopped, nothing was cut off"
 SITE = TABLE + WHO_ROW
-#: A module that is a while about its import: until there is a file "go".
+#: A module whose import lasts until the file "go" exists.
 SLOW = """
 import sys, time
 from pathlib import Path
@@ -47,14 +47,14 @@ while not Path("go").exists():
 
 @pytest.fixture
 def serve(serve, tmp_path):
-    """Serve as ever, with the app of `who`, version 1; end whatever took over."""
+    """Serve with version 1 of the app of `who`. End every process that took over."""
     yield from serving_who(serve, tmp_path)
 
 
 def assert_all_end(server, processes):
-    """End the one that serves, and expect that each of them has lost nothing, and is gone."""
+    """End the process that serves. Assert that all *processes* have ended and lost no request."""
     os.kill(serving_pid(server), signal.SIGTERM)
-    assert server.wait() == 0  # and all that have its pipes
+    assert server.wait() == 0  # also waits for every process that has its pipes
     assert server.log().count(NOTHING_LOST) == processes
     assert not re.search("Exception in thread|in a loop callback", server.log())
 
@@ -64,7 +64,7 @@ def status(server, path):
         return client.get(path).status
 
 
-# ------------------------------------------------------------------------------------------------------ nothing is lost
+# --------------------------------------------------------------------------------------------------- no request is lost
 
 
 def test_the_new_process_serves_new_code_on_the_same_address(serve, tmp_path):
@@ -124,7 +124,7 @@ def test_no_request_is_lost_under_load(serve):
                     except ConnectionError:
                         if time.monotonic() - latest < IDLE_SECONDS:
                             raise
-                        break  # this machine was so busy that the connection was taken to be idle
+                        break  # on a busy machine, the server took the connection for an idle one
                     seen.add(int(answer.body.split()[1]))
                     closes, latest = answer.closes, time.monotonic()
 
@@ -178,7 +178,7 @@ def test_a_unix_socket_keeps_its_file(serve, socket_path):
     after = socket_path.stat()
     assert (after.st_ino, after.st_mode) == (before.st_ino, before.st_mode)
     assert_all_end(server, 3)
-    assert socket_path.exists()  # whoever else may have it
+    assert socket_path.exists()  # the first process of the chain created it
 
 
 def test_addresses_added_to_or_removed_from_the_file_take_effect(serve, tmp_path, socket_path):
@@ -191,10 +191,10 @@ def test_addresses_added_to_or_removed_from_the_file_take_effect(serve, tmp_path
     with pytest.raises(ConnectionRefusedError):
         Client(f"unix:{first}")
     assert_all_end(server, 2)
-    assert not second.exists()  # that one it has made itself
+    assert not second.exists()  # the new process created this one
 
 
-# ----------------------------------------------------------------------------------------------- who does not come up
+# ------------------------------------------------------------------------------------------------ the new process fails
 
 
 def raises(folder):
@@ -274,7 +274,7 @@ def test_mounts_that_were_broken_before_do_not_stop_a_takeover(serve, tmp_path):
     write_table(tmp_path, SITE + '"/bad" = "bad:app"\n"/new" = "bad:app"\n"/mended" = "who:make()"\n')
     take_over(server)
     assert [status(server, path) for path in ("/bad/", "/new/", "/mended/")] == [503, 503, 200]
-    (tmp_path / "who.py").unlink()  # what works by now, and what did not work at the start of the first
+    (tmp_path / "who.py").unlink()  # it breaks /who, and /mended, which works only since the reload
     os.kill(serving_pid(server), signal.SIGUSR2)
     server.wait_for("not taking over: these mounts work in the old process and fail here: /who, /mended")
 
@@ -290,7 +290,7 @@ def test_app_threads_do_not_keep_a_failed_new_process(serve, tmp_path):
 
 
 def test_a_process_that_an_app_forks_does_not_delay_a_takeover(serve, tmp_path):
-    """It has a copy of the pipe through which the new process says that it serves."""
+    """It inherits the pipe through which the new process reports that it serves."""
     (tmp_path / "forks.py").write_text(
         "import os, time\nfrom pathlib import Path\n"
         "if os.fork() == 0:\n"
@@ -323,7 +323,7 @@ def test_the_old_process_keeps_serving_without_a_free_descriptor(serve):
     assert "Traceback" not in server.log()
 
 
-# ------------------------------------------------------------------------------------------------- signals in between
+# -------------------------------------------------------------------------------------------- signals during a takeover
 
 
 def test_a_sigterm_while_the_new_process_starts_ends_both(serve, tmp_path):
@@ -350,7 +350,7 @@ def test_a_sigterm_at_the_moment_of_the_takeover_loses_no_request(serve, tmp_pat
         server.send(signal.SIGUSR2)
         server.wait_for("is coming up")
         server.send(signal.SIGSTOP)
-        server.wait_for("serving on", count=2)  # which it hears when it goes on, together with the other
+        server.wait_for("serving on", count=2)  # it handles both after SIGCONT
         server.send(signal.SIGTERM)
         server.send(signal.SIGCONT)
         server.wait_for("draining")
@@ -393,7 +393,7 @@ def test_a_process_that_drains_starts_no_new_one(serve, tmp_path):
     assert "Traceback" not in server.log()
 
 
-# ------------------------------------------------------------------------------------------------- one after another
+# ------------------------------------------------------------------------------------------------- a chain of takeovers
 
 INSIDE = """
 import json, os, subprocess, sys
@@ -436,14 +436,14 @@ def test_a_chain_of_takeovers_hands_over_only_the_sockets(serve, tmp_path):
     server.process.wait()
     assert_all_end(server, 4)
     deadline = time.monotonic() + TIMEOUT
-    while any(map(is_alive, processes[1:])):  # their pipes are closed a moment before they have ended
+    while any(map(is_alive, processes[1:])):  # they close their pipes a moment before they end
         assert time.monotonic() < deadline
         time.sleep(0.01)
 
 
 def is_alive(pid):
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"  # init may take its time
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"  # init may reap it late
     except FileNotFoundError:
         return False
 

@@ -1,5 +1,6 @@
-"""Under systemd: what a unit would hear, and the sockets that it would hand over. What stands in for systemd is real
-down to the descriptors and datagrams.
+"""Under systemd: the notifications that a service sends, and the sockets that it receives.
+
+The tests replace systemd by a process that sends real descriptors and receives real datagrams.
 """
 
 import os
@@ -13,12 +14,13 @@ from pathlib import Path
 import pytest
 from support.changing import WHO_ROW, end_all, reload, serving_pid, serving_who, take_over, who, write_table, write_who
 from support.client import TABLE, Client
+from support.waiting import TIMEOUT
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="systemd is Linux's")
 
 SITE = TABLE + WHO_ROW
 
-# What systemd does between fork and exec: descriptors from 3 on, and the process id, which exec keeps.
+# As systemd does between fork and exec: it passes descriptors from 3 on, and the process id, which exec keeps.
 LAUNCHER = """
 import fcntl, os, sys
 sources = [fcntl.fcntl(int(one), fcntl.F_DUPFD_CLOEXEC, 50) for one in sys.argv[1].split()]  # none is 3, 4, ...
@@ -30,12 +32,12 @@ os.execv(sys.executable, [sys.executable, "-m", "mountpoint", "serve", "mounts.t
 
 
 class Manager:
-    """What listens at NOTIFY_SOCKET. `hear` returns the next message: who has sent it, and its lines, as a dict."""
+    """The socket at NOTIFY_SOCKET. `hear` returns the sender's process id of the next message, and its lines as a dict."""
 
     def __init__(self, path):
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        self._socket.settimeout(30)
+        self._socket.settimeout(TIMEOUT)
         self._socket.bind(str(path))
         self.env = {"NOTIFY_SOCKET": str(path)}
         self.close = self._socket.close
@@ -46,7 +48,7 @@ class Manager:
         return pid, dict(line.split("=", 1) for line in message.decode().split("\n"))
 
     def hear_all(self):
-        """Return what is waiting to be heard."""
+        """Return the messages that have arrived."""
         messages = []
         self._socket.setblocking(False)
         try:
@@ -55,7 +57,7 @@ class Manager:
         except BlockingIOError:
             return messages
         finally:
-            self._socket.settimeout(30)
+            self._socket.settimeout(TIMEOUT)
 
 
 @pytest.fixture
@@ -67,11 +69,11 @@ def manager(socket_path):
 
 @pytest.fixture
 def serve(serve, tmp_path):
-    """Serve as ever, with the app of `who`; end whatever took over."""
+    """Serve with the app of `who`. End every process that took over."""
     yield from serving_who(serve, tmp_path)
 
 
-# ----------------------------------------------------------------------------------------------------------- messages
+# ------------------------------------------------------------------------------------------------------------- messages
 
 
 def test_it_notifies_ready_and_stopping(serve, manager):
@@ -103,7 +105,7 @@ def test_an_idle_server_pings_the_watchdog_in_time(serve, manager):
     for _ in range(5):
         assert manager.hear() == (server.pid, {"WATCHDOG": "1"})
         when.append(time.monotonic())
-    # An idle loop turns once a second; of some gaps, not all are longer because the machine is busy.
+    # An idle loop turns once a second. The shortest of several gaps is not due to a busy machine.
     assert min(later - earlier for earlier, later in pairwise(when)) < 0.9
 
 
@@ -153,7 +155,7 @@ def test_a_takeover_notifies_mainpid_before_the_old_process_ends(serve, tmp_path
         heard = [manager.hear() for _ in range(3)]
         assert (server.pid, {"MAINPID": str(new), "WATCHDOG": "1"}) in heard
         assert (new, {"READY": "1", "STATUS": "2 mounts"}) in heard
-        assert (new, {"WATCHDOG": "1"}) in heard  # its own, though systemd's variable does not name it
+        assert (new, {"WATCHDOG": "1"}) in heard  # its own ping, though WATCHDOG_PID names the old process
         assert server.process.poll() is None
         (tmp_path / "it").touch()
         assert client.answer().body == b"held it"
@@ -175,7 +177,7 @@ def test_a_failed_takeover_sends_no_notification(serve, tmp_path, manager):
 
 
 def test_the_old_process_keeps_serving_if_systemd_cannot_be_notified(serve, tmp_path, manager):
-    """It would take the end of its main process for the end of the service."""
+    """systemd would take the end of its main process for the end of the service."""
     server = serve(SITE, env=manager.env)
     notify = Path(manager.env["NOTIFY_SOCKET"])
     with Client(server.url) as client:
@@ -192,12 +194,12 @@ def test_the_old_process_keeps_serving_if_systemd_cannot_be_notified(serve, tmp_
     assert who(server)[1] == new
 
 
-# ------------------------------------------------------------------------------------------------- sockets of systemd
+# ------------------------------------------------------------------------------------------------- sockets from systemd
 
 
 @pytest.fixture(params=["TCP", "unix"])
 def held(request, socket_path):
-    """A socket that systemd holds, and the URL at which it is reached."""
+    """A socket that systemd holds, and its URL."""
     if request.param == "TCP":
         with socket.create_server(("127.0.0.1", 0)) as held:
             yield held, f"http://127.0.0.1:{held.getsockname()[1]}"
@@ -210,9 +212,9 @@ def held(request, socket_path):
 
 @pytest.fixture
 def activated(held, tmp_path, start):
-    """Return ``activated()``, which starts the service with that socket, as systemd does."""
+    """Return ``activated()``, which starts the service with the socket in *held*, as systemd does."""
     write_who(tmp_path, "1")
-    write_table(tmp_path, SITE + '[server]\nlisten = "203.0.113.1:1"\n')  # an address that this machine has not
+    write_table(tmp_path, SITE + '[server]\nlisten = "203.0.113.1:1"\n')  # an address that this machine does not have
     servers = []
 
     def activated(**options):
@@ -243,7 +245,7 @@ def test_a_restart_loses_no_connection(held, activated, socket_path):
         with Client(held[1]) as client:
             assert client.get("/who/", "Connection: close").status == 200
         assert server.stop() == 0
-        with Client(held[1]) as client:  # while nobody serves
+        with Client(held[1]) as client:  # while no process serves
             client.request("/who/", "Connection: close")
             server = activated()
             assert client.answer().body.split()[1] == str(server.pid).encode()
@@ -264,7 +266,7 @@ def test_a_takeover_hands_over_the_sockets_of_systemd(held, activated, manager, 
     server.wait()
     said = [message for _, message in manager.hear_all()]
     assert [message["MAINPID"] for message in said if "MAINPID" in message] == [str(pid) for pid in processes[1:]]
-    assert [message for message in said if "STOPPING" in message] == [{"STOPPING": "1"}]  # of the last alone
+    assert [message for message in said if "STOPPING" in message] == [{"STOPPING": "1"}]  # from the last process only
     assert held[1].startswith("http") or socket_path.exists()
     with Client(held[1]) as client:  # it still listens
         client.request("/who/")
