@@ -327,6 +327,25 @@ def fork(environ, start_response):
     assert server.stop() == 0
 
 
+@pytest.mark.parametrize("ending", ["sys.exit(3)", "1 / 0", "return plain(start_response, b'child')"])
+def test_a_forked_child_that_leaves_the_app_sends_no_response(beside, ending):
+    server = beside(
+        f"""
+warnings.simplefilter("ignore")  # Python warns of a fork beside threads
+
+def fork(environ, start_response):
+    pid = os.fork()
+    if not pid:
+        {ending}
+    return plain(start_response, str(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])).encode())
+"""
+    )
+    with Client(server.url) as client:
+        for _ in range(2):  # a second response of the child would be taken for that of the next request
+            assert client.get("/hostile/fork").body == b"1"
+    assert server.stop() == 0
+
+
 def test_a_command_that_it_runs_inherits_no_socket(beside):
     server = beside(
         """

@@ -32,7 +32,7 @@ os.execv(sys.executable, [sys.executable, "-m", "mountpoint", "serve", "mounts.t
 
 
 class Manager:
-    """The socket at NOTIFY_SOCKET. `hear` returns the sender's process id of the next message, and its lines as a dict."""
+    """The socket at NOTIFY_SOCKET. `hear` returns the next message: the sender's process id, and a dict."""
 
     def __init__(self, path):
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
