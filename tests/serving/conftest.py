@@ -2,15 +2,38 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from support.client import Client
-from support.running import MountpointServe, browser, chromium, lacking, nginx, serve, socket_path, start
+from support.changing import serving_who
+from support.client import APPS, Client
+from support.running import MountpointServe, Serving, browser, chromium, lacking, nginx, serve, socket_path, start
 
 __all__ = ["browser", "chromium", "lacking", "nginx", "serve", "socket_path", "start"]
+
+
+@pytest.fixture
+def serve_who(serve: Callable[..., MountpointServe], tmp_path: Path) -> Iterator[Callable[..., MountpointServe]]:
+    """Serve with version 1 of the app of `who`. End every process that took over."""
+    yield from serving_who(serve, tmp_path)
+
+
+@pytest.fixture
+def stock_waitress(start: Callable[..., Serving], tmp_path: Path) -> Callable[..., Serving]:
+    """Return ``stock_waitress(*options)``, which serves the app of probe.py with waitress alone, as a control."""
+
+    def stock_waitress(*options: str) -> Serving:
+        command = [sys.executable, "-m", "waitress", "--listen=127.0.0.1:0", *options, "probe:app"]
+        server = start(command, cwd=tmp_path, env={"PYTHONPATH": str(APPS)})
+        log = server.wait_for(re.compile(r"Serving on \S+\n"))
+        server.url = log.rpartition("Serving on ")[2].strip()
+        return server
+
+    return stock_waitress
 
 
 @pytest.fixture

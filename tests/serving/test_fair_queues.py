@@ -5,7 +5,6 @@ import re
 import signal
 import sys
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 from support.client import PROBE, Client
@@ -75,10 +74,8 @@ def test_two_flooded_mounts_cannot_stop_a_third(serve, connect, connect_each, re
     assert server.stop() == 0
 
 
-def test_control_under_waitress_alone_a_flood_delays_its_sibling(start, tmp_path, release):
-    command = [sys.executable, "-m", "waitress", "--listen=127.0.0.1:0", "--threads=8", "probe:app"]
-    server = start(command, cwd=tmp_path, env={"PYTHONPATH": str(Path(PROBE).parent)})
-    server.url = server.wait_for(re.compile(r"Serving on \S+\n")).rpartition("Serving on ")[2].strip()
+def test_control_under_waitress_alone_a_flood_delays_its_sibling(stock_waitress, release):
+    server = stock_waitress("--threads=8")
     with ExitStack() as stack:
         floods = [stack.enter_context(Client(server.url)) for _ in range(32)]
         for flood in floods:

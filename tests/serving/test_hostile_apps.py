@@ -7,10 +7,12 @@ from contextlib import ExitStack
 
 import pytest
 from support.client import Client
+from support.sources import LINTED
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals, descriptors and fork are Unix's")
 
-SIBLING = """
+SIBLING = (
+    """
 import logging, os, sys, warnings
 
 logger = logging.getLogger(__name__)
@@ -36,6 +38,8 @@ def warn():
 
 WHAT = {"log": log, "warn": warn, "cwd": os.getcwd, "env": environ_of, "path": lambda: sys.path, "pid": os.getpid}
 """
+    + LINTED
+)
 HOSTILE = """
 import builtins, itertools, logging, logging.config, os, signal, sys, threading, time, warnings
 

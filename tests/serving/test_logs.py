@@ -5,6 +5,7 @@ import time
 
 import pytest
 from support.client import TABLE, Client, table
+from support.sources import LINTED
 from support.waiting import TIMEOUT
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process before it has logged all")
@@ -106,7 +107,7 @@ def test_records_of_apps_keep_our_format_after_basic_config(serve, tmp_path):
     (tmp_path / "logs.py").write_text(
         "import logging\nlogging.basicConfig(format='MINE %(message)s', level='INFO', force=True)\n"
         "def app(environ, start_response):\n    logging.info('asked')\n"
-        "    start_response('200 OK', [])\n    return []\n"
+        "    start_response('200 OK', [('Content-Type', 'text/plain')])\n    return []\n" + LINTED
     )
     server = serve('[mounts]\n"/" = "logs:app"\n')
     with Client(server.url) as client:

@@ -8,6 +8,7 @@ import time
 
 import pytest
 from support.client import TABLE, Client
+from support.sources import LINTED
 from support.waiting import TIMEOUT
 
 pytest.importorskip("hupper")
@@ -22,7 +23,7 @@ def app(text):
 def app(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [{text.encode()!r}]
-"""
+{LINTED}"""
 
 
 OLD = app("old")
@@ -160,8 +161,8 @@ def test_the_child_serves_on_its_main_thread(reloading):
     server = reloading(
         "import threading\nthread = threading.current_thread() is threading.main_thread()\n"
         "def app(environ, start_response):\n"
-        "    start_response('200 OK', [])\n"
-        "    return [str(thread).encode()]\n"
+        "    start_response('200 OK', [('Content-Type', 'text/plain')])\n"
+        "    return [str(thread).encode()]\n" + LINTED
     )
     assert is_served(server, "True")
 

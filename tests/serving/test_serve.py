@@ -9,13 +9,17 @@ from pathlib import Path
 
 import pytest
 from support.client import PROBE, TABLE, Client, table
+from support.sources import LINTED
 
 BROKEN = TABLE + '"/broken" = "broken:app"\n'
-HELLO = """
+HELLO = (
+    """
 def app(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [{!r}]
 """
+    + LINTED
+)
 
 
 @pytest.fixture

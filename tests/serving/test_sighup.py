@@ -7,21 +7,21 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.changing import WHO_ROW, reload, who, write_table, write_who
+from support.changing import SLOW_IMPORT, WHO_ROW, reload, who, write_table, write_who
 from support.client import PROBE, TABLE, Client, table
+from support.sources import LINTED
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGHUP")
 
-SLOW = """
-import sys, time
-from pathlib import Path
-print("importing", file=sys.stderr, flush=True)
-while not Path("go").exists():
-    time.sleep(0.01)
+SLOW = (
+    SLOW_IMPORT
+    + """
 def app(environ, start_response):
-    start_response("200 OK", [("Content-Length", "0")])
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "0")])
     return []
 """
+    + LINTED
+)
 
 
 @pytest.fixture
@@ -249,7 +249,8 @@ def test_changed_code_is_not_loaded_and_the_log_names_sigusr2(serve, again, tmp_
 def test_an_app_that_changes_the_working_folder_does_not_hide_the_table(serve, again, tmp_path):
     (tmp_path / "mover.py").write_text(
         "import os\ndef app(environ, start_response):\n    os.chdir('/')\n"
-        "    start_response('200 OK', [('Content-Length', '0')])\n    return []\n"
+        "    start_response('200 OK', [('Content-Type', 'text/plain'), ('Content-Length', '0')])\n    return []\n"
+        + LINTED
     )
     write_table(tmp_path, TABLE + '"/mover" = "mover:app"\n')
     server = serve(Path("mounts.toml"))

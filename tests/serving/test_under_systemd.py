@@ -12,7 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from support.changing import WHO_ROW, end_all, reload, serving_pid, serving_who, take_over, who, write_table, write_who
+from support.changing import SLOW_IMPORT, WHO_ROW, end_all, reload, serving_pid, take_over, who, write_table, write_who
 from support.client import TABLE, Client
 from support.waiting import TIMEOUT
 
@@ -67,28 +67,19 @@ def manager(socket_path):
     manager.close()
 
 
-@pytest.fixture
-def serve(serve, tmp_path):
-    """Serve with the app of `who`. End every process that took over."""
-    yield from serving_who(serve, tmp_path)
-
-
 # ------------------------------------------------------------------------------------------------------------- messages
 
 
-def test_it_notifies_ready_and_stopping(serve, manager):
-    server = serve(SITE, env=manager.env)
+def test_it_notifies_ready_and_stopping(serve_who, manager):
+    server = serve_who(SITE, env=manager.env)
     assert manager.hear() == (server.pid, {"READY": "1", "STATUS": "2 mounts"})
     assert server.stop() == 0
     assert manager.hear_all() == [(server.pid, {"STOPPING": "1"})]
 
 
-def test_it_is_not_ready_before_its_apps_are_loaded(serve, tmp_path, manager):
-    (tmp_path / "slow.py").write_text(
-        "import sys, time\nfrom pathlib import Path\nprint('importing', file=sys.stderr, flush=True)\n"
-        "while not Path('go').exists():\n    time.sleep(0.01)\n"
-    )
-    server = serve(SITE + '"/slow" = "slow:app"\n', env=manager.env, wait=False)
+def test_it_is_not_ready_before_its_apps_are_loaded(serve_who, tmp_path, manager):
+    (tmp_path / "slow.py").write_text(SLOW_IMPORT)
+    server = serve_who(SITE + '"/slow" = "slow:app"\n', env=manager.env, wait=False)
     server.wait_for("importing")
     assert manager.hear_all() == []
     (tmp_path / "go").touch()
@@ -98,8 +89,8 @@ def test_it_is_not_ready_before_its_apps_are_loaded(serve, tmp_path, manager):
         assert client.get("/app/").status == 200
 
 
-def test_an_idle_server_pings_the_watchdog_in_time(serve, manager):
-    server = serve(SITE, env={**manager.env, "WATCHDOG_USEC": "200000"})
+def test_an_idle_server_pings_the_watchdog_in_time(serve_who, manager):
+    server = serve_who(SITE, env={**manager.env, "WATCHDOG_USEC": "200000"})
     manager.hear()
     when = []
     for _ in range(5):
@@ -109,16 +100,16 @@ def test_an_idle_server_pings_the_watchdog_in_time(serve, manager):
     assert min(later - earlier for earlier, later in pairwise(when)) < 0.9
 
 
-def test_the_watchdog_is_not_pinged_in_every_turn_of_the_loop(serve, manager):
-    server = serve(SITE, env={**manager.env, "WATCHDOG_USEC": "3600000000"})
+def test_the_watchdog_is_not_pinged_in_every_turn_of_the_loop(serve_who, manager):
+    server = serve_who(SITE, env={**manager.env, "WATCHDOG_USEC": "3600000000"})
     with Client(server.url) as client:
         for _ in range(20):
             assert client.get("/who/").status == 200
     assert [message for _, message in manager.hear_all() if "WATCHDOG" in message] == [{"WATCHDOG": "1"}]
 
 
-def test_the_watchdog_of_another_process_is_not_pinged(serve, tmp_path, manager):
-    server = serve(SITE, env={**manager.env, "WATCHDOG_USEC": "200000", "WATCHDOG_PID": "1"})
+def test_the_watchdog_of_another_process_is_not_pinged(serve_who, tmp_path, manager):
+    server = serve_who(SITE, env={**manager.env, "WATCHDOG_USEC": "200000", "WATCHDOG_PID": "1"})
     reload(server, tmp_path, SITE)
     assert all("WATCHDOG" not in message for _, message in manager.hear_all())
 
@@ -132,8 +123,8 @@ def test_the_watchdog_of_another_process_is_not_pinged(serve, tmp_path, manager)
     ],
     ids=["taken", "errors", "a broken app"],
 )
-def test_every_reload_notifies_its_start_and_its_end(serve, tmp_path, manager, text, status):
-    server = serve(SITE, env=manager.env)
+def test_every_reload_notifies_its_start_and_its_end(serve_who, tmp_path, manager, text, status):
+    server = serve_who(SITE, env=manager.env)
     manager.hear()
     before = time.monotonic_ns() // 1000
     reload(server, tmp_path, text)
@@ -145,8 +136,8 @@ def test_every_reload_notifies_its_start_and_its_end(serve, tmp_path, manager, t
     assert manager.hear_all() == []
 
 
-def test_a_takeover_notifies_mainpid_before_the_old_process_ends(serve, tmp_path, manager):
-    server = serve(SITE, env={**manager.env, "WATCHDOG_USEC": "60000000", "WATCHDOG_PID": "0"})
+def test_a_takeover_notifies_mainpid_before_the_old_process_ends(serve_who, tmp_path, manager):
+    server = serve_who(SITE, env={**manager.env, "WATCHDOG_USEC": "60000000", "WATCHDOG_PID": "0"})
     assert manager.hear()[1]["READY"] == "1"
     with Client(server.url) as client:
         client.request("/app/hold/it")
@@ -167,8 +158,8 @@ def test_a_takeover_notifies_mainpid_before_the_old_process_ends(serve, tmp_path
     ]
 
 
-def test_a_failed_takeover_sends_no_notification(serve, tmp_path, manager):
-    server = serve(SITE, env=manager.env)
+def test_a_failed_takeover_sends_no_notification(serve_who, tmp_path, manager):
+    server = serve_who(SITE, env=manager.env)
     manager.hear()
     write_table(tmp_path, "[")
     server.send(signal.SIGUSR2)
@@ -176,9 +167,9 @@ def test_a_failed_takeover_sends_no_notification(serve, tmp_path, manager):
     assert manager.hear_all() == []
 
 
-def test_the_old_process_keeps_serving_if_systemd_cannot_be_notified(serve, tmp_path, manager):
+def test_the_old_process_keeps_serving_if_systemd_cannot_be_notified(serve_who, tmp_path, manager):
     """systemd would take the end of its main process for the end of the service."""
-    server = serve(SITE, env=manager.env)
+    server = serve_who(SITE, env=manager.env)
     notify = Path(manager.env["NOTIFY_SOCKET"])
     with Client(server.url) as client:
         assert client.get("/who/").status == 200

@@ -11,11 +11,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from support.client import Client
+from support.draining import NOTHING_LOST
 from support.running import MountpointServe
 
 #: An app that responds with the version in its source, its process id, and a count of its requests.
 WHO = """
 import os
+from wsgiref.validate import validator
 def make(version={version!r}):
     count = 0
     def app(environ, start_response):
@@ -24,7 +26,15 @@ def make(version={version!r}):
         body = f"{{version}} {{os.getpid()}} {{count}}".encode()
         start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
         return [body]
-    return app
+    return validator(app)
+"""
+#: A module whose import lasts until the file "go" exists.
+SLOW_IMPORT = """
+import sys, time
+from pathlib import Path
+print("importing", file=sys.stderr, flush=True)
+while not Path("go").exists():
+    time.sleep(0.01)
 """
 WHO_ROW = '"/who" = "who:make()"\n'
 
@@ -100,3 +110,17 @@ def end_all(server: MountpointServe) -> None:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
     server.end()
+
+
+def assert_all_end(server: MountpointServe, processes: int) -> None:
+    """End the process that serves. Assert that all *processes* have ended and lost no request."""
+    os.kill(serving_pid(server), signal.SIGTERM)
+    assert server.wait() == 0  # also waits for every process that has its pipes
+    assert server.log().count(NOTHING_LOST) == processes
+    assert not re.search("Exception in thread|in a loop callback", server.log())
+
+
+def status_of(server: MountpointServe, path: str) -> int:
+    """Return the status of the response to a GET request for *path*."""
+    with Client(server.url) as client:
+        return client.get(path).status
