@@ -1,4 +1,4 @@
-"""What ``import mountpoint`` offers, and what it leaves alone."""
+"""The public names of the package, and the side effects that its import does not have."""
 
 import ast
 import doctest
@@ -40,7 +40,7 @@ NAMES = {
 }
 #: The names that are imported at their first use, since they need tomllib, waitress or the loading of apps.
 LAZY = {"Config", "load", "load_config", "serve"}
-#: What the file of the package imports for itself.
+#: Names that the file of the package imports for its own use.
 OWN_IMPORTS = {"TYPE_CHECKING", "annotations", "import_module"}
 MANUAL = Path(mountpoint.__file__).parent / "docs" / "embedding.md"
 

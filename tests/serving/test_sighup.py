@@ -241,7 +241,7 @@ def test_changed_code_is_not_loaded_and_the_log_names_sigusr2(serve, again, tmp_
     write_who(tmp_path, "2")
     os.utime(tmp_path / "who.py", (2**32, 2**32))
     said = again(server, TABLE + WHO_ROW)
-    assert "/who: its code has changed (who.py), and a reload keeps what is loaded; SIGUSR2 starts a new" in said
+    assert "/who: its code has changed (who.py), but a reload keeps loaded modules; send SIGUSR2 to start a new" in said
     assert "/app: its code" not in said
     assert who(server)[0] == "1"
 

@@ -202,9 +202,9 @@ def test_the_old_process_keeps_serving_when_the_new_one_fails(serve_who, tmp_pat
     [failed] = coming_up(server)
     assert not Path(f"/proc/{failed}").exists()  # no zombie
     write_table(tmp_path, SITE)
-    write_who(tmp_path, "mended")
+    write_who(tmp_path, "fixed")
     assert take_over(server) != failed
-    assert who(url)[0] == "mended"
+    assert who(url)[0] == "fixed"
     server.process.wait()
     assert_all_end(server, 2)
 
@@ -240,13 +240,13 @@ def test_the_new_process_serves_when_the_old_one_is_killed(serve_who, tmp_path):
 
 def test_mounts_that_were_broken_before_do_not_stop_a_takeover(serve_who, tmp_path):
     server = serve_who(SITE + '"/bad" = "bad:app"\n"/new" = "bad:app"\n')
-    reload(server, tmp_path, SITE + '"/bad" = "bad:app"\n"/mended" = "who:make()"\n')
-    write_table(tmp_path, SITE + '"/bad" = "bad:app"\n"/new" = "bad:app"\n"/mended" = "who:make()"\n')
+    reload(server, tmp_path, SITE + '"/bad" = "bad:app"\n"/fixed" = "who:make()"\n')
+    write_table(tmp_path, SITE + '"/bad" = "bad:app"\n"/new" = "bad:app"\n"/fixed" = "who:make()"\n')
     take_over(server)
-    assert [status_of(server, path) for path in ("/bad/", "/new/", "/mended/")] == [503, 503, 200]
-    (tmp_path / "who.py").unlink()  # it breaks /who, and /mended, which works only since the reload
+    assert [status_of(server, path) for path in ("/bad/", "/new/", "/fixed/")] == [503, 503, 200]
+    (tmp_path / "who.py").unlink()  # it breaks /who, and /fixed, which works only since the reload
     os.kill(serving_pid(server), signal.SIGUSR2)
-    server.wait_for("not taking over: these mounts work in the old process and fail here: /who, /mended")
+    server.wait_for("not taking over: these mounts work in the old process and fail here: /who, /fixed")
 
 
 def test_app_threads_do_not_keep_a_failed_new_process(serve_who, tmp_path):

@@ -108,7 +108,7 @@ def replies(data: bytes, *, is_whole: bool) -> list[Reply]:
     found = []
     while data:
         head, _, rest = data.partition(b"\r\n\r\n")
-        # A response to HEAD is known by X-Got, or by the next response in the place of its body.
+        # X-Got shows a response to HEAD, and so does the next response where a body would be.
         is_head = b"\r\nX-Got: HEAD " in head or (b"\r\nX-Got: " not in head and rest[:7] == b"HTTP/1.")
         is_head = is_head and not head.startswith(b"HTTP/1.1 100 ")
         connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=1 << 20)
@@ -204,9 +204,7 @@ def talk(port: int, one: Conversation, rng: random.Random) -> str:
         found = replies(received, is_whole=is_whole)
     except h11.RemoteProtocolError as error:
         return f"the responses cannot be parsed: {error}: {received!r}"
-    if (
-        ended and not is_whole and not (found and found[-1].closes)
-    ):  # a reset may have taken the end of what was answered
+    if ended and not is_whole and not (found and found[-1].closes):  # a reset may have cut off the last response
         found.append(Reply(400, None, closes=True))
     return judge(one, found, ended=ended)
 
