@@ -12,7 +12,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a 
 
 
 def drain_beyond_idle(server):
-    """Begin a drain, and return once *server* has closed a connection that was idle for less time than the others."""
+    """Begin a drain and wait until *server* has closed an idle connection, which is newer than that of the test."""
     with Client(server.url) as idle:
         assert idle.get("/app/").status == 200
         drain(server)

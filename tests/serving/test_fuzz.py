@@ -33,7 +33,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Got: GET /marker 0 0\r\nConnect
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    """A server that all tests share which leave it unchanged."""
+    """A server for the tests that leave it unchanged."""
     with serving(TABLE, tmp_path_factory.mktemp("fuzz")) as server:
         yield server
 

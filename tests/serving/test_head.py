@@ -24,7 +24,7 @@ BODY = b"0123456789"
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    """A server that all tests share which leave it unchanged."""
+    """A server for the tests that leave it unchanged."""
     with serving(TABLE, tmp_path_factory.mktemp("head")) as server:
         yield server
 

@@ -96,7 +96,7 @@ def stack(request, tmp_path_factory) -> Iterator[Stack]:
         upstreams = [listen_address(f"127.0.0.1:{port}")]
         return RenderOptions(server_name="localhost", shape=shape, tls=tls, upstreams=upstreams, standalone=True)
 
-    # With the section that it advises in the file, it has no further advice.
+    # mountpoint advises a [proxy] section. With this section in the file, it has no further advice.
     advised = section(make_plan(load_config(file), wish(1)).trust)
     file.write_text(f"{TABLE}{advised}\n", encoding="utf-8")
     with children(MountpointServe) as launch, children(Front) as launch_proxy, reserved_ports() as ports:

@@ -1,6 +1,6 @@
 """Stuck clients: some read nothing of a response, and some never finish a header.
 
-No test sleeps until a timeout has passed: it waits until the server closes a second connection, which is later.
+No test sleeps until a timeout has passed: it waits until the server closes a connection that started later.
 """
 
 import re

@@ -148,7 +148,7 @@ def test_a_unix_socket_keeps_its_file(serve_who, socket_path):
     after = socket_path.stat()
     assert (after.st_ino, after.st_mode) == (before.st_ino, before.st_mode)
     assert_all_end(server, 3)
-    assert socket_path.exists()  # the first process of the chain created it
+    assert socket_path.exists()  # a process removes only a socket file that it created
 
 
 def test_addresses_added_to_or_removed_from_the_file_take_effect(serve_who, tmp_path, socket_path):
