@@ -1,7 +1,7 @@
-"""The WSGI environ of a request (PEP 3333), built once, when the request enters a queue.
+"""The WSGI environ of a request (PEP 3333). It is built once, before the request enters a queue.
 
 waitress builds it later, in the task, and collapses the leading slashes of the path. Here the path stays as the client
-sent it, and the environ is there before the request waits, because its mount must be known.
+sent it, and the queue of a request depends on its environ.
 """
 
 from __future__ import annotations

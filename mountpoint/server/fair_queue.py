@@ -1,16 +1,17 @@
 """Fair queues: every mount has a queue of its own, and a fixed pool of threads serves the queues in turn.
 
 With one queue for all requests, a mount that is slow and busy occupies every thread, and the other mounts starve.
-These queues bound what one mount can occupy. Two rules decide when a request starts, and a third bounds the wait:
+Here each mount can occupy only part of the threads. Two rules decide when a request starts, and a third bounds the
+wait:
 
 **Admission.** A queue may start a request while fewer of its own requests run than threads are free. A mount under
 flood therefore settles at half of the threads, two such mounts at a third each, and from three on one thread stays free
 for the next mount. With 8 threads: 4, 3 + 3, 2 + 2 + 2. ``limit`` caps this further. If the table has only one mount,
-that mount may use every thread.
+that mount may use every thread. The queue of the requests that no mount owns follows the same rule.
 
-**Order.** Free threads go round-robin over the queues that have waiting requests, in the order in which those queues
-stopped being empty or were last served. A queue that may not start a request is skipped and keeps its place. Within a
-queue requests are served first in, first out.
+**Order.** Free threads go round-robin over the queues that have waiting requests. A queue joins the round at its end
+when its first request comes, and moves to the end when one of its requests starts. A queue that may not start a request
+is skipped and keeps its place. Within a queue requests are served first in, first out.
 
 **Rejection.** A queue holds as many requests as it may start at once, plus ``queue`` more. A request beyond that is
 rejected at once with 503, because its client would have given up by the time of its turn.
@@ -258,7 +259,8 @@ class FairQueues(Generic[C]):
         if ending is not None:
             free += 1
             running -= ending.queue is queue
-        # Each start adds one to `running` and takes one from `free`. A single mount leaves no thread to others.
+        # The largest n with running + n - 1 < free - (n - 1): each start adds one to the first and takes one from the
+        # second. A single mount may start as many as threads are free.
         slots = free if len(self._limits) < 2 else (free - running + 1) // 2
         limit = queue.limits.limit
         return max(slots if limit is None else min(slots, limit - running), 0)

@@ -77,7 +77,7 @@ def test_a_limit_caps_the_only_mount_too(pool):
 
 
 def starts(place):
-    """End the running requests until there are none; return the keys in the order of their starts."""
+    """End the running requests until no request runs; return the keys in the order of their starts."""
     keys = []
     while running := place.running():
         keys += [connection.key for connection in running]

@@ -76,7 +76,7 @@ def waitress_bases(cls):
 
 
 def owner(cls, name):
-    """Return the class of waitress, among *cls* and its bases, that *name* belongs to; None if there is none."""
+    """Return the class of waitress, among *cls* and its bases, that has *name*, or None."""
     for kind in (0, 1):
         for base in waitress_bases(cls):
             if name in names_of(base)[kind]:
