@@ -17,6 +17,7 @@ from .errors import ConfigError, Problem, UnreadableError
 from .loading.importing import is_a
 from .loading.loader import LoadedMount, load_mounts
 from .loading.logs import configure_logging
+from .wsgi.keys import host_covers
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,10 +159,7 @@ def _browser_meets_both(one: LoadedMount, other: LoadedMount) -> bool:
     if one.app is other.app:
         return False
     first, second = one.config.key.partition("/")[0], other.config.key.partition("/")[0]
-    if not first or not second or first == second:
-        return True
-    wildcard, name = sorted((first, second), key=lambda host: (not host.startswith("*."), len(host)))
-    return wildcard.startswith("*.") and name.endswith(wildcard[1:])
+    return host_covers(first, second) or host_covers(second, first)
 
 
 def _count(number: int, noun: str) -> str:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from typing import NamedTuple
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from ..errors import Problem, UsageError
 from ..wsgi.keys import host_name
+from ..wsgi.percent import encode_url
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-# As browsers send it; what is encoded stays encoded.
-_SAFE = "%/?:@!$&'()*+,;=[]~-._"
 
 
 class Origin(NamedTuple):
@@ -57,7 +56,7 @@ def at_origin(origin: Origin, url: str) -> str:
 
 def encoded(url: str, encoding: str = "utf-8") -> str:
     """Return *url* as a browser sends it, without its fragment. A header's *encoding* is latin-1, whatever it holds."""
-    return quote(url.partition("#")[0].strip(), safe=_SAFE, encoding=encoding)
+    return encode_url(url.strip(), encoding)
 
 
 def checked_url(text: str) -> tuple[Origin, str]:

@@ -13,11 +13,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from ..wsgi.keys import is_below
 from .addresses import at_origin, encoded, origin_of, path_of, with_path
 from .fetch import ProbeResult, Site
 from .findings import Report
 from .pages import Kind, Link, links
-from .symptoms import CORRECTIONS, is_below
+from .symptoms import CORRECTIONS
 
 DEPTH = 3  # links away from the mount's root
 PAGES = 30  # pages of one mount that are read

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
+from ..wsgi.keys import is_below
 from ..wsgi.target import split_target
 from .addresses import Origin, encoded, origin_of, path_of
 from .fixes import language_of
@@ -225,7 +226,7 @@ class WsgiSite(Site):
         except ValueError as error:
             return ProbeResult(url, 400, error=str(error))
         path = target.path_info
-        if path != self._strips and not path.startswith(f"{self._strips}/"):
+        if not is_below(path, self._strips):
             return ProbeResult(url, 404)  # it never gets past the proxy
         environ = {
             "REQUEST_METHOD": method,

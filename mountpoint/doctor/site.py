@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from typing import NamedTuple
 from urllib.parse import urljoin
 
+from ..wsgi.keys import is_below
 from .addresses import origin_of, path_of
 from .crawl import Crawl, Place
 from .fetch import ProbeResult, WsgiSite
 from .findings import Certainty
 from .pages import links
-from .symptoms import is_below
 
 _HOPS = 10  # redirects in a row
 # What of a failing root belongs to the proxy: the status that says that nothing answered behind it.
@@ -233,7 +233,7 @@ def _look_for_boundary(crawl: Crawl) -> None:
     site, prefix = place.site, place.prefix
     for page in crawl.pages[1:]:
         path = path_of(page.url)
-        if page.status == 200 and path.startswith(f"{prefix}/") and path != f"{prefix}/" and place.works(page):
+        if page.status == 200 and is_below(path, prefix) and path not in (prefix, f"{prefix}/") and place.works(page):
             longer = site.get(site.url(prefix + path[len(prefix) + 1 :]))
             if longer.status == 200 and longer.is_like(page) and not longer.is_like(place.probe_sibling()):
                 evidence = f"{path_of(longer.url)}: {longer.summary}, the page of {path}"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from ..wsgi.keys import is_below
+
 #: Each symptom by its name, in a sentence about the mount whose prefix stands for ``<prefix>``.
 SYMPTOMS: Mapping[str, str] = {
     "prefix-missing": "the app's links lack <prefix>: nobody tells it where it lives (SCRIPT_NAME is not set)",
@@ -42,11 +44,6 @@ class Correction(NamedTuple):
 
     symptom: str
     correct: Callable[[str, str], str | None]
-
-
-def is_below(path: str, prefix: str) -> bool:
-    """Whether *path* is below *prefix*, at a segment boundary. An empty prefix is above everything."""
-    return path == prefix or path.startswith(f"{prefix}/")
 
 
 def _with_prefix(path: str, prefix: str) -> str | None:

@@ -12,11 +12,12 @@ import sys
 from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
-from urllib.parse import quote
 
 from ..config.reader import DEFAULT_FILE, Config, load_config
 from ..loading.loader import LoadedMount, build_router, build_table, load_mounts
 from ..loading.logs import configure_logging
+from ..wsgi.keys import host_covers, is_below, wsgi_string
+from ..wsgi.percent import encode_plain_path
 from .addresses import Origin, checked_url
 from .arrival import look_at_arrival, look_at_limits
 from .crawl import Place
@@ -24,7 +25,6 @@ from .fetch import HttpSite, WsgiSite
 from .findings import Report
 from .run import CannotLookError, Progress, reach, run
 from .site import cookies_below, examine
-from .symptoms import is_below
 
 
 def examine_table(file: str | Path | None, url: str | None, limit: int, progress: Progress | None) -> Report:
@@ -90,7 +90,7 @@ class _Examination:
             return True
         host = mount.config.key.partition("/")[0]
         own = self.live.origin.host
-        if host and host != own and not (host.startswith("*.") and own.endswith(host[1:])):
+        if not host_covers(host, own):
             self.report.skip(f"{mount.config.key}: another host")
             return False
         return is_below(_public(self.config, mount), self.below)
@@ -145,7 +145,7 @@ class _Examination:
 def _public(config: Config, mount: LoadedMount) -> str:
     """Return the public prefix of *mount*, percent-encoded, empty for the root."""
     path = "/" + mount.config.key.partition("/")[2]
-    return quote(config.proxy.strips_prefix(), encoding="latin-1") + quote(path).rstrip("/")
+    return encode_plain_path(config.proxy.strips_prefix() + wsgi_string(path)).rstrip("/")
 
 
 def _say_of_collisions(places: Sequence[Place], report: Report) -> None:

@@ -16,11 +16,11 @@ from support.proxies import PROXIES, Front, deny_admin, digest, make_certificate
 from support.response import Response
 from support.running import MountpointServe, children
 
+from mountpoint.config.address import listen_address
 from mountpoint.config.reader import load_config
-from mountpoint.config.schema import listen_address
 from mountpoint.proxyconf import RenderOptions, proxy_config
 from mountpoint.proxyconf.plan import make_plan
-from mountpoint.proxyconf.section import section
+from mountpoint.proxyconf.section import proxy_section
 
 if sys.platform == "win32":
     pytest.skip("the proxies are those of Linux and macOS", allow_module_level=True)
@@ -92,18 +92,18 @@ def stack(request, tmp_path_factory) -> Iterator[Stack]:
     file.write_text(TABLE + COUNTS + (f'strips = "{STRIPS}"\n' if shape == "strips" else ""), encoding="utf-8")
     shape = "strip" if shape == "strips" else shape
 
-    def wish(port: int) -> RenderOptions:
+    def options_for(port: int) -> RenderOptions:
         upstreams = [listen_address(f"127.0.0.1:{port}")]
         return RenderOptions(server_name="localhost", shape=shape, tls=tls, upstreams=upstreams, standalone=True)
 
     # mountpoint advises a [proxy] section. With this section in the file, it has no further advice.
-    advised = section(make_plan(load_config(file), wish(1)).trust)
+    advised = proxy_section(make_plan(load_config(file), options_for(1)).settings)
     file.write_text(f"{TABLE}{advised}\n", encoding="utf-8")
     with children(MountpointServe) as launch, children(Front) as launch_proxy, reserved_ports() as ports:
         command = [sys.executable, "-m", "mountpoint", "serve", file, "--listen", "127.0.0.1:0"]
         backend = launch(command, cwd=folder)
         backend.wait_for("serving on http")
-        configuration = proxy_config(load_config(file), proxy, wish(backend.port))
+        configuration = proxy_config(load_config(file), proxy, options_for(backend.port))
         assert configuration.advice == ""
         text = deny_admin(proxy, configuration.text)
         front = start(launch_proxy, proxy, text, folder / proxy, ports, Path(tls[0]) if tls else None)
