@@ -73,14 +73,14 @@ def marked(*names: str) -> list[Any]:
 
 
 @contextmanager
-def started(proxy: str, table: str, folder: Path, **wish: Any) -> Iterator[Stack]:
+def started(proxy: str, table: str, folder: Path, **options: Any) -> Iterator[Stack]:
     with ExitStack() as stack:
         upstream = stack.enter_context(recorder())
         launch, ports = stack.enter_context(children(Front)), stack.enter_context(reserved_ports())
         file = folder / "mounts.toml"
         file.write_text(table, encoding="utf-8")
         wanted = RenderOptions(
-            "localhost", upstreams=[listen_address(f"127.0.0.1:{upstream.port}")], standalone=True, **wish
+            "localhost", upstreams=[listen_address(f"127.0.0.1:{upstream.port}")], standalone=True, **options
         )
         text = proxy_config(load_config(file), proxy, wanted).text
         yield Stack(proxy, start(launch, proxy, text, folder, ports, None), upstream)
@@ -174,10 +174,10 @@ def test_the_proxy_accepts_its_configuration_for_any_key_and_host(proxy, shape, 
     listen = '["127.0.0.1:81"]' if proxy == "traefik" else '"unix:/run/mountpoint.sock"'
     strips = '[proxy]\nstrips = "/café$x"\n' if shape == "strips" else ""
     (tmp_path / "mounts.toml").write_text(HOSTILE + f"[server]\nlisten = {listen}\n" + strips, encoding="utf-8")
-    wish = RenderOptions(
+    options = RenderOptions(
         shape="keep" if shape == "keep" else "strip", tls=tuple(map(str, certificate)), standalone=True
     )
-    text = proxy_config(load_config(tmp_path / "mounts.toml"), proxy, wish).text
+    text = proxy_config(load_config(tmp_path / "mounts.toml"), proxy, options).text
     with children(Front) as launch, reserved_ports() as ports:
         if proxy == "traefik":  # Traefik has no check command, so the test starts it and reads its API
             start(launch, proxy, text, tmp_path, ports, certificate[0], serves=False)
