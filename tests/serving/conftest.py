@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from support.changing import serving_who
 from support.client import APPS, Client
+from support.proxies import make_certificate
 from support.running import MountpointServe, Serving, browser, chromium, lacking, nginx, serve, socket_path, start
 
 __all__ = ["browser", "chromium", "lacking", "nginx", "serve", "socket_path", "start"]
@@ -20,6 +21,12 @@ __all__ = ["browser", "chromium", "lacking", "nginx", "serve", "socket_path", "s
 def serve_who(serve: Callable[..., MountpointServe], tmp_path: Path) -> Iterator[Callable[..., MountpointServe]]:
     """Serve with version 1 of the app of `who`. End every process that took over."""
     yield from serving_who(serve, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Return the files of a certificate for localhost and of its key."""
+    return make_certificate(tmp_path_factory.mktemp("certificate"))
 
 
 @pytest.fixture

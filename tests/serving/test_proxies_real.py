@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import pytest
 from support.client import app_file
-from support.proxies import PROXIES, Front, deny_admin, digest, make_certificate, reserved_ports, start
+from support.proxies import PROXIES, Front, deny_admin, digest, reserved_ports, start
 from support.response import Response
 from support.running import MountpointServe, children
 
@@ -76,11 +76,6 @@ EACH = [
     for shape in ("keep", "strip", "strips")  # "strips" removes the one prefix that the file names
     for scheme in ("http", "https")
 ]
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory) -> tuple[Path, Path]:
-    return make_certificate(tmp_path_factory.mktemp("certificate"))
 
 
 @pytest.fixture(scope="module", params=EACH)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.proxies import PROXIES, Front, Recorder, Sent, make_certificate, prepare, recorder, reserved_ports, start
+from support.proxies import PROXIES, Front, Recorder, Sent, prepare, recorder, reserved_ports, start
 from support.running import children
 
 from mountpoint.config.address import listen_address
@@ -61,11 +61,6 @@ class Stack:
         answer = self.front.fetch(target, **options)
         assert answer.status == 200, answer
         return self.upstream.sent[-1]
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory) -> tuple[Path, Path]:
-    return make_certificate(tmp_path_factory.mktemp("certificate"))
 
 
 def marked(*names: str) -> list[Any]:
