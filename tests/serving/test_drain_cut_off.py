@@ -43,6 +43,7 @@ def test_a_reader_that_outlasts_drain_timeout_is_cut_off_and_logged(serve):
     with Client(server.url, buffer=4096) as client:
         client.request(f"/app/file/{BIG}")
         _, headers = client.head()
+        server.wait_for('"GET /app/file/')  # its thread has finished, and the loop sends the rest
         server.send()
         assert "cut off: a response that was not sent whole, of 127.0.0.1" in cut_off(server)
         with pytest.raises(ConnectionError):
