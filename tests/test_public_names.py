@@ -5,6 +5,7 @@ import doctest
 import importlib
 import inspect
 import pkgutil
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -104,7 +105,7 @@ def test_a_lazy_name_imports_its_module_at_its_first_use(name):
 @pytest.mark.skipif(not MANUAL.exists(), reason="the manual has no page about embedding yet")
 @pytest.mark.parametrize("name", NAMES)
 def test_the_manual_page_about_embedding_has_the_public_name(name):
-    assert f"`{name}" in MANUAL.read_text(encoding="utf-8")
+    assert re.search(rf"`{name}[`(]", MANUAL.read_text(encoding="utf-8"))
 
 
 def test_the_public_names_are_these():
