@@ -4,7 +4,7 @@ import pytest
 from support.client import Client, app_file
 from support.running import Serving, serving
 
-APP = f"{app_file('head')}:app"
+APP = f"{app_file('head_app')}:app"
 TABLE = f"""
 [server]
 max_request_header_size = 4096

@@ -25,7 +25,7 @@ from mountpoint.proxyconf.section import proxy_section
 if sys.platform == "win32":
     pytest.skip("the proxies are those of Linux and macOS", allow_module_level=True)
 
-APP = app_file("proxied") + ":make_app()"
+APP = app_file("proxied_app") + ":make_app()"
 HOSTILE = "/a$b;{x}(y)[z]|^+.,=&!~@:${HOME}{{env}}"
 MOUNTS = ["/tv_ws", "/tv_ws/deep", "/admin", "/café", HOSTILE, "/"]
 TABLE = "[mounts]\n" + "".join(f'"{key}" = "{APP}"\n' for key in MOUNTS)

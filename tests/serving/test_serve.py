@@ -15,8 +15,8 @@ BROKEN = TABLE + '"/broken" = "broken:app"\n'
 HELLO = (
     """
 def app(environ, start_response):
-    start_response("200 OK", [("Content-Type", "text/plain")])
-    return [{!r}]
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len({0!r})))])
+    return [{0!r}]
 """
     + LINTED
 )

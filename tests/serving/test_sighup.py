@@ -286,6 +286,6 @@ def test_under_autoreload_sighup_works_and_sigusr2_does_nothing(serve, tmp_path)
     os.kill(int(child), signal.SIGHUP)
     server.wait_for("reload ended: 2 mounts, 1 broken")
     os.kill(int(child), signal.SIGUSR2)
-    server.wait_for("SIGUSR2 does nothing under --reload")
+    server.wait_for("SIGUSR2 is ignored under --reload")
     assert status(server, "/app/") == 200
     assert "Traceback" not in server.log()

@@ -16,7 +16,7 @@ from support.client import Client, app_file
 if sys.platform == "win32":
     pytest.skip("Windows has no SIGUSR1", allow_module_level=True)
 
-APP = app_file("slow")
+APP = app_file("slow_app")
 TABLE = f"""
 [defaults]
 slow_after = 0.2

@@ -14,7 +14,7 @@ from support.client import APPS, app_file
 
 LARGE = 64 << 20  # bytes, as in the app
 MIDDLE = 24 << 20
-APP_FILE = app_file("stuck")
+APP_FILE = app_file("stuck_app")
 APP = f"""
 [mounts]
 "/app" = "{APP_FILE}:app"
@@ -67,7 +67,7 @@ def test_clients_that_read_nothing_are_closed_and_free_their_threads(serve, conn
 
 def test_control_waitress_alone_keeps_clients_that_read_nothing(start, connect, tmp_path):
     code = (
-        "import sys, waitress; sys.path.insert(0, sys.argv[1]); from stuck import app_at_prefix\n"
+        "import sys, waitress; sys.path.insert(0, sys.argv[1]); from stuck_app import app_at_prefix\n"
         "server = waitress.create_server(app_at_prefix, listen='127.0.0.1:0', threads=8, channel_timeout=1,\n"
         "    cleanup_interval=1, asyncore_loop_timeout=1)\n"
         "print('port', server.effective_port, file=sys.stderr, flush=True)\n"

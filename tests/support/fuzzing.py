@@ -39,7 +39,7 @@ max_request_header_size = 8192
 max_request_body_size = 100000
 
 [mounts."/"]
-app = "{app_file("fuzz")}:app"
+app = "{app_file("fuzz_app")}:app"
 dot_segments = "pass"
 """
 

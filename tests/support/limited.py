@@ -1,4 +1,4 @@
-"""Servers for the app in apps/limited.py, and clients that use it in every way that a client can."""
+"""Servers for the app in apps/limited_app.py, and clients that use it in every way that a client can."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
 
-from support.apps.limited import BLOCK, CHUNK, FILE, LARGE, THREADS
+from support.apps.limited_app import BLOCK, CHUNK, FILE, LARGE, THREADS
 from support.client import APPS, Client
 from support.waiting import TIMEOUT
 
 __all__ = ["BLOCK", "FILE", "LARGE", "SERVERS", "command", "is_installed", "permits_out", "url_in", "use", "uwsgi"]
 
 CLIENTS = 8
-APP = APPS / "limited.py"
+APP = APPS / "limited_app.py"
 
 # ---------------------------------------------------------------------------------------------------------- the servers
 
@@ -48,12 +48,12 @@ def command(server: str, port: int = 0) -> list[str | Path]:
     """Return the command that serves the app with *server* in one process. With port 0 the server logs its port."""
     gunicorn = ["gunicorn", f"--bind=127.0.0.1:{port}", "--timeout=600", f"--pythonpath={APPS}"]
     address = ["--http-socket", f"127.0.0.1:{port}", "--master", "--die-on-term", "--enable-threads", "--need-app"]
-    where = ["--virtualenv", sys.prefix, "--pythonpath", APPS, "--module", "limited:app"]
+    where = ["--virtualenv", sys.prefix, "--pythonpath", APPS, "--module", "limited_app:app"]
     return {
         "waitress": [sys.executable, APP, "waitress", str(port)],
         "cheroot": [sys.executable, APP, "cheroot", str(port)],
-        "gunicorn-sync": [sys.executable, "-m", *gunicorn, "limited:app"],
-        "gunicorn-gthread": [sys.executable, "-m", *gunicorn, f"--threads={THREADS}", "limited:app"],
+        "gunicorn-sync": [sys.executable, "-m", *gunicorn, "limited_app:app"],
+        "gunicorn-gthread": [sys.executable, "-m", *gunicorn, f"--threads={THREADS}", "limited_app:app"],
         "uwsgi": [uwsgi() or "uwsgi", *address, "--threads", str(THREADS), *where],
     }[server]
 
