@@ -34,7 +34,7 @@ from measure import text_table, warn_if_busy
 from soak_clients import CHANNEL_TIMEOUT, FILE_SIZE, FRAMEWORKS, HEADER_TIMEOUT, SCRIPT, Client, Load, expect
 
 TESTS = Path(__file__).resolve().parents[1]
-PROBE = TESTS / "support" / "probe.py"
+PROBE = TESTS / "support" / "apps" / "probe.py"
 SITES = TESTS / "wsgi"  # the folder of test_frameworks.py, which has a small site for each framework
 RELOAD_EVERY = 3.0  # seconds
 WARM_UP = 90.0  # seconds, at least: glibc's allocator makes its arenas, one for each thread, in this time

@@ -7,8 +7,9 @@ import time
 from types import SimpleNamespace
 
 import pytest
-from support.reloading import BOTH, ONE, PATIENCE, TWO, app
+from support.reloading import BOTH, ONE, TWO, app
 from support.tables import write
+from support.waiting import TIMEOUT
 
 from mountpoint.config.reader import load_config
 from mountpoint.lifecycle import reload as reload_module
@@ -136,12 +137,12 @@ def test_a_file_with_a_time_in_the_future_is_read(site):
 def test_requests_during_a_reload_cause_one_more_reload(site):
     site.load(ONE, BOTH)
     go = threading.Event()
-    sys.modules["gate_of_the_test"] = SimpleNamespace(wait=lambda: go.wait(PATIENCE), entered=threading.Event())
+    sys.modules["gate_of_the_test"] = SimpleNamespace(wait=lambda: go.wait(TIMEOUT), entered=threading.Event())
     try:
         code = "import gate_of_the_test as gate\ngate.entered.set()\ngate.wait()\n"
         site.change(ONE + '"/slow" = "slow:app"\n', {"slow.py": code + app("slow")})
         site.reloader.start()
-        assert sys.modules["gate_of_the_test"].entered.wait(PATIENCE)
+        assert sys.modules["gate_of_the_test"].entered.wait(TIMEOUT)
         site.change(TWO)
         for _ in range(3):
             site.reloader.start()
@@ -151,5 +152,5 @@ def test_requests_during_a_reload_cause_one_more_reload(site):
         del sys.modules["gate_of_the_test"]
     for thread in threading.enumerate():
         if thread.name == "mountpoint-reload":
-            thread.join(PATIENCE)
+            thread.join(TIMEOUT)
     assert site.tables == [["/one", "/slow"], ["/one", "/two"]]  # no third one

@@ -1,4 +1,4 @@
-"""HTTP spoken over a raw socket: half a request, several at once, or something that is no HTTP at all."""
+"""An HTTP client on a raw socket, which can send half a request, several at once, or bytes that are not HTTP."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ TABLE = f"""
 
 
 def table(**server: object) -> str:
-    """Return `TABLE` with the keys *server* in its section ``[server]``."""
-    lines = (f"{key} = {json.dumps(value)}" for key, value in server.items())  # of a value, JSON is TOML too
+    """Return `TABLE` with the keys *server* in the section ``[server]``."""
+    lines = (f"{key} = {json.dumps(value)}" for key, value in server.items())  # a value in JSON is TOML too
     return "\n".join(["[server]", *lines, TABLE])
 
 
 class Client:
-    """A connection to ``http://host:port`` or ``unix:/path``. With *buffer*, it takes few bytes before it reads."""
+    """A connection to ``http://host:port`` or ``unix:/path``. A small *buffer* holds few unread bytes."""
 
     def __init__(self, url: str, *, buffer: int | None = None) -> None:
         unix = url.startswith("unix:")
@@ -66,34 +66,34 @@ class Client:
         self.socket.close()
 
     def reset(self) -> None:
-        """Close as a client does that was killed: with RST, whatever is under way."""
+        """Close with RST, as a client that was killed does."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.close()
 
     def send(self, data: bytes | str) -> None:
-        """Send *data* as it is; a string is latin-1."""
+        """Send *data* unchanged; a string is encoded as Latin-1."""
         self.socket.sendall(data.encode("latin-1") if isinstance(data, str) else data)
 
     def request(self, path: str, *headers: str, method: str = "GET", body: bytes = b"", version: str = "1.1") -> None:
-        """Send a request with *headers*, each a whole line, after the Host."""
+        """Send a request with *headers*, each a whole line, after the header Host."""
         lines = [f"{method} {path} HTTP/{version}", f"Host: {self.host}", *headers]
         if body:
             lines.append(f"Content-Length: {len(body)}")
         self.send("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
 
     def pipeline(self, *paths: str) -> None:
-        """Send a GET of each of *paths*, all at once."""
+        """Send a GET request for each of *paths*, all at once."""
         self.send("".join(f"GET {path} HTTP/1.1\r\nHost: {self.host}\r\n\r\n" for path in paths))
 
     def head(self) -> tuple[int, http.client.HTTPMessage]:
-        """Read the status line and the headers of a response. Raises ConnectionError if it does not come."""
+        """Read the status line and the headers of a response. Raises ConnectionError if the connection ends first."""
         line = self._file.readline()
         if not line.endswith(b"\n"):
             raise ConnectionError(f"closed after {line!r} of a response")
         return int(line.split()[1]), http.client.parse_headers(self._file)
 
     def body(self, headers: http.client.HTTPMessage) -> bytes:
-        """Read the body of a response with *headers*. Raises ConnectionError if it does not come whole."""
+        """Read the body of a response with *headers*. Raises ConnectionError if the connection ends first."""
         if headers["Transfer-Encoding"] == "chunked":
             body = bytearray()
             while size := int(self._line(), 16):
@@ -104,7 +104,7 @@ class Client:
         return self._exactly(int(headers.get("Content-Length", 0)))
 
     def answer(self, *, bodiless: bool = False) -> Response:
-        """Read a whole response. Raises ConnectionError if it does not come whole."""
+        """Read a response, without a body if *bodiless*. Raises ConnectionError if the connection ends first."""
         status, headers = self.head()
         return Response(status, headers, b"" if bodiless else self.body(headers))
 
@@ -112,8 +112,12 @@ class Client:
         self.request(path, *headers)
         return self.answer()
 
+    def read_to_end(self) -> bytes:
+        """Return all bytes until the server closes the connection."""
+        return self._file.read()
+
     def is_closed(self) -> bool:
-        """Wait for what comes next; return whether it is the end."""
+        """Wait for the next byte or the end of the connection. Return whether it was the end."""
         try:
             return self._file.read(1) == b""
         except ConnectionError:
@@ -133,7 +137,7 @@ class Client:
 
 
 def wait_until_refused(url: str) -> None:
-    """Connect again and again, until nobody listens any more."""
+    """Connect repeatedly until the address refuses a connection."""
     deadline = time.monotonic() + TIMEOUT
     while time.monotonic() < deadline:
         try:
@@ -142,4 +146,4 @@ def wait_until_refused(url: str) -> None:
             return
         except ConnectionResetError:
             continue
-    raise AssertionError(f"something listens on {url} still")
+    raise AssertionError(f"{url} still accepts connections")

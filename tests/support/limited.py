@@ -1,4 +1,4 @@
-"""Servers for the app in apps/limited.py, and clients that use it in every way that a client can."""
+"""Servers for the app in apps/limited_app.py, and clients that use it in every way that a client can."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
 
-from support.apps.limited import BLOCK, CHUNK, FILE, LARGE, THREADS
+from support.apps.limited_app import BLOCK, CHUNK, FILE, LARGE, THREADS
 from support.client import APPS, Client
 from support.waiting import TIMEOUT
 
 __all__ = ["BLOCK", "FILE", "LARGE", "SERVERS", "command", "is_installed", "permits_out", "url_in", "use", "uwsgi"]
 
 CLIENTS = 8
-APP = APPS / "limited.py"
+APP = APPS / "limited_app.py"
 
-# ------------------------------------------------------------------------------------------------ the servers
+# ---------------------------------------------------------------------------------------------------------- the servers
 
 
 SERVERS = ("waitress", "cheroot", "gunicorn-sync", "gunicorn-gthread", "uwsgi")
 
 
 def uwsgi() -> str | None:
-    """Return the uWSGI that serves this version of Python, compiled beside it, or else Debian's."""
+    """Return the uWSGI for this version of Python: compiled beside it, or from Debian."""
     beside = Path(sys.executable).with_name("uwsgi")
     return str(beside) if beside.exists() else shutil.which(f"uwsgi_python3{sys.version_info.minor}")
 
@@ -45,15 +45,15 @@ def is_installed(server: str) -> bool:
 
 
 def command(server: str, port: int = 0) -> list[str | Path]:
-    """Return the command that serves `app` with *server*, in one process; it says on which port, if that is 0."""
+    """Return the command that serves the app with *server* in one process. With port 0 the server logs its port."""
     gunicorn = ["gunicorn", f"--bind=127.0.0.1:{port}", "--timeout=600", f"--pythonpath={APPS}"]
     address = ["--http-socket", f"127.0.0.1:{port}", "--master", "--die-on-term", "--enable-threads", "--need-app"]
-    where = ["--virtualenv", sys.prefix, "--pythonpath", APPS, "--module", "limited:app"]
+    where = ["--virtualenv", sys.prefix, "--pythonpath", APPS, "--module", "limited_app:app"]
     return {
         "waitress": [sys.executable, APP, "waitress", str(port)],
         "cheroot": [sys.executable, APP, "cheroot", str(port)],
-        "gunicorn-sync": [sys.executable, "-m", *gunicorn, "limited:app"],
-        "gunicorn-gthread": [sys.executable, "-m", *gunicorn, f"--threads={THREADS}", "limited:app"],
+        "gunicorn-sync": [sys.executable, "-m", *gunicorn, "limited_app:app"],
+        "gunicorn-gthread": [sys.executable, "-m", *gunicorn, f"--threads={THREADS}", "limited_app:app"],
         "uwsgi": [uwsgi() or "uwsgi", *address, "--threads", str(THREADS), *where],
     }[server]
 
@@ -62,15 +62,15 @@ ADDRESS = re.compile(r"127\.0\.0\.1:[1-9]\d*")
 
 
 def url_in(log: str) -> str:
-    """Return where a server has said that it serves."""
+    """Return the URL that a server has logged."""
     found = ADDRESS.search(log)
     assert found, log
     return f"http://{found[0]}"
 
 
-# ------------------------------------------------------------------------------------------------ the clients
+# ---------------------------------------------------------------------------------------------------------- the clients
 
-KINDS = {  # how many bytes a whole response has; None: it fails
+KINDS = {  # the size of a whole response in bytes, or None if the response fails
     "one": 100,
     "write": 100,
     "sized": LARGE,
@@ -84,7 +84,7 @@ KINDS = {  # how many bytes a whole response has; None: it fails
 
 
 def get(url: str, path: str, method: str = "GET", body: bytes | None = None) -> tuple[int, dict[str, str], bytes]:
-    """Return status, headers (lower case, those that tell the time left out) and body of a response, read whole."""
+    """Return status, headers (in lower case, without Date) and body of a response."""
     with closing(http.client.HTTPConnection(url.removeprefix("http://"), timeout=TIMEOUT)) as connection:
         connection.request(method, path, body=body, headers={"Connection": "close"})
         response = connection.getresponse()
@@ -93,7 +93,7 @@ def get(url: str, path: str, method: str = "GET", body: bytes | None = None) -> 
 
 
 def leave(url: str, kind: str, chance: random.Random) -> str:
-    """Begin a request and go away: while it is sent, before the answer, or in it."""
+    """Start a request and reset the connection: during the request, before the response or during it."""
     with Client(url) as client:
         with suppress(OSError):  # the server may have closed first
             if kind == "upload":
@@ -108,7 +108,7 @@ def leave(url: str, kind: str, chance: random.Random) -> str:
 
 
 def one_request(url: str, seed: int) -> str:
-    """Do one request, chosen by *seed*, and say how it ended. Raises AssertionError if that is not as it should be."""
+    """Send one request, chosen by *seed*, and return how it ended. Raises AssertionError for a wrong response."""
     chance = random.Random(seed)
     kind = chance.choice(list(KINDS))
     if chance.random() < 0.1:
@@ -117,7 +117,7 @@ def one_request(url: str, seed: int) -> str:
     try:
         status, _, body = get(url, f"/{kind}", method, b"x" * LARGE if kind == "upload" else None)
     except (OSError, http.client.HTTPException) as error:
-        # A refused upload is not read, and the end of its connection may come before its answer.
+        # The server does not read a rejected upload, and may close the connection before the client reads the response.
         if KINDS[kind] and kind != "upload":
             raise AssertionError(f"{method} /{kind}: {error!r}") from error
         return "failed"
@@ -131,13 +131,13 @@ def one_request(url: str, seed: int) -> str:
 
 
 def use(url: str, requests: int, seed: int) -> Counter[str]:
-    """Send *requests* of all kinds at once, a tenth of which are left; return how many ended how."""
+    """Send *requests* of all kinds from several threads, and abandon a tenth. Return how many ended in each way."""
     with ThreadPoolExecutor(CLIENTS) as clients:
         return Counter(clients.map(lambda number: one_request(url, seed * 1_000_003 + number), range(requests)))
 
 
 def permits_out(url: str) -> int:
-    """Wait until no request runs; return how many permits are out still, less than none if one was given back twice."""
+    """Wait until no request runs. Return how many permits are out, below 0 if one was returned twice."""
     deadline = time.monotonic() + TIMEOUT
     while (out := json.loads(get(url, "/running/")[2])["running"]) and time.monotonic() < deadline:
         time.sleep(0.02)

@@ -7,8 +7,7 @@ from mountpoint.config.reader import load_config
 from mountpoint.lifecycle.reload import TableReloader
 from mountpoint.loading.loader import Loader, build_router, build_table
 from support.tables import write
-
-PATIENCE = 30  # seconds to wait for the end of a reload
+from support.waiting import TIMEOUT
 
 
 def app(text):
@@ -67,7 +66,7 @@ class ReloadedSite:
         return self.outcome()
 
     def outcome(self):
-        return self._outcomes.get(timeout=PATIENCE)
+        return self._outcomes.get(timeout=TIMEOUT)
 
     def response(self, path):
         return self._call(self._router, path)

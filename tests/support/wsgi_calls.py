@@ -82,7 +82,7 @@ def begin_app(app: Any, path: str | None = "/", method: str = "GET", /, **variab
     return app(make_environ(path, method, **variables), ignore_response)
 
 
-# ---------------------------------------------------------------------------------------------------------------- apps
+# ----------------------------------------------------------------------------------------------------------------- apps
 
 
 def never_called(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:

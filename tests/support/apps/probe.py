@@ -5,7 +5,7 @@ import json
 import time
 from pathlib import Path
 
-from lint import linted
+from app_lint import linted
 
 HOLD_TIMEOUT = 60  # seconds
 CHUNK = 65_536

@@ -4,7 +4,7 @@ import io
 import time
 from pathlib import Path
 
-from lint import linted
+from app_lint import linted
 
 LARGE = 64 << 20  # bytes
 MIDDLE = 24 << 20  # bytes: more than the kernel takes, and than waitress's outbuf_high_watermark

@@ -1,6 +1,6 @@
 """An app behind a `ConcurrencyLimit`, and two servers for it.
 
-    python limited.py waitress 8080      # or cheroot; with port 0 it logs the free port that it chose
+    python limited_app.py waitress 8080      # or cheroot; with port 0 it logs the free port that it chose
 
 ``/one``, ``/file`` and so on end in every way that a response can. ``/running`` tells, from outside the limit, how many
 permits are out. ``/bare/file`` is the same app without the limit. The working folder holds a file named `FILE`.

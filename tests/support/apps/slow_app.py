@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from lint import linted
+from app_lint import linted
 
 HEADERS = [("Content-Type", "text/plain"), ("Content-Length", "2")]
 

@@ -3,7 +3,7 @@
 import zlib
 from urllib.parse import quote
 
-from lint import linted
+from app_lint import linted
 
 
 def respond(environ, start_response):

@@ -4,8 +4,8 @@ import hashlib
 import time
 from pathlib import Path
 
+from app_lint import linted
 from flask import Flask, make_response, redirect, request, url_for
-from lint import linted
 
 HOLD_TIMEOUT = 60  # seconds
 EXAMPLES = Path(__file__).parents[3] / "examples"

@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from lint import linted
+from app_lint import linted
 
 BODY = b"0123456789"
 LENGTH = ("Content-Length", str(len(BODY)))
