@@ -1,0 +1,3 @@
+"""README.md is read in the root of a checkout."""
+
+COPIES = {"examples": "examples"}
