@@ -1,4 +1,4 @@
-"""What the page says of sharing a process is what isolation restores, and what the queues share out."""
+"""The page on sharing a process lists the signals that isolation restores."""
 
 from __future__ import annotations
 
