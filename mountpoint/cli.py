@@ -106,6 +106,9 @@ def _parser() -> argparse.ArgumentParser:
         "--requests", type=_count, default=200, metavar="N", help="how many requests are made at most (200)"
     )
     doctor.add_argument("--json", action="store_true", help="print JSON")
+
+    docs = _add(commands, "docs", _docs, "list the pages of the manual, or print one")
+    docs.add_argument("page", nargs="?", metavar="PAGE", help="the page to print, as Markdown; without it, the list")
     return parser
 
 
@@ -266,6 +269,18 @@ def _doctor(options: argparse.Namespace) -> int:
                 print("\r\x1b[K", end="", file=sys.stderr)
         print(report.as_json() if options.json else report.as_text(), file=answer)
     return report.exit_code
+
+
+def _docs(options: argparse.Namespace) -> int:
+    from .docs import PAGES, read_page
+
+    if options.page is not None:
+        print(read_page(options.page), end="")
+        return 0
+    width = max(map(len, PAGES))
+    for name, line in PAGES.items():
+        print(f"{name:<{width}}  {line}")
+    return 0
 
 
 def _progress(made: int, limit: int, url: str) -> None:
