@@ -15,8 +15,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn, TextIO
 
+from .config.address import listen_address
 from .config.reader import DEFAULT_FILE, load_config
-from .config.schema import LOG_LEVELS, SERVER_KEYS, Validator, listen_address
+from .config.schema import LOG_LEVELS, SERVER_KEYS
+from .config.validators import Validator
 from .errors import MountpointError, UnreadableError, UsageError
 
 
@@ -62,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     serve.add_argument(
         "--threads",
-        type=_as_in_the_file(SERVER_KEYS["threads"], int),
+        type=_as_in_the_file(SERVER_KEYS["threads"].validator, int),
         metavar="N",
         help="how many requests run at once",
     )

@@ -20,7 +20,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from ..config.reader import Config
-from ..config.schema import hard_file_limit
+from ..config.validators import hard_file_limit
 from ..errors import ConfigError, LoadError, ServeError
 from ..loading.loader import LoadedMount, Loader, build_router, build_table, report_broken
 from ..loading.logs import configure_logging
