@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import re
 import shlex
 import subprocess
@@ -69,8 +68,8 @@ def test_each_key_of_the_file_is_in_the_reference(key):
 
 
 def test_each_option_of_the_command_line_is_in_the_reference():
-    commands = next(a for a in cli._parser()._actions if isinstance(a, argparse._SubParsersAction))
-    for parser in commands.choices.values():
+    _, commands = cli._parsers()
+    for parser in commands.values():
         for option in (name for action in parser._actions for name in action.option_strings if len(name) > 2):
             assert f"`{option}" in README, option
 
