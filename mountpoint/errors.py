@@ -96,3 +96,12 @@ def did_you_mean(found: str, known: Iterable[str]) -> str:
 
     nearest = difflib.get_close_matches(found, list(known), n=1)
     return f'; did you mean "{nearest[0]}"?' if nearest else ""
+
+
+def counted(number: int, noun: str) -> str:
+    """Return *number* and *noun*, with the plural "s" where it belongs.
+
+    >>> counted(1, "mount"), counted(2, "mount")
+    ('1 mount', '2 mounts')
+    """
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

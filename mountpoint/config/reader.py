@@ -16,8 +16,10 @@ from typing import Any, Literal
 from ..errors import ConfigError, Problem, UnreadableError, did_you_mean
 from ..wsgi.proxy_settings import ProxySettings
 from ..wsgi.table import DotSegments, Mount, MountTable, Slash
+from .address import Address
 from .app_spec import AppSpec
 from .schema import (
+    DEFAULT_LISTEN,
     DOCTOR_KEYS,
     MOUNT_KEYS,
     PROXY_KEYS,
@@ -25,17 +27,11 @@ from .schema import (
     SERVER_KEYS,
     WAITRESS_DEFAULTS,
     WAITRESS_KEYS,
-    Address,
-    Validator,
-    any_table,
-    connection_ceiling,
-    in_toml,
-    listen_address,
+    Key,
 )
+from .validators import Validator, any_table, connection_ceiling, toml_text
 
 DEFAULT_FILE = "mounts.toml"
-DEFAULT_LISTEN = "127.0.0.1:8080"
-ALL_SERVER_KEYS = ("listen", *SERVER_KEYS, *WAITRESS_KEYS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,15 +221,15 @@ class _Reader:
             )
         return self.normalised(mounts)
 
-    def section(self, where: str, table: dict[str, Any], rules: Mapping[str, Validator]) -> dict[str, Any]:
+    def section(self, where: str, table: dict[str, Any], keys: Mapping[str, Key]) -> dict[str, Any]:
         """Return what *rules* make of the keys of *table*, without those that are wrong or unknown."""
         kept = {}
         for name, value in table.items():
             key = f"{where}.{quoted(name)}"
-            if (rule := rules.get(name)) is None:
-                self.unknown(key, name, rules)
-            elif (right := self.keep(key, rule, value)) is not None:
-                kept[name] = right
+            if name not in keys:
+                self.unknown(key, name, keys)
+            elif (valid := self.keep(key, keys[name].validator, value)) is not None:
+                kept[name] = valid
         return kept
 
     def root(self, key: str, text: str, key_of_app: str, app: AppSpec) -> Path:
@@ -280,12 +276,12 @@ class _Reader:
                 listen = self.listen(key, value, Path.cwd() if name in self.overrides else self.folder)
             elif name in REPLACED:
                 self.wrong(key, f"is not taken from here; {REPLACED[name]}")
-            elif rule := SERVER_KEYS.get(name):
-                ours[name] = self.keep(key, rule, value)
-            elif rule := WAITRESS_KEYS.get(name):
-                adjustments[name] = self.keep(key, rule, value)
+            elif name in SERVER_KEYS:
+                ours[name] = self.keep(key, SERVER_KEYS[name].validator, value)
+            elif name in WAITRESS_KEYS:
+                adjustments[name] = self.keep(key, WAITRESS_KEYS[name].validator, value)
             else:
-                self.unknown(key, name, ALL_SERVER_KEYS)
+                self.unknown(key, name, [*SERVER_KEYS, *WAITRESS_KEYS])
         ours.setdefault("connection_limit", min(1000, connection_ceiling()))
         return ServerConfig(listen=listen, adjustments=adjustments, **ours)
 
@@ -308,7 +304,7 @@ class _Reader:
 
     def listen(self, key: str, value: Any, folder: Path) -> tuple[Address, ...]:
         values = value if isinstance(value, list) else [value]
-        addresses = [self.keep(key, listen_address, item) for item in values]
+        addresses = [self.keep(key, SERVER_KEYS["listen"].validator, item) for item in values]
         if not values:
             self.wrong(key, f'expected at least one address, found an empty array; write "{DEFAULT_LISTEN}"')
         if None in addresses:
@@ -330,7 +326,7 @@ class _Reader:
 
 def _misplaced(key: str, value: Any) -> str:
     """Return what is to be said of a key that TOML has put under ``[mounts]``, and that was meant for another place."""
-    if key in ALL_SERVER_KEYS:
+    if key in SERVER_KEYS or key in WAITRESS_KEYS:
         return "is a key of [server]; write it under that, which ends where [mounts] begins"
     names = [key]
     while isinstance(value, dict) and len(value) == 1 and not value.keys() & MOUNT_KEYS.keys():
@@ -344,7 +340,7 @@ def _misplaced(key: str, value: Any) -> str:
 
 def _mount_value(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise ValueError(f'expected "module:attribute" or a table with the key app, found {in_toml(value)}')
+        raise ValueError(f'expected "module:attribute" or a table with the key app, found {toml_text(value)}')
     return value
 
 

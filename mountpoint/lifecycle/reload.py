@@ -21,7 +21,7 @@ from pathlib import Path
 
 from ..config.reader import Config, ServerConfig, load_config
 from ..errors import ConfigError
-from ..loading.isolation import names_of
+from ..loading.eviction import namespace_of
 from ..loading.loader import LoadedMount, Loader, describe_broken
 
 SETTLE_SECONDS = 0.5  # seconds for which a file must not have changed: half of one can be valid TOML
@@ -143,7 +143,7 @@ class TableReloader:
         """Yield a line for each mount whose app is the old one, while its code has changed."""
         names: dict[Path, set[str]] = {}  # of files that have changed, by the innermost root
         for name, seen in self._modules.items():
-            if (file := names_of(sys.modules.get(name)).get("__file__")) and _modified(file) > seen:
+            if (file := namespace_of(sys.modules.get(name)).get("__file__")) and _modified(file) > seen:
                 path = Path(file)
                 roots = [mount.config.root for mount in mounts if path.is_relative_to(mount.config.root)]
                 if roots:

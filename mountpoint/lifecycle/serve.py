@@ -20,8 +20,8 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from ..config.reader import Config
-from ..config.schema import hard_file_limit
-from ..errors import ConfigError, LoadError, ServeError
+from ..config.validators import hard_file_limit
+from ..errors import ConfigError, LoadError, ServeError, counted
 from ..loading.loader import LoadedMount, Loader, build_router, build_table, report_broken
 from ..loading.logs import configure_logging
 from ..server.fair_queue import QueueLimits
@@ -261,7 +261,7 @@ def announcement(config: Config, mounts: Sequence[LoadedMount], urls: Sequence[s
     """Return what is said at start-up: the mount table, and where it is served."""
     rows = [(mount.config.key, mount.config.app.text, mount.state) for mount in mounts]
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
-    lines = [f"{config.file}: {len(rows)} mount{'s' * (len(rows) != 1)}"]
+    lines = [f"{config.file}: {counted(len(rows), 'mount')}"]
     lines += [f"  {key:<{widths[0]}}  {app:<{widths[1]}}  {state}" for key, app, state in rows]
     lines += [f"serving on {url}" for url in urls]
     return "\n".join(lines)

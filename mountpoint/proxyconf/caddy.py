@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from ..config.schema import Address
+from ..config.address import Address
 from .plan import ANY_HOST, CLEARED, OTHER_HOSTS, Location, Plan, Site, encoded, heading, link_encoded, readable
 
 _SET = {

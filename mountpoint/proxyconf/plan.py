@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
 
+from ..config.address import Address
 from ..config.reader import Config
-from ..config.schema import Address
 from ..errors import Problem, UsageError
 from ..wsgi.keys import host_name, path_of_key, split_key
 from ..wsgi.proxy_settings import COUNTED, FORWARDING, ProxySettings

@@ -7,7 +7,7 @@ import ipaddress
 import json
 from collections.abc import Sequence
 
-from ..config.schema import Address
+from ..config.address import Address
 from ..wsgi.keys import path_of_key
 from ..wsgi.proxy_settings import ProxySettings
 

@@ -37,7 +37,7 @@ from waitress.buffers import ReadOnlyFileBasedBuffer
 from waitress.channel import ClientDisconnected, HTTPChannel
 from waitress.server import BaseWSGIServer, TcpWSGIServer
 
-from ..config.schema import Address
+from ..config.address import Address
 from ..wsgi.dispatch import Route
 from ..wsgi.responses import unavailable
 from .environ import make_environ

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..config.schema import Address
+from ..config.address import Address
 from ..errors import ServeError
 
 

@@ -4,7 +4,9 @@ import pytest
 from support.tables import config_of, problems_of
 from waitress.adjustments import Adjustments
 
-from mountpoint.config.schema import REPLACED, SERVER_KEYS, WAITRESS_KEYS, Address, connection_ceiling
+from mountpoint.config.address import Address
+from mountpoint.config.schema import REPLACED, SERVER_KEYS, WAITRESS_KEYS
+from mountpoint.config.validators import connection_ceiling
 
 TABLE = '[mounts]\n"/" = "site:app"\n'
 posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no unix sockets for servers")
@@ -158,7 +160,7 @@ def test_what_the_file_says_reaches_waitress_under_its_own_name(tmp_path):
 
 
 def test_every_key_of_waitress_is_taken_or_refused_with_its_replacement():
-    taken = {"listen", *SERVER_KEYS, *WAITRESS_KEYS}
+    taken = {*SERVER_KEYS, *WAITRESS_KEYS}
     theirs = {name for name, _ in Adjustments._params}
     assert theirs - taken - REPLACED.keys() == set()
 
@@ -168,7 +170,7 @@ def test_no_key_is_taken_for_waitress_s_that_is_not():
 
 
 def test_no_key_is_both_taken_and_refused():
-    assert REPLACED.keys() & {"listen", *SERVER_KEYS, *WAITRESS_KEYS} == set()
+    assert REPLACED.keys() & {*SERVER_KEYS, *WAITRESS_KEYS} == set()
 
 
 @pytest.mark.parametrize("key", REPLACED)

@@ -34,7 +34,7 @@ def test_a_site_that_does_not_answer_cannot_be_looked_at(nobody):
     ("args", "said"),
     [
         (["--url", "example.com/a"], 'found "example.com/a"; write "https://example.com/a"'),
-        (["--url", "http://example.com/", "--requests", "0"], "expected a number of at least 1"),
+        (["--url", "http://example.com/", "--requests", "0"], "expected a number from 1 to 999999"),
     ],
 )
 def test_wrong_usage_exits_2(args, said):

@@ -16,8 +16,8 @@ from support.proxies import PROXIES, Front, make_certificate, prepare, reserved_
 from support.running import MountpointServe, children
 from support.shapes import FIVE
 
+from mountpoint.config.address import listen_address
 from mountpoint.config.reader import load_config
-from mountpoint.config.schema import listen_address
 from mountpoint.doctor.run import examine_url
 from mountpoint.proxyconf import RenderOptions, proxy_config
 

@@ -14,7 +14,7 @@ from support.tables import imports_undone, write
 from mountpoint.config.reader import load_config
 from mountpoint.lifecycle import reload as reload_module
 from mountpoint.lifecycle.reload import TableReloader
-from mountpoint.loading.isolation import forget_failed_loads
+from mountpoint.loading.eviction import evict_failed_modules
 from mountpoint.loading.loader import Loader, build_router, build_table
 
 PATIENCE = 30  # seconds
@@ -83,7 +83,7 @@ def site(tmp_path, call, caplog):
     caplog.set_level(logging.INFO, "mountpoint")
     with imports_undone(tmp_path):
         yield Site(tmp_path, call)
-    forget_failed_loads()
+    evict_failed_modules()
 
 
 ONE = '[mounts]\n"/one" = "one:app"\n'

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.tables import command, config_of, to_compare, write
 
-from mountpoint.config.schema import Address, listen_address
+from mountpoint.config.address import Address, listen_address
 from mountpoint.errors import UsageError
 from mountpoint.proxyconf import PROXIES, RenderOptions, proxy_config
 from mountpoint.proxyconf.plan import make_plan

@@ -180,5 +180,5 @@ handlers = ["stderr"]
 def test_logging_that_is_refused_is_said_in_a_line(serve, text):
     server = serve(TABLE + text, wait=False)
     assert server.wait() == 1
-    assert "logging: expected a dictionary for logging.config, and it was refused: " in server.log()
+    assert "logging: expected a dictionary for logging.config, but logging rejected it: " in server.log()
     assert len(server.log().splitlines()) == 1

@@ -14,8 +14,8 @@ import pytest
 from support.proxies import PROXIES, Front, deny_admin, digest, make_certificate, reserved_ports, start
 from support.running import Answer, MountpointServe, children
 
+from mountpoint.config.address import listen_address
 from mountpoint.config.reader import load_config
-from mountpoint.config.schema import listen_address
 from mountpoint.proxyconf import RenderOptions, proxy_config
 from mountpoint.proxyconf.plan import make_plan
 from mountpoint.proxyconf.section import section

@@ -112,7 +112,7 @@ def test_the_traceback_of_a_broken_app_is_in_the_log_from_its_own_first_frame(se
 def test_strict_does_not_start_with_a_broken_app(serve, setting, arguments):
     server = serve(table(**setting) + '"/broken" = "broken:app"\n', *arguments, wait=False)
     assert server.wait() == 1
-    assert server.log().splitlines()[-1] == "strict: not started, 1 of 2 mounts failed to load: /broken"
+    assert server.log().splitlines()[-1] == "not started because of strict: 1 of 2 mounts failed to load: /broken"
     assert "ZeroDivisionError" in server.log()
     assert "serving on" not in server.log()
 
