@@ -45,8 +45,3 @@ def test_each_link_leads_somewhere(page: Page):
         assert target.is_relative_to(ROOT), link
         if anchor:
             assert anchor in Page.read(target).anchors, link
-
-
-def test_the_readme_has_at_most_900_words():
-    readme = Page.read(ROOT / "README.md")
-    assert len(readme.text.split()) <= 900

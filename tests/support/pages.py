@@ -166,7 +166,7 @@ class SectionRunner:
     The one change to the text: port 8080, which another test may be using, becomes a free port of four digits.
 
     ``console``  each ``$ command`` is run by bash, and its stdout and stderr together must be what is shown. ``...``
-                 stands for anything, on a line of its own for any number of lines. A server (`SERVERS`) goes on
+                 stands for anything, on a line of its own for any number of lines, and a log's time for any time. A server (`SERVERS`) goes on
                  running; its log must begin with what is shown. ``$?`` is the exit code of the command before
     ``toml``     loads with `load_config`; folders that it names are made. A file, if its first line is ``# name.toml``
     ``python``   runs, with the names that blocks before it in the section have defined. A file, as above, is imported
@@ -185,7 +185,7 @@ class SectionRunner:
         self.code = 0
         self.servers: list[tuple[subprocess.Popen[bytes], Path, Block]] = []
         for name, source in settings.copies.items():
-            subprocess.run(["cp", "-r", str(ROOT / source), str(self._path(name))], check=True)
+            self._copy(ROOT / source, self._path(name))
         for name, text in settings.files.items():
             self._path(name).write_text(self._ported(text), encoding="utf-8")
 
@@ -330,6 +330,12 @@ class SectionRunner:
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
+    def _copy(self, source: Path, target: Path) -> None:
+        subprocess.run(["cp", "-r", source, target], check=True)
+        for file in target.rglob("*") if target.is_dir() else [target]:
+            if file.suffix in (".toml", ".py", ".conf"):
+                file.write_text(self._ported(file.read_text(encoding="utf-8")), encoding="utf-8")
+
     def _ported(self, text: str) -> str:
         return re.sub(r"\b8080\b", str(self.port), text)
 
@@ -357,13 +363,21 @@ def commands(block: Block) -> Iterator[tuple[int, str, str]]:
         yield number, command.rstrip("\n"), "".join(shown)
 
 
+_TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}"
+
+
 def _pattern(shown: str) -> re.Pattern[str]:
+    """Return what matches *shown*: ``...`` is anything, and the time of a log line is any time."""
     parts = []
     for line in shown.splitlines(keepends=True):
         if line.strip() == "...":
             parts.append("(?:.*\n)*?")
-        else:
-            parts.append(re.escape(line).replace(r"\.\.\.", "[^\n]*?"))
+            continue
+        for piece in re.split(rf"(\.\.\.|{_TIME})", line):
+            if piece == "...":
+                parts.append("[^\n]*?")
+            else:
+                parts.append(_TIME if re.fullmatch(_TIME, piece) else re.escape(piece))
     return re.compile("".join(parts))
 
 
