@@ -133,6 +133,9 @@ def _parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentP
         "--requests", type=_request_limit, default=200, metavar="N", help="make at most N requests (default: 200)"
     )
     doctor.add_argument("--json", action="store_true", help="print JSON")
+
+    docs = _add(commands, "docs", _docs, "list the pages of the manual, or print one")
+    docs.add_argument("page", nargs="?", metavar="PAGE", help="print this page, as Markdown (default: print the list)")
     return parser, commands.choices
 
 
@@ -279,6 +282,18 @@ def _doctor(options: argparse.Namespace) -> int:
                 print("\r\x1b[K", end="", file=sys.stderr)
         print(report.as_json() if options.json else report.as_text(), file=output)
     return report.exit_code
+
+
+def _docs(options: argparse.Namespace) -> int:
+    from .docs import PAGES, read_page
+
+    if options.page is not None:
+        print(read_page(options.page), end="")
+        return 0
+    width = max(map(len, PAGES))
+    for name, line in PAGES.items():
+        print(f"{name:<{width}}  {line}")
+    return 0
 
 
 def _show_progress(made: int, limit: int, url: str) -> None:
