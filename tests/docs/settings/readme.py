@@ -7,5 +7,5 @@ NOT_RUN = {
     f"{environment} '.[examples]' && .venv/bin/mountpoint serve examples/mounts.toml": (
         "it installs packages; test_readme.py runs its last part"
     ),
-    f"{environment} tox && .venv/bin/tox": "it runs this test; test_readme.py compares it with the command that CI runs",
+    f"{environment} tox && .venv/bin/tox": "it runs this test; test_readme.py compares it with that of CI",
 }
