@@ -32,7 +32,7 @@ MANUAL = ROOT / "mountpoint" / "docs"
 SETTINGS = ROOT / "tests" / "docs" / "settings"
 
 #: A command that starts with one of these goes on running; it is stopped at the end of its section.
-SERVERS = re.compile(r"^(mountpoint serve|gunicorn|uwsgi|python \S*with_\w+\.py|python \S*without_a_file\.py)\b")
+SERVERS = re.compile(r"^(mountpoint serve(?!.*--help)|gunicorn|uwsgi|python \S*with_\w+\.py|python \S*without_a_file\.py)\b")
 
 
 @dataclass(frozen=True)
