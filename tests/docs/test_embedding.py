@@ -23,7 +23,9 @@ def public_names() -> set[str]:
 
 def test_the_table_has_every_public_name_and_no_other():
     table = TEXT.partition("## Names of the package")[2]
-    found = {name for cells in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for name in re.findall(r"`(\w+)`", cells)}
+    found = {
+        name for cells in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for name in re.findall(r"`(\w+)`", cells)
+    }
     assert found == public_names()
     assert all(hasattr(mountpoint, name) for name in found)
     assert len(found) > 15

@@ -32,7 +32,9 @@ MANUAL = ROOT / "mountpoint" / "docs"
 SETTINGS = ROOT / "tests" / "docs" / "settings"
 
 #: A command that starts with one of these goes on running; it is stopped at the end of its section.
-SERVERS = re.compile(r"^(mountpoint serve(?!.*--help)|gunicorn|uwsgi|python \S*with_\w+\.py|python \S*without_a_file\.py)\b")
+SERVERS = re.compile(
+    r"^(mountpoint serve(?!.*--help)|gunicorn|uwsgi|python \S*with_\w+\.py|python \S*without_a_file\.py)\b"
+)
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,7 @@ def manual() -> list[Page]:
 
 @dataclass(frozen=True)
 class Settings:
-    """What a page needs of its test, from ``tests/docs/settings/<page>.py``, a file that need not exist.
+    """The needs of a page, from ``tests/docs/settings/<page>.py``, a file that need not exist.
 
     Such a file may define
 
@@ -176,7 +178,7 @@ class SectionRunner:
 
     ``console``  each ``$ command`` is run by bash, and its stdout and stderr together must be what is shown. ``...``
                  stands for anything, on a line of its own for any number of lines. The time of a log line stands for
-                 any time. A server (`SERVERS`) goes on running; its log must begin with what is shown. ``$?`` is the
+                 any time. A server (`SERVERS`) goes on running; its log must begin with the shown lines. ``$?`` is the
                  exit code of the command before
     ``toml``     loads with `load_config`; folders that it names are made. A file, if its first line is ``# name.toml``
     ``python``   runs, with the names that blocks before it in the section have defined. A file, as above, is imported
