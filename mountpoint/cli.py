@@ -54,8 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Return the options in *arguments*; exit for ``--help``, ``--version`` and wrong usage.
 
-    Options may stand between two positional arguments, as in ``resolve mounts.toml --json /x``. A subparser of argparse
-    does not allow that when the main parser calls it, so the parser of the command is called here.
+    Options may stand between two positional arguments, as in ``resolve mounts.toml --json /x``. argparse accepts that
+    only in `parse_intermixed_args`, which a main parser does not use for its subparsers. So the parser of the command
+    is called here.
     """
     parser, commands = _parsers()
     if arguments and arguments[0] in commands:
@@ -87,8 +88,12 @@ def _parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentP
     )
     serve.add_argument("--strict", action="store_true", default=None, help="do not start if an app fails to load")
     serve.add_argument("--no-access-log", dest="access_log", action="store_false", default=None, help="log no requests")
-    serve.add_argument("--log-level", choices=LOG_LEVELS, metavar="LEVEL", help=", ".join(LOG_LEVELS))
-    serve.add_argument("--reload", action="store_true", help="restart when the code or the table changes")
+    serve.add_argument(
+        "--log-level", choices=LOG_LEVELS, metavar="LEVEL", help=f"log from this level on: {', '.join(LOG_LEVELS)}"
+    )
+    serve.add_argument(
+        "--reload", action="store_true", help="restart when the code or the table changes; for development"
+    )
 
     check = _command(commands, "check", _check, "load every app of a mount table and list the problems")
     check.add_argument("--json", action="store_true", help="print JSON")
@@ -107,7 +112,7 @@ def _parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentP
         "--shape",
         choices=("keep", "strip"),
         default="keep",
-        help="whether the proxy keeps the prefix of each mount in the path, or strips it (default: keep)",
+        help="whether the proxy keeps the prefixes of the mounts in the path, or strips them (default: keep)",
     )
     proxy.add_argument("--tls", nargs=2, metavar=("CERT", "KEY"), help="serve HTTPS with these certificate files")
     proxy.add_argument(

@@ -1,4 +1,4 @@
-"""Turn the name of an app into a WSGI callable, so that an app that fails to load does not stop the others.
+"""Turn the name of an app into a WSGI callable. An app that fails to load does not stop the others.
 
 Read in this order:
 

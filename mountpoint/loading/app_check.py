@@ -21,7 +21,7 @@ def require_app(spec: AppSpec, found: Any) -> None:
     """
     name = f'"{spec.text}"'
     if is_instance_by_name(found, "flask.Blueprint"):
-        raise NotAnApp(f"{name} is a Flask Blueprint, one part of an app; register it on a Flask app and name that app")
+        raise NotAnApp(f"{name} is a Flask Blueprint, only a part of an app; register it on a Flask app and name that")
     if isinstance(found, ModuleType):
         raise NotAnApp(f'{name} is a module; write "{found.__name__}:app", where "app" is the name of the app in it')
     if inspect.iscoroutinefunction(found) or inspect.iscoroutinefunction(_call_method(found)):
@@ -33,7 +33,8 @@ def require_app(spec: AppSpec, found: Any) -> None:
         hint = "" if spec.is_factory else _hint_at_inner_app(spec, found)
         raise NotAnApp(f"{name} is an object of type {type_name(found)}, which is not a WSGI application{hint}")
     if inspect.isclass(found) and _instances_are_callable(found):
-        raise NotAnApp(f'{name} is a class whose instances are apps; write "{spec.text}()" to mount an instance')
+        hint = "return an instance of it" if spec.is_factory else f'write "{spec.text}()" to mount an instance'
+        raise NotAnApp(f"{name} is a class with callable instances; {hint}")
     if not _accepts_environ_and_start_response(found):
         hint = "" if spec.is_factory else f'; if it is a factory that returns the app, write "{spec.text}()"'
         raise NotAnApp(

@@ -1,8 +1,8 @@
 """Remove the modules of a failed load from ``sys.modules``, so that the next try imports the fixed source.
 
 A failed load leaves modules behind: importlib removes the module that raised, but not the modules that it had
-imported. They are removed before the next try and not at the failure. Until then a later mount may share one of them,
-and some modules cannot run twice, because they register something under a name.
+imported. They are removed before the next try and not at once, because a later mount of the same table may import one
+of them too. That would run the module again, and a module that registers something under a name cannot run twice.
 
 Only modules below the root of the failed mount are removed. Python's own modules and installed packages stay, with
 their state: Django's ``setup()`` and the registry of a metrics library remember a failed load until the process ends.
@@ -31,7 +31,7 @@ class _FailedLoad:
     sources: Collection[str]  # source files whose modules importlib has removed already
 
 
-# A module-level list, because sys.modules is one for the process too.
+# One list for the process, as sys.modules is one for the process.
 _failed_loads: list[_FailedLoad] = []
 
 

@@ -228,7 +228,7 @@ def _exit_if_forked(process: int) -> None:
     A child that went on would load the other apps and serve beside its parent.
     """
     if os.getpid() != process:
-        os._exit(1)
+        os._exit(1)  # pragma: no cover - the child ends before it saves its coverage
 
 
 def _source_of(module: ModuleType) -> Sequence[str]:

@@ -1,10 +1,10 @@
 """Keep the load of one app from changing the process for the other apps.
 
-State is restored after each load if the app can do without the change, because it has a place of its own for it: the
-root logger (the app has loggers of its own names), the working directory (it has ``__file__``), and the handlers of
-the server's signals.
+Changes to three things are reverted after each load, because an app can do without them: the root logger (an app can
+configure loggers of its own names), the working directory (an app can use ``__file__``), and the handlers of the
+server's signals.
 
-State stays as the app sets it if it exists only once for the process and the app needs it in its requests:
+Other changes stay, because an app may need them in its requests and the process has no second copy of the state:
 ``os.environ``, umask, locale, time zone, the default socket timeout, warning filters, the default decimal context and
 `logging.setLogRecordFactory`.
 """

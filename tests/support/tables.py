@@ -17,6 +17,8 @@ from mountpoint.config.reader import Config, load_config
 from mountpoint.errors import ConfigError
 
 TABLES = Path(__file__).parent.parent / "config" / "tables"
+#: The source of a module with the smallest WSGI app.
+APP = "def app(environ, start_response):\n    return []\n"
 REWRITE = "MOUNTPOINT_REWRITE_TABLES" in os.environ
 
 #: Modules that come in two files at once would be one module to a cache that looks at whole seconds only.
