@@ -21,6 +21,7 @@ from .errors import ConfigError, Problem, UnreadableError, counted
 from .loading.app_check import is_instance_by_name
 from .loading.loader import LoadedMount, load_mounts
 from .loading.logs import configure_logging
+from .wsgi.keys import host_covers
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,11 +168,7 @@ def _session_cookie(mount: LoadedMount) -> tuple[str, str, str | None] | None:
 def _share_a_host(one: LoadedMount, other: LoadedMount) -> bool:
     """Whether there is a host name at which a browser reaches both mounts."""
     first, second = (mount.config.key.partition("/")[0] for mount in (one, other))
-    if not first or not second or first == second:
-        return True
-    # A wildcard covers a host name, or a longer wildcard.
-    pairs = ((first, second), (second, first))
-    return any(pattern.startswith("*.") and host.endswith(pattern[1:]) for pattern, host in pairs)
+    return host_covers(first, second) or host_covers(second, first)
 
 
 def _indented(text: str) -> str:

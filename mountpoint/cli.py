@@ -268,7 +268,7 @@ def _proxy_config(options: argparse.Namespace) -> int:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    from .doctor.ask import doctor
+    from .doctor.main import doctor
 
     file = options.file if options.file or options.url else DEFAULT_FILE
     with _reserved_stdout() as output:

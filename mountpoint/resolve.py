@@ -11,11 +11,11 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from .config.reader import Config
 from .errors import Problem, UsageError
-from .wsgi.keys import host_name
+from .wsgi.keys import host_name, is_below
+from .wsgi.percent import encode_url
 from .wsgi.responses import OwnResponse
 from .wsgi.router import Router
 from .wsgi.table import Mount, MountTable
@@ -69,8 +69,7 @@ def resolve(config: Config, url: str, *, host: str | None = None, method: str = 
         hint = "add a URL after the file" if url.endswith(".toml") else f'write "{right}"'
         raise UsageError([Problem("URL", f'expected a path or a URL, found "{url}"; {hint}')])
     try:
-        # A browser sends a URL percent-encoded and without its fragment.
-        target = split_target(quote(url.partition("#")[0], safe="%/?:@!$&'()*+,;=[]~"))
+        target = split_target(encode_url(url))
     except UnicodeEncodeError:
         raise UsageError([Problem("URL", "expected UTF-8, found other bytes; write each byte as %XX")]) from None
     except ValueError as error:
@@ -80,7 +79,7 @@ def resolve(config: Config, url: str, *, host: str | None = None, method: str = 
     if host is not None and host_name(host) is None:
         return Resolution(status=400, reason=f"the Host header is not a host: {host!r}")
     if strips := config.proxy.strips_prefix():
-        if path != strips and not path.startswith(f"{strips}/"):
+        if not is_below(path, strips):
             return Resolution(
                 reason=f'the path is not below "{config.proxy.strips}", the prefix that the proxy strips, '
                 "so the proxy never forwards it"

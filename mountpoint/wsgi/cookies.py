@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+
+from .percent import encode_cookie_path
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -26,7 +27,7 @@ class ScopedCookies:
         self.app = app
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        path = quote(environ.get("SCRIPT_NAME", ""), safe="/!$&'()*+,:=@-._~", encoding="latin-1")
+        path = encode_cookie_path(environ.get("SCRIPT_NAME", ""))
         if not path:
             return self.app(environ, start_response)
 

@@ -9,20 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import quote
 
 from ..errors import ConfigError, Problem
 from .keys import host_name
+from .percent import encode_path, encode_query
 from .record import KEY, RequestRecord
 from .responses import OwnResponse
 from .table import Mount, MountTable
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
-
-# RFC 3986: what may stand unencoded in a path and in a query. A query comes encoded, so its percent signs stay.
-_PATH_SAFE = "/!$&'()*+,;=:@-._~"
-_QUERY_SAFE = _PATH_SAFE + "?%"
 
 
 class Route(NamedTuple):
@@ -160,8 +156,8 @@ def _slash_redirect(environ: WSGIEnvironment, script_name: str) -> OwnResponse:
     The location is a path only, since a proxy may hide scheme and host. It starts with one slash, since two would name
     another host.
     """
-    location = quote("/" + script_name.lstrip("/") + "/", safe=_PATH_SAFE, encoding="latin-1")
+    location = encode_path("/" + script_name.lstrip("/") + "/")
     query = environ.get("QUERY_STRING")
     if query:
-        location += "?" + quote(query, safe=_QUERY_SAFE, encoding="latin-1")
+        location += "?" + encode_query(query)
     return OwnResponse("308 Permanent Redirect", "the mount's prefix without its slash", [("Location", location)])

@@ -85,6 +85,27 @@ def host_name(value: str) -> str | None:
     return name if name[0] != "[" or _is_ipv6(name) else None
 
 
+def host_covers(pattern: str, host: str) -> bool:
+    """Whether *pattern*, the host of a key, covers *host*, which may be a wildcard too.
+
+    An empty pattern covers every host. A wildcard covers one label or more, so ``*.example.com`` does not cover
+    ``example.com``.
+
+    >>> host_covers("*.example.com", "a.b.example.com"), host_covers("*.example.com", "example.com")
+    (True, False)
+    """
+    return pattern in ("", host) or (pattern.startswith("*.") and host.endswith(pattern[1:]))
+
+
+def is_below(path: str, prefix: str) -> bool:
+    """Whether *path* is *prefix* or lies below it. A prefix ends at a segment boundary, and an empty one is the root.
+
+    >>> is_below("/shop/cart", "/shop"), is_below("/shop", "/shop"), is_below("/shopping", "/shop")
+    (True, True, False)
+    """
+    return path == prefix or path.startswith(f"{prefix}/")
+
+
 def _checked_host(host: str, key: str) -> str:
     """Return the *host* of a *key*, normalised; raise ValueError if it is none."""
     bare = host.removesuffix(".")

@@ -18,7 +18,7 @@ from mountpoint.config.address import listen_address
 from mountpoint.config.reader import load_config
 from mountpoint.proxyconf import RenderOptions, proxy_config
 from mountpoint.proxyconf.plan import make_plan
-from mountpoint.proxyconf.section import section
+from mountpoint.proxyconf.section import proxy_section
 
 if sys.platform == "win32":
     pytest.skip("the proxies are those of Linux and macOS", allow_module_level=True)
@@ -95,7 +95,7 @@ def stack(request, tmp_path_factory) -> Iterator[Stack]:
         return RenderOptions(server_name="localhost", shape=shape, tls=tls, upstreams=upstreams, standalone=True)
 
     # What it says to write into the file is written, and then it has nothing more to say.
-    advised = section(make_plan(load_config(file), wish(1)).trust)
+    advised = proxy_section(make_plan(load_config(file), wish(1)).settings)
     file.write_text(f"{TABLE}{advised}\n", encoding="utf-8")
     with children(MountpointServe) as launch, children(Front) as launch_proxy, reserved_ports() as ports:
         command = [sys.executable, "-m", "mountpoint", "serve", file, "--listen", "127.0.0.1:0"]

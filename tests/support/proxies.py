@@ -112,7 +112,7 @@ def _caddy(text: str, folder: Path, ports: Mapping[str, int]) -> tuple[list[str 
 def _haproxy(text: str, folder: Path, ports: Mapping[str, int]) -> tuple[list[str | Path], dict[str, str]]:
     text = _sub(r"^ *bind :::.*\n", "", text)
     text = _sub(r"bind :(80|443)", lambda match: f"bind 127.0.0.1:{ports[match[1]]}", text)
-    if key := re.search(r": ln -s (\S+) (\S+)$", text, re.MULTILINE):
+    if key := re.search(r" ln -s (\S+) (\S+)$", text, re.MULTILINE):
         Path(key[2]).exists() or Path(key[2]).symlink_to(key[1])
     file = folder / "haproxy.cfg"
     file.write_text(text, encoding="utf-8")
