@@ -15,7 +15,7 @@ PAGES = {
     "embedding": "the dispatcher inside gunicorn, cheroot, uWSGI and wsgiref",
     "rules": "the numbered rules of dispatch",
     "performance": "every figure, and how to measure it",
-    "troubleshooting": "what to do, by symptom",
+    "troubleshooting": "causes and fixes, by symptom",
     "security": "threats, defences and their limits",
     "how-it-works": "the path of one request, threads, and where each module belongs",
     "changes": "the history of releases",

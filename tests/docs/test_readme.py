@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 
 import pytest
-from support.pages import ROOT, Block, Page, Section, SectionRunner, Settings
+from support.pages import MANUAL, ROOT, Block, Page, Section, SectionRunner, Settings
 
 README = Page.read(ROOT / "README.md")
 
@@ -18,6 +19,13 @@ def two_commands() -> list[str]:
 
 def test_the_readme_has_at_most_900_words():
     assert len(README.text.split()) <= 900
+
+
+def test_each_figure_is_one_of_the_page_about_performance():
+    figures = re.findall(r"\d\.\d\d|\d+,\d+", README.text.partition("## Figures")[2].partition("##")[0])
+    performance = (MANUAL / "performance.md").read_text(encoding="utf-8")
+    assert len(figures) >= 4
+    assert [figure for figure in figures if figure not in performance] == []
 
 
 def test_the_first_command_serves_both_examples(two_commands, tmp_path):

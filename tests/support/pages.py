@@ -23,16 +23,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.running import PATIENCE, needed
 
 from mountpoint import load_config
+from support.running import PATIENCE, needed
 
 ROOT = Path(__file__).parents[2]
 MANUAL = ROOT / "mountpoint" / "docs"
 SETTINGS = ROOT / "tests" / "docs" / "settings"
 
 #: A command that starts with one of these goes on running; it is stopped at the end of its section.
-SERVERS = re.compile(r"^(mountpoint serve|gunicorn|uwsgi|python \S*with_\w+\.py|python \S*without_a_file\.py)\b")
+SERVERS = re.compile(
+    r"^(mountpoint serve(?!.*--help)|gunicorn|uwsgi|python \S*with_\w+\.py|python \S*without_a_file\.py)\b"
+)
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,7 @@ def manual() -> list[Page]:
 
 @dataclass(frozen=True)
 class Settings:
-    """What a page needs of its test, from ``tests/docs/settings/<page>.py``, a file that need not exist.
+    """The needs of a page, from ``tests/docs/settings/<page>.py``, a file that need not exist.
 
     Such a file may define
 
@@ -140,6 +142,7 @@ class Settings:
     ``FILES``    ``{name: text}``, files that the reader of the page has; written for each section
     ``COPIES``   ``{name: path in the repository}``, folders and files that are copied for each section
     ``NAMES``    ``{name: value}``, names that the page's Python code takes as given
+    ``NEEDS``    ``{title of a section: module}``; the test of the section is skipped where the module is not installed
     ``CHECKS``   ``{language: function(block, folder)}``, for a language that `SectionRunner` does not know
     """
 
@@ -147,6 +150,7 @@ class Settings:
     files: Mapping[str, str] = field(default_factory=dict)
     copies: Mapping[str, str] = field(default_factory=dict)
     names: Mapping[str, Any] = field(default_factory=dict)
+    needs: Mapping[str, str] = field(default_factory=dict)
     checks: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -155,7 +159,14 @@ class Settings:
         if not file.exists():
             return cls()
         module = runpy.run_path(str(file))
-        unknown = {name for name in module if name.isupper()} - {"NOT_RUN", "FILES", "COPIES", "NAMES", "CHECKS"}
+        unknown = {name for name in module if name.isupper()} - {
+            "NOT_RUN",
+            "FILES",
+            "COPIES",
+            "NAMES",
+            "NEEDS",
+            "CHECKS",
+        }
         assert not unknown, f"{file}: {unknown}"
         return cls(**{name.lower(): module[name] for name in module if name.isupper()})
 
@@ -166,8 +177,9 @@ class SectionRunner:
     The one change to the text: port 8080, which another test may be using, becomes a free port of four digits.
 
     ``console``  each ``$ command`` is run by bash, and its stdout and stderr together must be what is shown. ``...``
-                 stands for anything, on a line of its own for any number of lines, and a log's time for any time. A server (`SERVERS`) goes on
-                 running; its log must begin with what is shown. ``$?`` is the exit code of the command before
+                 stands for anything, on a line of its own for any number of lines. The time of a log line stands for
+                 any time. A server (`SERVERS`) goes on running; its log must begin with the shown lines. ``$?`` is the
+                 exit code of the command before
     ``toml``     loads with `load_config`; folders that it names are made. A file, if its first line is ``# name.toml``
     ``python``   runs, with the names that blocks before it in the section have defined. A file, as above, is imported
                  by the commands that follow
@@ -190,6 +202,8 @@ class SectionRunner:
             self._path(name).write_text(self._ported(text), encoding="utf-8")
 
     def run(self, section: Section) -> None:
+        if section.title in self.settings.needs:
+            pytest.importorskip(self.settings.needs[section.title])
         try:
             for block in section.blocks:
                 if block.first_line in self.settings.not_run:
@@ -261,10 +275,10 @@ class SectionRunner:
             assert done.returncode == 0, f"{block.place}: {done.stderr}"
 
     def _console(self, block: Block) -> None:
-        for line, command, shown in commands(block):
-            if f"$ {command}" in self.settings.not_run:
+        for line, written, output in commands(block):
+            if f"$ {written}" in self.settings.not_run:
                 continue
-            place, command, shown = f"{block.page}:{line}", self._ported(command), self._ported(shown)
+            place, command, shown = f"{block.page}:{line}", self._ported(written), self._ported(output)
             if SERVERS.match(command):
                 self._serve(command, shown, block)
                 continue
@@ -280,6 +294,8 @@ class SectionRunner:
             )
             self.code = done.returncode
             found = done.stdout.decode()
+            if found and not found.endswith("\n"):
+                found += "\n"  # a page shows the next command on a line of its own
             assert _pattern(shown).fullmatch(found), f"{place}: $ {command}\n{_difference(shown, found)}"
 
     def _serve(self, command: str, shown: str, block: Block) -> None:
