@@ -1,7 +1,7 @@
-"""mountpoint: several WSGI apps in one process, each rightly under its prefix.
+"""mountpoint: several WSGI apps in one process, each under its own prefix.
 
-The names of the dispatcher are here at once; those that need a configuration file or a server come when they are asked
-for, so that ``from mountpoint import Dispatcher`` imports neither tomllib nor waitress.
+The names that need a configuration file or a server are imported when they are first used, so that
+``from mountpoint import Dispatcher`` imports neither tomllib nor waitress.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from .lifecycle.serve import serve as serve
     from .loading.loader import load as load
 
-_LATER = {
+_LAZY = {
     "Config": "config.reader",
     "load": "loading.loader",
     "load_config": "config.reader",
@@ -41,10 +41,10 @@ _LATER = {
 
 
 def __getattr__(name: str) -> object:
-    if name in _LATER:
-        return getattr(import_module(f".{_LATER[name]}", __name__), name)
+    if name in _LAZY:
+        return getattr(import_module(f".{_LAZY[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LATER})
+    return sorted({*globals(), *_LAZY})

@@ -1,4 +1,8 @@
-"""``mountpoint check``: what is wrong with a table and its apps, and what is not wrong yet and will hurt."""
+"""``mountpoint check``: load every app of a table, and report problems and warnings.
+
+A problem is an error: the file is wrong, or an app does not load. A warning is about apps that load, but that will not
+work well under their prefix or together.
+"""
 
 from __future__ import annotations
 
@@ -13,26 +17,27 @@ from pathlib import Path
 from typing import Any
 
 from .config.reader import load_config, quoted
-from .errors import ConfigError, Problem, UnreadableError
-from .loading.importing import is_a
+from .errors import ConfigError, Problem, UnreadableError, counted
+from .loading.app_check import is_instance_by_name
 from .loading.loader import LoadedMount, load_mounts
 from .loading.logs import configure_logging
+from .wsgi.keys import host_covers
 
 
 @dataclass(frozen=True, slots=True)
 class Finding(Problem):
-    """Something to know about one key of the file; ``details`` is a traceback, or empty."""
+    """A problem or warning about one key of the file; ``details`` is a traceback, or empty."""
 
     details: str = ""
 
     def __str__(self) -> str:
-        text = Problem.__str__(self)  # super() does not get along with slots
+        text = Problem.__str__(self)  # super() does not work here: with slots=True, dataclass makes a second class
         return f"{text}\n{_indented(self.details)}" if self.details else text
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was found: the mounts with their state, problems, which are errors, and warnings, which are not."""
+    """The result of a check: the mounts with their state, the problems and the warnings."""
 
     file: str
     mounts: Sequence[dict[str, str]] = ()
@@ -42,11 +47,13 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """2 for a file that cannot be read, 1 for problems, else 0."""
-        return 2 if not self.readable else 1 if self.problems else 0
+        """2 for a file that cannot be read, 1 for problems, else 0. Warnings do not count."""
+        if not self.readable:
+            return 2
+        return 1 if self.problems else 0
 
     def as_json(self) -> str:
-        """Return ``{"mounts": [], "problems": [], "warnings": []}``."""
+        """Return one JSON object with the arrays ``mounts``, ``problems`` and ``warnings``."""
         lists = {
             "mounts": list(self.mounts),
             "problems": [{"file": self.file, **dataclasses.asdict(finding)} for finding in self.problems],
@@ -55,27 +62,27 @@ class Report:
         return json.dumps(lists, indent=2, ensure_ascii=False)
 
     def as_text(self) -> str:
-        """Return the table, then the problems and warnings, then the sum."""
+        """Return a table of the mounts, then the problems, the warnings and a line with their numbers."""
         lines = []
         if self.mounts:
             widths = [max(len(mount[column]) for mount in self.mounts) for column in ("mount", "app")]
             lines = [f"{m['mount']:<{widths[0]}}  {m['app']:<{widths[1]}}  {m['state']}" for m in self.mounts]
         lines += [f"{self.file}: {finding}" for finding in self.problems]
         lines += [f"{self.file}: warning: {finding}" for finding in self.warnings]
-        counts = [_count(len(self.problems), "problem"), _count(len(self.warnings), "warning")]
-        return "\n".join([*lines, f"{_count(len(self.mounts), 'mount')}, {', '.join(counts)}"])
+        mounts, problems = counted(len(self.mounts), "mount"), counted(len(self.problems), "problem")
+        return "\n".join([*lines, f"{mounts}, {problems}, {counted(len(self.warnings), 'warning')}"])
 
 
 def check(file: str | Path) -> Report:
-    """Validate *file*, import every app, and return what was found. Nothing is served, and nothing is raised."""
+    """Validate *file*, load every app, and return the report. A wrong file is in the report and does not raise."""
     try:
         config = load_config(file)
-        with contextlib.redirect_stdout(sys.stderr):  # where a handler for ext://sys.stdout is to write
+        with contextlib.redirect_stdout(sys.stderr):  # stdout is for the report, not for a handler of [logging]
             configure_logging(config.server.log_level, dictionary=config.logging)
     except ConfigError as error:
         problems = [Finding(problem.key, problem.message) for problem in error.problems]
         return Report(error.file or str(file), problems=problems, readable=not isinstance(error, UnreadableError))
-    with contextlib.redirect_stdout(sys.stderr):  # an app that prints must not speak into our answer
+    with contextlib.redirect_stdout(sys.stderr):  # stdout is for the report, not for the prints of an app
         mounts = load_mounts(config)
     rows = [
         {
@@ -87,39 +94,41 @@ def check(file: str | Path) -> Report:
         for mount in mounts
     ]
     problems = [Finding(_key(mount), str(mount.error), mount.error.details) for mount in mounts if mount.error]
-    found = [*warnings(mounts)]
+    found = list(warnings(mounts))
     if config.proxy.trusted and not config.proxy.counts():
-        message = "somebody is trusted, and about nothing; write what their headers tell, x_for = 1 and x_proto = 1 say"
+        message = "is set, but no header is counted; add x_for = 1 and x_proto = 1"
         found.append(Finding("proxy.trusted", message))
     return Report(str(config.file), rows, problems, found)
 
 
 def warnings(mounts: Sequence[LoadedMount]) -> Iterator[Finding]:
-    """Yield what will hurt, though every app of *mounts* works by itself."""
+    """Yield a warning for each fault that shows only under a prefix, behind a proxy, or with two apps together."""
     ready = [mount for mount in mounts if mount.app]
     for mount in ready:
-        if is_a(mount.app, "bottle.Bottle") and not mount.config.key.isascii():
+        if is_instance_by_name(mount.app, "bottle.Bottle") and not mount.config.key.isascii():
             yield Finding(_key(mount), "Bottle garbles links under a prefix that is not ASCII; write an ASCII prefix")
         if _has_proxy_fix(mount.app):
             yield Finding(
                 _key(mount),
-                "the app is wrapped in ProxyFix, which believes headers that are removed here and would overwrite its "
-                "mount; remove it, and say under [proxy] what the proxy does",
+                "the app is wrapped in ProxyFix, which under mountpoint finds no forwarding headers, or overwrites the "
+                "prefix of the mount; remove ProxyFix, and describe the proxy under [proxy]",
             )
     cookies = [(mount, cookie) for mount in ready if (cookie := _session_cookie(mount))]
-    for (one, cookie), (other, its_cookie) in combinations(cookies, 2):
-        if cookie == its_cookie and _browser_meets_both(one, other):
+    for (one, cookie), (other, other_cookie) in combinations(cookies, 2):
+        if cookie == other_cookie and one.app is not other.app and _share_a_host(one, other):
             yield Finding(
                 _key(other),
-                f'its session cookie "{cookie[0]}" at path {cookie[1]} is that of {one.config.key} too, and each login '
-                'logs the other out; write cookies = "scoped", or give each app its own SESSION_COOKIE_NAME',
+                f'its session cookie "{cookie[0]}" with Path={cookie[1]} is also that of {one.config.key}, so a login '
+                'to one app is a logout from the other; write cookies = "scoped", or give each app a '
+                "SESSION_COOKIE_NAME of its own",
             )
-    for one, other in combinations([mount for mount in ready if is_a(mount.app, "django.WSGIHandler")], 2):
+    django = [mount for mount in ready if is_instance_by_name(mount.app, "django.WSGIHandler")]
+    for one, other in combinations(django, 2):
         if one.app is other.app:
             yield Finding(
                 _key(other),
-                f"this Django project is at {one.config.key} too, and caches the prefix of its first request; serve "
-                "one of the two by a process of its own",
+                f"this Django project is also mounted at {one.config.key}, and Django uses the prefix of its first "
+                "request for both mounts; serve one of the two from a process of its own",
             )
 
 
@@ -128,24 +137,27 @@ def _key(mount: LoadedMount) -> str:
 
 
 def _has_proxy_fix(app: Any) -> bool:
-    """Whether *app* is, or wraps under the usual names, werkzeug's ProxyFix."""
-    for _ in range(10):  # middleware in middleware, and no endless ring
-        if app is None or is_a(app, "werkzeug.ProxyFix"):
-            return app is not None
-        app = vars(app).get("wsgi_app") or vars(app).get("app") if hasattr(app, "__dict__") else None
+    """Whether *app* or an app that it wraps, in an attribute ``wsgi_app`` or ``app``, is werkzeug's ProxyFix."""
+    layer = app
+    for _ in range(10):  # bounded, since an object may wrap itself
+        if is_instance_by_name(layer, "werkzeug.ProxyFix"):
+            return True
+        if not hasattr(layer, "__dict__"):
+            return False
+        layer = vars(layer).get("wsgi_app") or vars(layer).get("app")
     return False
 
 
 def _session_cookie(mount: LoadedMount) -> tuple[str, str, str | None] | None:
-    """Return name, path and domain of the session cookie of *mount*, a Flask app, or None.
+    """Return name, path and domain of the session cookie of *mount*, or None if it is not a Flask app with sessions.
 
-    Flask's own sessions need a secret key, and without one there is no cookie.
+    Flask's default session interface needs a secret key, and sets no cookie without one.
     """
     app: Any = mount.app
-    if not is_a(app, "flask.Flask"):
+    if not is_instance_by_name(app, "flask.Flask"):
         return None
     config = app.config
-    if not config["SECRET_KEY"] and is_a(app.session_interface, "flask.SecureCookieSessionInterface"):
+    if not config["SECRET_KEY"] and is_instance_by_name(app.session_interface, "flask.SecureCookieSessionInterface"):
         return None
     path = config["SESSION_COOKIE_PATH"] or config["APPLICATION_ROOT"]
     if path == "/" and mount.config.cookies == "scoped":
@@ -153,19 +165,10 @@ def _session_cookie(mount: LoadedMount) -> tuple[str, str, str | None] | None:
     return config["SESSION_COOKIE_NAME"], path, config["SESSION_COOKIE_DOMAIN"]
 
 
-def _browser_meets_both(one: LoadedMount, other: LoadedMount) -> bool:
-    """Whether two mounts are two apps and could be met at one host."""
-    if one.app is other.app:
-        return False
-    first, second = one.config.key.partition("/")[0], other.config.key.partition("/")[0]
-    if not first or not second or first == second:
-        return True
-    wildcard, name = sorted((first, second), key=lambda host: (not host.startswith("*."), len(host)))
-    return wildcard.startswith("*.") and name.endswith(wildcard[1:])
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'s' * (number != 1)}"
+def _share_a_host(one: LoadedMount, other: LoadedMount) -> bool:
+    """Whether there is a host name at which a browser reaches both mounts."""
+    first, second = (mount.config.key.partition("/")[0] for mount in (one, other))
+    return host_covers(first, second) or host_covers(second, first)
 
 
 def _indented(text: str) -> str:

@@ -1,7 +1,7 @@
-"""The exceptions of mountpoint, and the form of every complaint about a user's input.
+"""The exceptions of mountpoint, and the form of every message about a user's input.
 
-A complaint names the key, says what was expected, what was found, and what to write instead. All complaints about
-one table or file are collected and raised together, so that a user mends them in one go.
+A message names the key, the expectation, the finding and the text to write instead. All messages about one table or
+file are collected and raised together, so that a user fixes them in one go.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong, at one *key*.
+    """One mistake, at one *key*.
 
-    ``key`` is the mount's key, or the path of a key in a file (``mounts."/tv_ws".slash``); empty for the whole.
+    ``key`` is the mount's key, or the path of a key in a file, ``mounts."/tv_ws".slash``. It is empty if the mistake is
+    not at any one key.
     """
 
     key: str
@@ -25,18 +26,19 @@ class Problem:
 
     def __str__(self) -> str:
         text = f"{self.key}: {self.message}" if self.key else self.message
-        # One problem is one line, whatever characters the user's key has.
+        # One problem is one line, even if the user's key has line breaks.
         return _CONTROL.sub(lambda match: repr(match[0])[1:-1], text)
 
 
 class MountpointError(Exception):
-    """The base of every exception that mountpoint raises for a fault of its user."""
+    """The base of every exception that mountpoint raises for a mistake of its user."""
 
 
 class ConfigError(MountpointError, ValueError):
     """A mount table, a file or a setting is wrong.
 
-    ``problems`` holds all that is wrong, ``file`` the name of the file where there is one. As text: a line each.
+    ``problems`` holds all mistakes, and ``file`` the name of the file, if there is one. ``str()`` gives one line for
+    each problem.
     """
 
     def __init__(self, problems: Iterable[Problem], *, file: str | None = None) -> None:
@@ -46,18 +48,18 @@ class ConfigError(MountpointError, ValueError):
 
 
 class UnreadableError(ConfigError):
-    """The file of the table cannot be read at all: it is missing, a folder, or not permitted."""
+    """The configuration file cannot be read: it is missing, a folder, or not permitted."""
 
 
 class UsageError(ConfigError):
-    """What the command line asks for cannot be meant."""
+    """The command line asks for something impossible."""
 
 
 class LoadError(MountpointError):
     """An app could not be loaded.
 
-    ``details`` is the traceback of the app's own code where there is one, else empty; ``files`` are the source files
-    whose change could mend it.
+    ``details`` is the traceback of the app's own code, empty if its code did not run. ``files`` are the source files
+    that can contain the cause: ``--reload`` watches them.
     """
 
     def __init__(self, message: str, *, details: str = "", files: Iterable[str] = ()) -> None:
@@ -67,19 +69,19 @@ class LoadError(MountpointError):
 
 
 class NoSuchModule(LoadError):
-    """The module that the app's spec names is not in the mount's root, nor installed."""
+    """The app spec names a module that is neither in the mount's root nor installed."""
 
 
 class NoSuchAttribute(LoadError):
-    """The module is there, the attribute that the app's spec names is not."""
+    """The app spec names an attribute that the module does not have."""
 
 
 class AppRaised(LoadError):
-    """The app's own code raised while it was imported, or while its factory was called."""
+    """The app's own code raised while its module was imported or its factory was called."""
 
 
 class NotAnApp(LoadError):
-    """What the app's spec names is there and is no WSGI application."""
+    """The app spec names an object that is not a WSGI application."""
 
 
 class ServeError(MountpointError):
@@ -92,7 +94,16 @@ def did_you_mean(found: str, known: Iterable[str]) -> str:
     >>> did_you_mean("thread", ["listen", "threads"])
     '; did you mean "threads"?'
     """
-    import difflib  # only where something is wrong
+    import difflib  # imported here because a correct file never needs it
 
     nearest = difflib.get_close_matches(found, list(known), n=1)
     return f'; did you mean "{nearest[0]}"?' if nearest else ""
+
+
+def counted(number: int, noun: str) -> str:
+    """Return *number* and *noun*, with the plural "s" where it belongs.
+
+    >>> counted(1, "mount"), counted(2, "mount")
+    ('1 mount', '2 mounts')
+    """
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

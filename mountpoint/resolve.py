@@ -1,6 +1,6 @@
-"""``mountpoint resolve``: which mount gets a URL, with no app imported.
+"""``mountpoint resolve``: show which mount gets a URL, without importing an app.
 
-It asks the router that ``serve`` asks, with an app that is never called at each mount, so the two cannot differ.
+The route comes from the `Router` that ``serve`` uses, so the two cannot differ. A placeholder stands for each app.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from .config.reader import Config
 from .errors import Problem, UsageError
-from .wsgi.keys import host_name
+from .wsgi.keys import host_name, is_below
+from .wsgi.percent import encode_url
 from .wsgi.responses import OwnResponse
 from .wsgi.router import Router
 from .wsgi.table import Mount, MountTable
@@ -27,9 +27,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """Where a request goes: to an app, with ``script_name`` and ``path_info``, or to ``status``, for a ``reason``.
+    """Where a request goes.
 
-    Paths are text, for people. What does not apply is None.
+    A request for an app has ``script_name`` and ``path_info``, as text for people. A request that mountpoint answers
+    itself has ``status`` and ``reason``, and for a redirect ``location``. A request that the proxy never forwards has
+    only ``reason``. All other fields are None.
     """
 
     mount: str | None = None
@@ -40,32 +42,36 @@ class Resolution:
     location: str | None = None
     reason: str | None = None
 
+    @property
+    def is_app(self) -> bool:
+        """Whether an app gets the request."""
+        return self.script_name is not None
+
     def as_json(self) -> str:
-        """Return one JSON object, with null for what does not apply."""
+        """Return one JSON object with all fields; those that do not apply are null."""
         return json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False)
 
     def as_text(self) -> str:
-        """Return a line for each thing that applies, its name in front."""
+        """Return one line for each field that applies: its name and its value."""
         values = {name.upper() if "_" in name else name: value for name, value in dataclasses.asdict(self).items()}
-        # PATH_INFO is empty where an app is asked for its exact prefix: that is worth seeing.
+        # Not "if value": PATH_INFO is the empty string for the exact prefix of a mount, and its line is shown.
         return "\n".join(f"{name:<12} {value}".rstrip() for name, value in values.items() if value is not None)
 
 
 def resolve(config: Config, url: str, *, host: str | None = None, method: str = "GET") -> Resolution:
-    """Return where a *method* request for *url*, a public path or URL, would go.
+    """Return where a request with *method* for *url*, a public path or URL, would go.
 
-    *host* is the value of ``Host``, by default that of *url*. The prefix that the proxy strips is removed first. Raises
-    `UsageError` if *url* is neither a path nor a URL.
+    *host* is the value of the ``Host`` header, by default the host of *url*. The prefix that the proxy strips, as
+    ``[proxy] strips`` says, is removed from the path first. Raises `UsageError` if *url* is neither a path nor a URL.
     """
     if not re.match(r"/|[A-Za-z][A-Za-z0-9+.-]*://", url):
         right = f"http://{url}" if re.match(r"[\w.-]+:[0-9]+(/|$)", url) else f"/{url}"
-        hint = "name a URL after the file" if url.endswith(".toml") else f'write "{right}"'
+        hint = "add a URL after the file" if url.endswith(".toml") else f'write "{right}"'
         raise UsageError([Problem("URL", f'expected a path or a URL, found "{url}"; {hint}')])
     try:
-        # As a browser would send it: encoded, and without its fragment.
-        target = split_target(quote(url.partition("#")[0], safe="%/?:@!$&'()*+,;=[]~"))
+        target = split_target(encode_url(url))
     except UnicodeEncodeError:
-        raise UsageError([Problem("URL", "expected UTF-8, found other bytes; write each as %XX")]) from None
+        raise UsageError([Problem("URL", "expected UTF-8, found other bytes; write each byte as %XX")]) from None
     except ValueError as error:
         return Resolution(status=400, reason=str(error))
     path = target.path_info
@@ -73,9 +79,10 @@ def resolve(config: Config, url: str, *, host: str | None = None, method: str = 
     if host is not None and host_name(host) is None:
         return Resolution(status=400, reason=f"the Host header is not a host: {host!r}")
     if strips := config.proxy.strips_prefix():
-        if path != strips and not path.startswith(f"{strips}/"):
+        if not is_below(path, strips):
             return Resolution(
-                reason=f"[proxy] strips {config.proxy.strips}, and the path is not below it: it never gets here"
+                reason=f'the path is not below "{config.proxy.strips}", the prefix that the proxy strips, '
+                "so the proxy never forwards it"
             )
         path = path.removeprefix(strips) or "/"
     environ: dict[str, Any] = {
@@ -86,17 +93,16 @@ def resolve(config: Config, url: str, *, host: str | None = None, method: str = 
     }
     if host is not None:
         environ["HTTP_HOST"] = host
-    return _ask(config, environ)
+    return _resolve_environ(config, environ)
 
 
-def _ask(config: Config, environ: WSGIEnvironment) -> Resolution:
-    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        raise NotImplementedError  # stands for the app of a mount, which is not called
-
-    mounts = [Mount(mount.key, app, slash=mount.slash, dot_segments=mount.dot_segments) for mount in config.mounts]
+def _resolve_environ(config: Config, environ: WSGIEnvironment) -> Resolution:
+    mounts = [
+        Mount(mount.key, _placeholder, slash=mount.slash, dot_segments=mount.dot_segments) for mount in config.mounts
+    ]
     route = Router(MountTable(mounts), config.proxy).route(environ)
     apps = {mount.key: mount.app.text for mount in config.mounts}
-    if route.app is app:
+    if route.app is _placeholder:
         script_name, path_info = (_readable(route.environ[name]) for name in ("SCRIPT_NAME", "PATH_INFO"))
         return Resolution(route.mount, apps[route.mount or ""], script_name, path_info)
     assert isinstance(route.app, OwnResponse)
@@ -109,5 +115,10 @@ def _ask(config: Config, environ: WSGIEnvironment) -> Resolution:
     )
 
 
+def _placeholder(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    raise NotImplementedError  # the router only returns it
+
+
 def _readable(wsgi: str) -> str:
+    """Return a WSGI string (PEP 3333) as text, in which bytes that are not UTF-8 are escaped."""
     return wsgi.encode("latin-1").decode(errors="backslashreplace")

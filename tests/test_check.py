@@ -1,19 +1,19 @@
+"""``mountpoint check``: its report, and the warnings about apps that load but will not work well."""
+
 import json
 import re
 
 import pytest
-from support.tables import command, imports_undone, write
+from support.tables import APP, command, imports_undone, write
 
 from mountpoint.check import check, warnings
 from mountpoint.config.reader import load_config
 from mountpoint.loading.loader import load_mounts
 
-APP = "def app(environ, start_response):\n    return []\n"
-
 
 @pytest.fixture
 def warned(tmp_path):
-    """Return the warnings of a table, each as key and message."""
+    """Return the warnings of a table, as pairs of key and message: ``warned(toml, files)``."""
 
     def warned(toml, files):
         write(tmp_path, {"mounts.toml": toml, **files})
@@ -37,7 +37,7 @@ CLASH = {
 }
 
 
-def test_a_table_without_a_fault_is_printed_and_exits_0(tmp_path):
+def test_a_table_without_problems_is_printed_and_exits_0(tmp_path):
     done = command("check", cwd=write(tmp_path, GOOD))
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == [
@@ -47,7 +47,7 @@ def test_a_table_without_a_fault_is_printed_and_exits_0(tmp_path):
     ]
 
 
-def test_an_app_that_is_broken_exits_1_and_shows_its_own_traceback(tmp_path):
+def test_a_broken_app_exits_1_and_shows_its_traceback(tmp_path):
     done = command("check", cwd=write(tmp_path, BROKEN))
     assert done.returncode == 1
     lines = done.stdout.splitlines()
@@ -58,7 +58,7 @@ def test_an_app_that_is_broken_exits_1_and_shows_its_own_traceback(tmp_path):
         "    Traceback (most recent call last):",
     ]
     assert lines[-1] == "2 mounts, 1 problem, 0 warnings"
-    assert "loading.py" not in done.stdout + done.stderr
+    assert "importing.py" not in done.stdout + done.stderr
 
 
 def test_all_problems_of_a_table_are_printed_and_exit_1(tmp_path):
@@ -79,12 +79,7 @@ def test_a_file_that_cannot_be_read_exits_2(tmp_path):
 
 
 def test_two_roots_with_one_module_name_exit_1(tmp_path):
-    files = {
-        "mounts.toml": '[mounts]\n"/a" = "a/web.py:app"\n"/b" = "b/web.py:app"\n',
-        "a/web.py": APP,
-        "b/web.py": APP,
-    }
-    done = command("check", cwd=write(tmp_path, files))
+    done = command("check", cwd=write(tmp_path, CLASH))
     assert done.returncode == 1
     assert str(tmp_path / "a" / "web.py") in done.stdout
     assert str(tmp_path / "b" / "web.py") in done.stdout
@@ -99,13 +94,13 @@ def test_warnings_alone_exit_0(tmp_path):
     assert done.stdout.endswith("2 mounts, 0 problems, 1 warning\n")
 
 
-def test_logging_that_logging_refuses_is_a_problem_at_its_key(tmp_path):
+def test_a_rejected_logging_section_is_a_problem_at_its_key(tmp_path):
     done = command(
         "check", cwd=write(tmp_path, GOOD | {"mounts.toml": GOOD["mounts.toml"] + "[logging]\nversion = 2\n"})
     )
     assert done.returncode == 1
     assert done.stdout.startswith(
-        "mounts.toml: logging: expected a dictionary for logging.config, and it was refused: "
+        "mounts.toml: logging: expected a dictionary for logging.config, but logging rejected it: "
     )
 
 
@@ -125,7 +120,7 @@ def test_logging_that_logging_refuses_is_a_problem_at_its_key(tmp_path):
         "[logging.handlers.x]\nclass = 'logging.FileHandler'\nfilename = '/nowhere/at/all/x.log'",
     ],
 )
-def test_whatever_logging_refuses_is_a_problem_and_no_traceback(tmp_path, logging):
+def test_every_kind_of_wrong_logging_section_is_a_problem(tmp_path, logging):
     table = f"{GOOD['mounts.toml']}[logging]\n{logging}\n"
     done = command("check", cwd=write(tmp_path, GOOD | {"mounts.toml": table}))
     assert (done.returncode, done.stderr) == (1, "")
@@ -138,26 +133,26 @@ def test_whatever_logging_refuses_is_a_problem_and_no_traceback(tmp_path, loggin
 def test_json_has_mounts_problems_and_warnings(tmp_path):
     done = command("check", "--json", cwd=write(tmp_path, BROKEN))
     assert done.returncode == 1
-    answer = json.loads(done.stdout)
-    assert list(answer) == ["mounts", "problems", "warnings"]
-    assert answer["mounts"] == [
+    output = json.loads(done.stdout)
+    assert list(output) == ["mounts", "problems", "warnings"]
+    assert output["mounts"] == [
         {"mount": "/a", "app": "one:app", "root": str(tmp_path), "state": "ready"},
         {"mount": "/b", "app": "bad:app", "root": str(tmp_path), "state": "broken"},
     ]
-    [problem] = answer["problems"]
+    [problem] = output["problems"]
     assert problem["key"] == 'mounts."/b"'
     assert problem["message"] == '"bad:app" could not be imported: ZeroDivisionError: division by zero'
     assert problem["details"].startswith("Traceback (most recent call last):\n")
-    assert answer["warnings"] == []
+    assert output["warnings"] == []
 
 
-@pytest.mark.parametrize("table", ["x =", '[mounts]\n"a" = 1\n', ""], ids=["no TOML", "wrong values", "empty"])
+@pytest.mark.parametrize("table", ["x =", '[mounts]\n"a" = 1\n', ""], ids=["not TOML", "wrong values", "empty"])
 def test_json_is_json_for_a_wrong_table_too(tmp_path, table):
     done = command("check", "--json", cwd=write(tmp_path, {"mounts.toml": table}))
     assert (done.returncode, done.stderr) == (1, "")
-    answer = json.loads(done.stdout)
-    assert answer["mounts"] == []
-    assert answer["problems"]
+    output = json.loads(done.stdout)
+    assert output["mounts"] == []
+    assert output["problems"]
 
 
 def test_json_of_a_mistake_in_the_toml_says_where_it_is(tmp_path):
@@ -185,20 +180,20 @@ def test_json_is_json_for_a_file_that_cannot_be_read(tmp_path):
     ],
     ids=["print", "stdout", "the real stdout", "descriptor", "child", "logging", "at exit"],
 )
-def test_an_app_that_prints_does_not_speak_into_the_answer(tmp_path, line):
+def test_the_prints_of_an_app_are_not_in_the_output(tmp_path, line):
     done = command("check", "--json", cwd=write(tmp_path, GOOD | {"one.py": f"{line}\n{APP}"}))
     assert done.returncode == 0
     assert json.loads(done.stdout)["problems"] == []
 
 
-def test_a_thread_that_never_ends_does_not_keep_the_check(tmp_path):
+def test_the_check_does_not_wait_for_threads_of_an_app(tmp_path):
     code = f"import threading\nthreading.Thread(target=threading.Event().wait).start()\n{APP}"
     done = command("check", "--json", cwd=write(tmp_path, GOOD | {"one.py": code}))
     assert done.returncode == 0
     assert json.loads(done.stdout)["problems"] == []
 
 
-def test_logs_that_the_table_sends_to_stdout_do_not_speak_into_the_answer(tmp_path):
+def test_logs_that_the_table_sends_to_stdout_are_not_in_the_output(tmp_path):
     table = (
         GOOD["mounts.toml"]
         + """
@@ -215,7 +210,7 @@ def test_logs_that_the_table_sends_to_stdout_do_not_speak_into_the_answer(tmp_pa
     assert json.loads(done.stdout)["problems"] == []
 
 
-# ------------------------------------------------------------------------------------------------------- two Flasks
+# --------------------------------------------------------------------------------------------------- two Flask apps
 
 
 FLASK = "from flask import Flask\napp = Flask(__name__)\napp.secret_key = 'x'\n"
@@ -226,12 +221,12 @@ def two_flasks(one="/a", other="/b", more_of_one="", more_of_other=""):
     return toml, {"one.py": FLASK + more_of_one, "two.py": FLASK + more_of_other}
 
 
-def test_two_flask_apps_with_one_session_cookie_log_each_other_out(warned):
+def test_two_flask_apps_with_one_session_cookie_get_a_warning(warned):
     [(key, message)] = warned(*two_flasks())
     assert key == 'mounts."/b"'
     assert message == (
-        'its session cookie "session" at path / is that of /a too, and each login logs the other out; '
-        'write cookies = "scoped", or give each app its own SESSION_COOKIE_NAME'
+        'its session cookie "session" with Path=/ is also that of /a, so a login to one app is a logout from the '
+        'other; write cookies = "scoped", or give each app a SESSION_COOKIE_NAME of its own'
     )
 
 
@@ -252,7 +247,7 @@ def test_scoped_cookies_do_not_clash(warned, where):
         "app.secret_key = None\n",
     ],
 )
-def test_flask_apps_whose_cookies_differ_get_along(warned, difference):
+def test_flask_apps_with_different_cookies_do_not_clash(warned, difference):
     assert warned(*two_flasks(more_of_other=difference)) == []
 
 
@@ -271,21 +266,21 @@ def test_flask_apps_whose_cookies_differ_get_along(warned, difference):
         ("*.example.com/", "bexample.com/", False),
     ],
 )
-def test_cookies_clash_only_where_a_browser_meets_both_at_one_host(warned, one, other, meet):
+def test_cookies_clash_only_at_a_common_host(warned, one, other, meet):
     assert len(warned(*two_flasks(one, other))) == meet
 
 
-def test_one_flask_app_mounted_twice_shares_its_session_with_itself(warned):
+def test_one_flask_app_mounted_twice_does_not_clash_with_itself(warned):
     assert warned('[mounts]\n"/a" = "one:app"\n"/b" = "one:app"\n', {"one.py": FLASK}) == []
 
 
-def test_of_three_flask_apps_each_later_one_is_named(warned):
+def test_each_later_one_of_three_flask_apps_is_named(warned):
     toml = '[mounts]\n"/a" = "one:app"\n"/b" = "two:app"\n"/c" = "three:app"\n'
     found = warned(toml, {"one.py": FLASK, "two.py": FLASK, "three.py": FLASK})
     assert {key for key, _ in found} == {'mounts."/b"', 'mounts."/c"'}
 
 
-# ------------------------------------------------------------------------------------------------------------ others
+# ---------------------------------------------------------------------------------------------------- other warnings
 
 
 DJANGO = """
@@ -300,24 +295,27 @@ app = WSGIHandler()
 """
 
 
-def test_one_django_project_mounted_twice_is_warned_of(tmp_path):
+def test_one_django_project_mounted_twice_gets_a_warning(tmp_path):
     files = {"mounts.toml": '[mounts]\n"/a" = "one:app"\n"/b" = "one:app"\n', "one.py": DJANGO}
-    answer = json.loads(command("check", "--json", cwd=write(tmp_path, files)).stdout)
-    assert answer["problems"] == []
-    [warning] = answer["warnings"]
+    output = json.loads(command("check", "--json", cwd=write(tmp_path, files)).stdout)
+    assert output["problems"] == []
+    [warning] = output["warnings"]
     assert warning["key"] == 'mounts."/b"'
-    assert "this Django project is at /a too, and caches the prefix of its first request" in warning["message"]
+    assert (
+        "this Django project is also mounted at /a, and Django uses the prefix of its first request"
+        in warning["message"]
+    )
 
 
-def test_of_two_django_projects_in_one_process_the_later_is_broken(tmp_path):
+def test_the_later_of_two_django_projects_is_broken(tmp_path):
     files = {"mounts.toml": '[mounts]\n"/a" = "one:app"\n"/b" = "two:app"\n', "one.py": DJANGO, "two.py": DJANGO}
-    answer = json.loads(command("check", "--json", cwd=write(tmp_path, files)).stdout)
-    [problem] = answer["problems"]
+    output = json.loads(command("check", "--json", cwd=write(tmp_path, files)).stdout)
+    [problem] = output["problems"]
     assert problem["key"] == 'mounts."/b"'
-    assert "another Django project is at /a, and one process has room for the settings of one" in problem["message"]
+    assert "another Django project is at /a, and one process can hold the settings of only one" in problem["message"]
 
 
-def test_bottle_under_a_prefix_that_is_not_ascii_is_warned_of(warned):
+def test_bottle_under_a_prefix_that_is_not_ascii_gets_a_warning(warned):
     bottle = "import bottle\napp = bottle.Bottle()\n"
     toml = '[mounts]\n"/café" = "one:app"\n"/cafe" = "one:app"\n"/thé" = "two:app"\n'
     [(key, message)] = warned(toml, {"one.py": bottle, "two.py": APP})
@@ -334,7 +332,7 @@ def test_bottle_under_a_prefix_that_is_not_ascii_is_warned_of(warned):
         "app = Other(Other(ProxyFix(app)))",
     ],
 )
-def test_an_app_wrapped_in_proxy_fix_is_warned_of(warned, wrapping):
+def test_an_app_wrapped_in_proxy_fix_gets_a_warning(warned, wrapping):
     code = f"""
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -354,7 +352,7 @@ def test_middleware_that_wraps_itself_does_not_hang_the_check(warned):
     assert warned('[mounts]\n"/a" = "one:app"\n', {"one.py": code}) == []
 
 
-def test_a_broken_mount_does_not_silence_the_warnings_of_the_others(tmp_path):
+def test_a_broken_mount_does_not_hide_the_warnings_of_the_others(tmp_path):
     toml, files = two_flasks()
     write(tmp_path, {"mounts.toml": f'{toml}"/c" = "bad:app"\n', "bad.py": "1 / 0\n", **files})
     with imports_undone(tmp_path):
@@ -362,12 +360,9 @@ def test_a_broken_mount_does_not_silence_the_warnings_of_the_others(tmp_path):
     assert (len(report.problems), len(report.warnings), report.exit_code) == (1, 1, 1)
 
 
-def test_trusting_somebody_about_nothing_is_warned_of(tmp_path):
+def test_a_trusted_proxy_without_counted_headers_gets_a_warning(tmp_path):
     files = {"mounts.toml": '[proxy]\ntrusted = ["127.0.0.1"]\n[mounts]\n"/a" = "one:app"\n', "one.py": APP}
-    answer = json.loads(command("check", "--json", cwd=write(tmp_path, files)).stdout)
-    assert [(warning["key"], warning["message"]) for warning in answer["warnings"]] == [
-        (
-            "proxy.trusted",
-            "somebody is trusted, and about nothing; write what their headers tell, x_for = 1 and x_proto = 1 say",
-        )
+    output = json.loads(command("check", "--json", cwd=write(tmp_path, files)).stdout)
+    assert [(warning["key"], warning["message"]) for warning in output["warnings"]] == [
+        ("proxy.trusted", "is set, but no header is counted; add x_for = 1 and x_proto = 1")
     ]

@@ -1,6 +1,6 @@
-"""gunicorn's own configuration: gunicorn --config examples/embed/gunicorn.conf.py
+"""A configuration for gunicorn. Run: gunicorn --config examples/embed/gunicorn.conf.py
 
-Without it, in the folder of the table: gunicorn 'mountpoint:load("mounts.toml")'
+Without a configuration, in the folder of the table: gunicorn 'mountpoint:load("mounts.toml")'
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""cheroot, CherryPy's server: python examples/embed/with_cheroot.py"""
+"""Serve the table with cheroot, the server of CherryPy. Run: python examples/embed/with_cheroot.py"""
 
 import logging
 import os
@@ -8,7 +8,7 @@ from cheroot.wsgi import Server
 
 import mountpoint
 
-logging.basicConfig(level=logging.INFO)  # here it is said which app could not be loaded, and why
+logging.basicConfig(level=logging.INFO)  # shows which app could not be loaded, and why
 app = mountpoint.load(Path(__file__).parents[1] / "mounts.toml")
 
 server = Server(("127.0.0.1", int(os.environ.get("PORT", "8080"))), app)

@@ -1,7 +1,9 @@
-"""uWSGI: uwsgi --http-socket 127.0.0.1:8080 --master --enable-threads --wsgi-file examples/embed/with_uwsgi.py
+"""Serve the table with uWSGI. Run:
 
-In a virtual environment also --virtualenv "$VIRTUAL_ENV". No --mount and no --manage-script-name: which app gets a
-request is the table's affair.
+uwsgi --http-socket 127.0.0.1:8080 --master --enable-threads --wsgi-file examples/embed/with_uwsgi.py
+
+In a virtual environment, add --virtualenv "$VIRTUAL_ENV". Do not use --mount or --manage-script-name, because the table
+decides which app gets a request.
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The standard library's server, for a try: python examples/embed/with_wsgiref.py"""
+"""Serve the table with the standard library, for a quick try. Run: python examples/embed/with_wsgiref.py"""
 
 import logging
 import os
@@ -7,7 +7,7 @@ from wsgiref.simple_server import make_server
 
 import mountpoint
 
-logging.basicConfig(level=logging.INFO)  # here it is said which app could not be loaded, and why
+logging.basicConfig(level=logging.INFO)  # shows which app could not be loaded, and why
 app = mountpoint.load(Path(__file__).parents[1] / "mounts.toml")
 
 with make_server("127.0.0.1", int(os.environ.get("PORT", "8080")), app) as server:

@@ -1,4 +1,6 @@
-"""No mounts.toml: the dispatcher in code, a WSGI application like any other. With both apps on the import path:
+"""Mount two apps in code, without mounts.toml: the dispatcher is an ordinary WSGI application.
+
+Run it with both apps on the import path:
 
 PYTHONPATH=examples/apps/tv_ws:examples/apps/notes python examples/embed/without_a_file.py
 """
@@ -13,7 +15,7 @@ from tv_ws import app as tv_ws
 from mountpoint import Dispatcher, TrustedProxies
 
 logging.basicConfig(level=logging.INFO)
-# The outer layer removes a client's own X-Forwarded-Host and the like, which Bottle for one would believe.
+# TrustedProxies removes headers such as X-Forwarded-Host that a client sends. Bottle, for example, would trust them.
 app = TrustedProxies(Dispatcher({"/tv_ws": tv_ws, "/notes": notes}))
 
 with make_server("127.0.0.1", int(os.environ.get("PORT", "8080")), app) as server:

@@ -1,8 +1,10 @@
-"""``mounts.toml`` becomes a frozen `Config`.
+"""Read ``mounts.toml`` and return a frozen `Config`.
 
 Read in this order:
 
-    app_spec  how a file names an app: ``module:attribute`` and its other forms
-    schema    which values each key accepts
-    reader    read the file, collect every problem, build the `Config`
+    app_spec    parse the name of an app: ``module:attribute`` and its other forms
+    validators  check one value
+    address     parse an address to listen on
+    schema      every key with its validator, description and default
+    reader      read the file, collect every problem, build the `Config`
 """

@@ -1,6 +1,6 @@
-"""How an app is named in a file: ``module:attribute``, ``module:factory("literal", key=1)``, ``dir/file.py:attribute``.
+"""Parse the name of an app: ``module:attribute``, ``module:factory("literal", key=1)`` or ``dir/file.py:attribute``.
 
-Read only, never run: what the name stands for is found out by `mountpoint.loading.importing`.
+Nothing is imported or called here. `mountpoint.loading.importing` does that with the result.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _FORMS = 'expected "module:attribute", "module:factory()", "dir/file.py:attribut
 class AppSpec:
     """The parsed name of an app.
 
-    ``attribute`` is empty where only a module was named; ``args`` is None unless it is called.
+    ``attribute`` is empty if the text names only a module. ``args`` is None unless the attribute is a factory.
     """
 
     text: str
@@ -27,40 +27,23 @@ class AppSpec:
     attribute: str = ""
     args: tuple[object, ...] | None = None
     kwargs: Mapping[str, object] = field(default_factory=dict)
-    folder: str = ""  #: of ``dir/file.py``: the folder ``dir``, below the root or absolute
+    folder: str = ""  #: ``dir`` of ``dir/file.py``: relative to the mount's root, or absolute
 
     @property
     def is_factory(self) -> bool:
-        """Whether the attribute is to be called, and what it returns is the app."""
+        """Whether the app is the value that the attribute returns when it is called."""
         return self.args is not None
 
 
 def parse_spec(text: str) -> AppSpec:
-    """Return the app that *text* names. Raises ValueError with what is wrong and what to write instead.
+    """Return the parsed *text*. Raises ValueError that says what is wrong and what to write instead.
 
     >>> parse_spec("blog.wsgi:make_app('prod', debug=False)")
     AppSpec(text=..., module='blog.wsgi', attribute='make_app', args=('prod',), kwargs={'debug': False}, folder='')
     >>> parse_spec("apps/tv/web.py:app").folder, parse_spec("apps/tv/web.py:app").module
     ('apps/tv', 'web')
     """
-    folder = ""
-    if match := _FILE.fullmatch(text):
-        file = PurePath(match["file"])
-        folder, module, expression = file.parent.as_posix(), file.stem, match["object"]
-        if not module.isidentifier():
-            raise ValueError(
-                f'expected a file whose name can be imported, found "{file.name}"; rename it, without "-" or "."'
-            )
-    else:
-        module, colon, expression = text.partition(":")
-        if "/" in module or "\\" in module:
-            hint = f'; a path ends in ".py": write "{module}.py:{expression}"' if expression else ""
-            raise ValueError(f'{_FORMS}, found "{text}"{hint}')
-        if not all(part.isidentifier() for part in module.split(".")):
-            module, dot, _ = re.sub(r"\(.*", "", text, flags=re.DOTALL).rpartition(".")
-            hint = f'; write "{module}:{text.removeprefix(module + dot)}"' if dot and "(" in text and not colon else ""
-            raise ValueError(f'{_FORMS}, found "{text}"{hint}')
-        expression = expression if colon else None
+    folder, module, expression = _split(text)
     if expression is None:
         return AppSpec(text, module, folder=folder)
     try:
@@ -70,20 +53,48 @@ def parse_spec(text: str) -> AppSpec:
     args: tuple[object, ...] | None = None
     kwargs: dict[str, object] = {}
     if isinstance(tree, ast.Call):
-        args = tuple(_literal(node) for node in tree.args)
-        for keyword in tree.keywords:
-            if keyword.arg is None:
-                raise ValueError(
-                    f'expected literal arguments, found "**{ast.unparse(keyword.value)}"; write each as key=value'
-                )
-            if keyword.arg in kwargs:
-                raise ValueError(f'expected each argument once, found "{keyword.arg}" twice')
-            kwargs[keyword.arg] = _literal(keyword.value)
+        args, kwargs = _literal_arguments(tree)
         tree = tree.func
     attribute = ast.unparse(tree)
     if not all(part.isidentifier() for part in attribute.split(".")):
         raise ValueError(f'expected an attribute, or one call of it, after ":", found "{expression}"')
     return AppSpec(text, module, attribute, args, kwargs, folder)
+
+
+def _split(text: str) -> tuple[str, str, str | None]:
+    """Return the folder, the module and the expression after the colon, or None without a colon."""
+    if match := _FILE.fullmatch(text):
+        file = PurePath(match["file"])
+        if not file.stem.isidentifier():
+            identifier = re.sub(r"^(?=\d)|\W", "_", file.stem)
+            raise ValueError(
+                f'expected a file with a name that Python can import, found "{file.name}"; '
+                f'rename it to "{identifier}.py"'
+            )
+        return file.parent.as_posix(), file.stem, match["object"]
+    module, colon, expression = text.partition(":")
+    if "/" in module or "\\" in module:
+        hint = f'; a path ends in ".py": write "{module}.py:{expression}"' if expression else ""
+        raise ValueError(f'{_FORMS}, found "{text}"{hint}')
+    if not all(part.isidentifier() for part in module.split(".")):
+        module, dot, _ = re.sub(r"\(.*", "", text, flags=re.DOTALL).rpartition(".")
+        hint = f'; write "{module}:{text.removeprefix(module + dot)}"' if dot and "(" in text and not colon else ""
+        raise ValueError(f'{_FORMS}, found "{text}"{hint}')
+    return "", module, expression if colon else None
+
+
+def _literal_arguments(call: ast.Call) -> tuple[tuple[object, ...], dict[str, object]]:
+    args = tuple(_literal(node) for node in call.args)
+    kwargs: dict[str, object] = {}
+    for keyword in call.keywords:
+        if keyword.arg is None:
+            raise ValueError(
+                f'expected literal arguments, found "**{ast.unparse(keyword.value)}"; write each as key=value'
+            )
+        if keyword.arg in kwargs:
+            raise ValueError(f'expected each argument once, found "{keyword.arg}" twice')
+        kwargs[keyword.arg] = _literal(keyword.value)
+    return args, kwargs
 
 
 def _literal(node: ast.expr) -> object:

@@ -1,14 +1,14 @@
-"""``mounts.toml``: read, checked, and turned into a `Config` that cannot change.
+"""Read and validate ``mounts.toml``, and return it as a frozen `Config`.
 
-Everything that is wrong is said at once, each with the path of its key, what was expected, what was found, and the
-nearest right name. What one value may be is said in `mountpoint.config.schema`.
+All problems of a file are collected and raised together. Each names the path of its key, the expected value, the value
+that was found and, for a misspelt key, the nearest known one. `mountpoint.config.schema` holds the accepted values.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -16,8 +16,10 @@ from typing import Any, Literal
 from ..errors import ConfigError, Problem, UnreadableError, did_you_mean
 from ..wsgi.proxy_settings import ProxySettings
 from ..wsgi.table import DotSegments, Mount, MountTable, Slash
+from .address import Address
 from .app_spec import AppSpec
 from .schema import (
+    DEFAULT_LISTEN,
     DOCTOR_KEYS,
     MOUNT_KEYS,
     PROXY_KEYS,
@@ -25,22 +27,19 @@ from .schema import (
     SERVER_KEYS,
     WAITRESS_DEFAULTS,
     WAITRESS_KEYS,
-    Address,
-    Validator,
-    any_table,
-    connection_ceiling,
-    in_toml,
-    listen_address,
+    Key,
 )
+from .validators import Validator, any_table, connection_ceiling, toml_text
 
 DEFAULT_FILE = "mounts.toml"
-DEFAULT_LISTEN = "127.0.0.1:8080"
-ALL_SERVER_KEYS = ("listen", *SERVER_KEYS, *WAITRESS_KEYS)
 
 
 @dataclass(frozen=True, slots=True)
 class MountConfig:
-    """One mount of the file: its key, normalised, its app's name, and the folder that is on the import path for it."""
+    """One mount of the file.
+
+    ``key`` is normalised, ``root`` is the absolute folder that goes on the import path for the app.
+    """
 
     key: str
     app: AppSpec
@@ -48,16 +47,19 @@ class MountConfig:
     slash: Slash = "redirect"
     dot_segments: DotSegments = "refuse"
     cookies: Literal["pass", "scoped"] = "pass"
-    limit: int | None = None  # requests that run at once
+    limit: int | None = None  # requests that run at once; None for a fair share of the threads
     queue: int = 100  # requests that wait
-    max_body: int | None = None  # bytes
+    max_body: int | None = None  # bytes; None for max_request_body_size
     slow_after: float = 10.0  # seconds
-    env: Mapping[str, str] = field(default_factory=dict)  # while it is loaded
+    env: Mapping[str, str] = field(default_factory=dict)  # set while the app is loaded
 
 
 @dataclass(frozen=True, slots=True)
 class ServerConfig:
-    """The section ``[server]``: what is ours, and in ``adjustments`` what is waitress's, under waitress's names."""
+    """The section ``[server]``. ``adjustments`` are the keyword arguments for `waitress.adjustments.Adjustments`.
+
+    They always contain ``max_request_body_size``, which is large enough for the ``max_body`` of every mount.
+    """
 
     listen: tuple[Address, ...]
     threads: int = 8
@@ -65,7 +67,7 @@ class ServerConfig:
     header_timeout: float = 30.0  # seconds
     strict: bool = False
     access_log: bool = True
-    log_level: str | None = None  # "info", and where there is a [logging], what that says
+    log_level: str | None = None  # None for "info", or for the levels that [logging] sets
     unix_socket_perms: int = 0o660
     connection_limit: int = 1000
     adjustments: Mapping[str, object] = field(default_factory=dict)
@@ -73,7 +75,11 @@ class ServerConfig:
 
 @dataclass(frozen=True, slots=True)
 class DoctorConfig:
-    """The section ``[doctor]``: the echo's key, empty for no echo, and the addresses that may leave their mount."""
+    """The section ``[doctor]``.
+
+    ``key`` is the secret of the echo; the echo is off if it is empty. ``allow`` are paths and URLs that links may lead
+    to outside their mount.
+    """
 
     key: str = field(default="", repr=False)
     allow: tuple[str, ...] = ()
@@ -81,7 +87,11 @@ class DoctorConfig:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """A whole ``mounts.toml``, checked. ``logging`` is a `logging.config` dictionary, ``overrides`` what was given."""
+    """A validated ``mounts.toml``.
+
+    ``logging`` is a `logging.config` dictionary. ``overrides`` are the keys of ``[server]`` that `load_config` got from
+    the command line, kept for the next reload.
+    """
 
     file: Path
     mounts: tuple[MountConfig, ...]
@@ -93,21 +103,31 @@ class Config:
 
 
 def load_config(file: str | Path = DEFAULT_FILE, overrides: Mapping[str, object] | None = None) -> Config:
-    """Read *file*. *overrides* are keys of ``[server]`` from the command line, which replace the file's.
+    """Read and validate *file*. *overrides* are keys of ``[server]`` that replace those of the file.
 
-    Raises `UnreadableError` if the file cannot be read at all, and `ConfigError` with all that is wrong in it.
+    Raises `UnreadableError` if the file cannot be read, and `ConfigError` with every problem in it.
     """
     file = Path(file)
     document = _read(file)
-    reader = _Reader(file, overrides or {})
-    config = reader.config(document)
-    if reader.problems:
-        raise ConfigError(reader.problems, file=str(file))
+    validation = _Validation(file, overrides or {})
+    config = validation.config(document)
+    if validation.problems:
+        raise ConfigError(validation.problems, file=str(file))
     return config
 
 
+def quoted(name: str) -> str:
+    """Return *name* as TOML spells it as a key.
+
+    >>> quoted("shop"), quoted("/shop")
+    ('shop', '"/shop"')
+    """
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name, ensure_ascii=False)
+
+
 def _read(file: Path) -> dict[str, Any]:
-    import tomllib  # here, so that the dispatcher alone does without it
+    """Return the TOML document in *file*."""
+    import tomllib  # here, because an embedded `Dispatcher` does not need it
 
     def unreadable(message: str) -> UnreadableError:
         return UnreadableError([Problem("", message)], file=str(file))
@@ -126,7 +146,7 @@ def _read(file: Path) -> dict[str, Any]:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        data = error.object  # without the byte order mark, to which its places do not refer
+        data = error.object  # without the byte order mark, which error.start does not count
         line = data.count(b"\n", 0, error.start) + 1
         column = error.start - data.rfind(b"\n", 0, error.start)
         message = f"expected UTF-8, found the byte 0x{data[error.start]:02x}; save the file as UTF-8"
@@ -134,224 +154,220 @@ def _read(file: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except RecursionError:
-        raise malformed("expected TOML, found it nested too deeply", 1, 1) from None
+        raise malformed("expected TOML, found arrays or tables that are nested too deeply", 1, 1) from None
     except ValueError as error:
-        # Its place is in its text only: "... (at line 3, column 5)", or "(at end of document)".
-        message, at, place = str(error).rpartition(" (at ")
-        numbers = re.findall(r"\d+", place if at else "") or [text.count("\n") + 1, len(text) - text.rfind("\n")]
-        culprit = "".join(text.splitlines()[int(numbers[0]) - 1 :][:1])
-        unquoted = re.match(r"\s*(\[[\w.]*)?[\w.*-]*/", culprit)
-        hint = '; a key with a slash is written in quotes, "/path"' if unquoted else ""
+        # Before Python 3.14 only the text has the position: "... (at line 3, column 5)" or "(at end of document)".
+        message, found, position = str(error).rpartition(" (at ")
+        numbers = re.findall(r"\d+", position if found else "")
+        if not numbers:
+            numbers = [text.count("\n") + 1, len(text) - text.rfind("\n")]
+        line_text = "".join(text.splitlines()[int(numbers[0]) - 1 :][:1])
+        has_unquoted_path = re.match(r"\s*(\[[\w.]*)?[\w.*-]*/", line_text)
+        hint = '; write a key that contains a slash in quotes, "/path"' if has_unquoted_path else ""
         raise malformed(f"not TOML: {message or error}{hint}", *numbers[:2]) from None
 
 
-class _Reader:
-    """Walks a document and collects its problems; what it returns is meant to be used only if there are none."""
+class _Validation:
+    """Validates one document and collects its problems. The results are usable only if it collects no problem."""
 
     def __init__(self, file: Path, overrides: Mapping[str, object]) -> None:
         self.file = file
-        self.folder = file.absolute().parent  # absolute, since an app may change the working folder
+        self.folder = file.absolute().parent  # absolute, because an app may change the working folder
         self.overrides = overrides
-        self.problems: list[Problem] = []
-        self.missing: set[Problem] = set()  # the folders that are none
+        self.problems: dict[Problem, None] = {}  # a set that keeps the order
 
     def config(self, document: dict[str, Any]) -> Config:
         sections = ("server", "defaults", "mounts", "proxy", "logging", "doctor")
         if not document.get("mounts", {}):
             found = "found none" if document else "found an empty file"
-            self.wrong("mounts", f'expected at least one mount, {found}; write [mounts], and "/path" = "module:app"')
+            self.report("mounts", f'expected at least one mount, {found}; write [mounts], and "/path" = "module:app"')
         for name in document:
             if name not in sections:
-                self.unknown(name, name, sections)
-        tables = {name: self.keep(name, any_table, document.get(name, {})) or {} for name in sections}
+                self.report_unknown(name, name, sections)
+        tables = {name: self.validated(name, any_table, document.get(name, {})) or {} for name in sections}
         mounts = self.mounts(tables["mounts"], tables["defaults"])
+        server = self.server(tables["server"])
         return Config(
             file=self.file,
             mounts=mounts,
-            server=self.with_room(mounts, self.server(tables["server"]), tables["server"]),
+            server=self.with_body_limit(server, mounts, is_explicit="max_request_body_size" in tables["server"]),
             proxy=self.proxy(tables["proxy"]),
             logging=tables["logging"] or None,
             doctor=DoctorConfig(**self.section("doctor", tables["doctor"], DOCTOR_KEYS)),
             overrides=self.overrides,
         )
 
-    # -------------------------------------------------------------------------------------------------- collecting
+    # ----------------------------------------------------------------------------------------- collecting problems
 
-    def wrong(self, key: str, message: str) -> None:
-        self.problems.append(Problem(key, message))
+    def report(self, path: str, message: str) -> None:
+        """Add a problem at *path*, once: each mount checks the one root of ``[defaults]`` again."""
+        self.problems[Problem(path, message)] = None
 
-    def unknown(self, key: str, name: str, known: Any) -> None:
+    def report_unknown(self, path: str, name: str, known: Collection[str]) -> None:
         hint = did_you_mean(name, known)
-        self.wrong(key, f"unknown key{hint}" if hint else f"unknown key; expected one of {', '.join(known)}")
+        self.report(path, f"unknown key{hint}" if hint else f"unknown key; expected one of {', '.join(known)}")
 
-    def keep(self, key: str, rule: Validator, value: Any) -> Any:
-        """Return what *rule* makes of *value*, or None and a problem at *key*."""
+    def validated(self, path: str, validator: Validator, value: Any) -> Any:
+        """Return *value* as *validator* returns it, or report a problem at *path* and return None."""
         try:
-            return rule(value)
+            return validator(value)
         except ValueError as error:
-            self.wrong(key, str(error))
+            self.report(path, str(error))
             return None
 
     # ---------------------------------------------------------------------------------------------------- sections
 
+    def section(self, path: str, table: dict[str, Any], keys: Mapping[str, Key]) -> dict[str, Any]:
+        """Return the valid values of *table*, and report the others."""
+        valid = {}
+        for name, value in table.items():
+            key_path = f"{path}.{quoted(name)}"
+            if name not in keys:
+                self.report_unknown(key_path, name, keys)
+            elif (result := self.validated(key_path, keys[name].validator, value)) is not None:
+                valid[name] = result
+        return valid
+
     def mounts(self, table: dict[str, Any], defaults: dict[str, Any]) -> tuple[MountConfig, ...]:
-        shared = self.section("defaults", defaults, MOUNT_KEYS)
+        default_values = self.section("defaults", defaults, MOUNT_KEYS)
         mounts: list[MountConfig] = []
         for key, value in table.items():
-            where = f"mounts.{quoted(key)}"
-            if message := _misplaced(key, value):
-                self.wrong(where, message)
+            path = f"mounts.{quoted(key)}"
+            if advice := _advice_for_misplaced(key, value):
+                self.report(path, advice)
                 continue
-            own = {"app": value} if isinstance(value, str) else self.keep(where, _mount_value, value)
+            own = {"app": value} if isinstance(value, str) else self.validated(path, _mount_table, value)
             if own is None:
                 continue
-            ours = shared | self.section(where, own, MOUNT_KEYS)
-            ours["env"] = {**shared.get("env", {}), **ours.get("env", {})}
-            if "app" not in ours and "app" not in own and "app" not in defaults:
-                self.wrong(where, 'expected the key app, found none; write app = "module:attribute"')
-            app = ours.get("app") or AppSpec("", "")
-            mounts.append(
-                MountConfig(
-                    key=key,
-                    app=app,
-                    root=self.root(
-                        f"{where}.root" if "root" in own else "defaults.root",
-                        ours.get("root", ""),
-                        f"{where}.app" if "app" in own else "defaults.app",
-                        app,
-                    ),
-                    **{name: value for name, value in ours.items() if name not in ("app", "root")},
-                )
+            values = default_values | self.section(path, own, MOUNT_KEYS)
+            values["env"] = {**default_values.get("env", {}), **values.get("env", {})}
+            if "app" not in own and "app" not in defaults:
+                self.report(path, 'expected the key app, found none; write app = "module:attribute"')
+            app = values.pop("app", AppSpec("", ""))
+            root = self.root(
+                f"{path}.root" if "root" in own else "defaults.root",
+                values.pop("root", ""),
+                f"{path}.app" if "app" in own else "defaults.app",
+                app,
             )
+            mounts.append(MountConfig(key=key, app=app, root=root, **values))
         return self.normalised(mounts)
 
-    def section(self, where: str, table: dict[str, Any], rules: Mapping[str, Validator]) -> dict[str, Any]:
-        """Return what *rules* make of the keys of *table*, without those that are wrong or unknown."""
-        kept = {}
-        for name, value in table.items():
-            key = f"{where}.{quoted(name)}"
-            if (rule := rules.get(name)) is None:
-                self.unknown(key, name, rules)
-            elif (right := self.keep(key, rule, value)) is not None:
-                kept[name] = right
-        return kept
-
-    def root(self, key: str, text: str, key_of_app: str, app: AppSpec) -> Path:
-        """Return the folder for the import path: *text*, relative to the file, and below it the app's own folder."""
+    def root(self, path: str, text: str, app_path: str, app: AppSpec) -> Path:
+        """Return the folder for the import path: *text*, relative to the file, joined with the folder of *app*."""
         root = self.folder / text
-        if text and not self.is_folder(key, root):
+        if text and not self.is_folder(path, root):
             return root
         if app.folder:
             root /= app.folder
-            self.is_folder(key_of_app, root)
+            self.is_folder(app_path, root)
         return root
 
-    def is_folder(self, key: str, folder: Path) -> bool:
+    def is_folder(self, path: str, folder: Path) -> bool:
+        """Whether *folder* exists; if not, report a problem at *path*."""
         try:
             if folder.is_dir():
                 return True
             found = "a file" if folder.exists() else "nothing"
-        except (OSError, ValueError) as error:  # no permission on the way to it; a null character
+        except (OSError, ValueError) as error:  # a folder above it may not be entered; a null character
             found = f"{getattr(error, 'strerror', None) or error},"
-        problem = Problem(key, f'expected a folder, found {found} at "{folder}"')
-        if problem not in self.missing:  # one root of [defaults] is looked at for every mount
-            self.missing.add(problem)
-            self.problems.append(problem)
+        self.report(path, f'expected a folder, found {found} at "{folder}"')
         return False
 
     def normalised(self, mounts: list[MountConfig]) -> tuple[MountConfig, ...]:
-        """Give each mount the key that the dispatcher will know it by; the table itself says which keys are wrong."""
+        """Return *mounts* with the keys that the dispatcher uses; the mount table reports the invalid keys."""
         try:
-            table = MountTable(Mount(mount.key, _not_loaded_yet) for mount in mounts) if mounts else ()
+            table = MountTable(Mount(mount.key, _unloaded_app) for mount in mounts) if mounts else ()
         except ConfigError as error:
             for problem in error.problems:
-                self.wrong(f"mounts.{quoted(problem.key)}", problem.message)
+                self.report(f"mounts.{quoted(problem.key)}", problem.message)
             return ()
-        return tuple(replace(ours, key=mount.key) for ours, mount in zip(mounts, table, strict=True))
+        return tuple(replace(config, key=mount.key) for config, mount in zip(mounts, table, strict=True))
 
     def server(self, table: dict[str, Any]) -> ServerConfig:
-        ours: dict[str, Any] = {}
+        values: dict[str, Any] = {"connection_limit": min(1000, connection_ceiling())}
         adjustments = dict(WAITRESS_DEFAULTS)
         listen: tuple[Address, ...] = ()
         table = {"listen": DEFAULT_LISTEN, **table, **self.overrides}
         for name, value in table.items():
-            key = f"--{name.replace('_', '-')}" if name in self.overrides else f"server.{quoted(name)}"
+            path = f"--{name.replace('_', '-')}" if name in self.overrides else f"server.{quoted(name)}"
             if name == "listen":
-                listen = self.listen(key, value, Path.cwd() if name in self.overrides else self.folder)
+                listen = self.listen(path, value, Path.cwd() if name in self.overrides else self.folder)
             elif name in REPLACED:
-                self.wrong(key, f"is not taken from here; {REPLACED[name]}")
-            elif rule := SERVER_KEYS.get(name):
-                ours[name] = self.keep(key, rule, value)
-            elif rule := WAITRESS_KEYS.get(name):
-                adjustments[name] = self.keep(key, rule, value)
+                self.report(path, f"cannot be set here; {REPLACED[name]}")
+            elif name in SERVER_KEYS:
+                values[name] = self.validated(path, SERVER_KEYS[name].validator, value)
+            elif name in WAITRESS_KEYS:
+                adjustments[name] = self.validated(path, WAITRESS_KEYS[name].validator, value)
             else:
-                self.unknown(key, name, ALL_SERVER_KEYS)
-        ours.setdefault("connection_limit", min(1000, connection_ceiling()))
-        return ServerConfig(listen=listen, adjustments=adjustments, **ours)
+                self.report_unknown(path, name, [*SERVER_KEYS, *WAITRESS_KEYS])
+        return ServerConfig(listen=listen, adjustments=adjustments, **values)
 
-    def with_room(
-        self, mounts: tuple[MountConfig, ...], server: ServerConfig, table: Mapping[str, object]
-    ) -> ServerConfig:
-        """Return *server* with room for the largest body that a mount allows, unless its *table* says how large."""
-        name = "max_request_body_size"
-        most = server.adjustments[name]
-        largest = max((mount.max_body or 0 for mount in mounts), default=0)
-        if not isinstance(most, int) or largest <= most:  # what is no number has its problem already
-            return server
-        for mount in mounts if name in table else ():
-            if (mount.max_body or 0) > most:
-                self.wrong(
-                    f"mounts.{quoted(mount.key)}.max_body",
-                    f"expected at most the server.{name} ({most}), found {mount.max_body}; write more there, or less",
-                )
-        return replace(server, adjustments={**server.adjustments, name: largest})
-
-    def listen(self, key: str, value: Any, folder: Path) -> tuple[Address, ...]:
-        values = value if isinstance(value, list) else [value]
-        addresses = [self.keep(key, listen_address, item) for item in values]
-        if not values:
-            self.wrong(key, f'expected at least one address, found an empty array; write "{DEFAULT_LISTEN}"')
+    def listen(self, path: str, value: Any, folder: Path) -> tuple[Address, ...]:
+        """Return the addresses in *value*, with the files of unix sockets relative to *folder*."""
+        items = value if isinstance(value, list) else [value]
+        addresses = [self.validated(path, SERVER_KEYS["listen"].validator, item) for item in items]
+        if not items:
+            self.report(path, f'expected at least one address, found an empty array; write "{DEFAULT_LISTEN}"')
         if None in addresses:
             return ()
         if len({address.unix is None for address in addresses}) > 1:
-            self.wrong(key, "expected all TCP or all unix sockets, found both; run one process for each kind")
+            self.report(path, "expected all TCP or all unix sockets, found both; run one process for each kind")
         if len(set(addresses)) < len(addresses):
-            self.wrong(key, "expected each address once, found one twice")
+            self.report(path, "expected each address once, found one twice")
         return tuple(Address(unix=folder / address.unix) if address.unix else address for address in addresses)
 
+    def with_body_limit(
+        self, server: ServerConfig, mounts: tuple[MountConfig, ...], *, is_explicit: bool
+    ) -> ServerConfig:
+        """Return *server* with a ``max_request_body_size`` that is large enough for each ``max_body``.
+
+        If the file sets ``max_request_body_size`` itself (*is_explicit*), a larger ``max_body`` is a problem instead.
+        """
+        name = "max_request_body_size"
+        server_limit = server.adjustments[name]
+        largest = max((mount.max_body or 0 for mount in mounts), default=0)
+        if not isinstance(server_limit, int) or largest <= server_limit:  # None if it is reported as invalid already
+            return server
+        if is_explicit:
+            for mount in mounts:
+                if (mount.max_body or 0) > server_limit:
+                    self.report(
+                        f"mounts.{quoted(mount.key)}.max_body",
+                        f"expected at most the server.{name} ({server_limit}), found {mount.max_body}; "
+                        "raise that one, or write a smaller number",
+                    )
+        return replace(server, adjustments={**server.adjustments, name: largest})
+
     def proxy(self, table: dict[str, Any]) -> ProxySettings:
-        ours = self.section("proxy", table, PROXY_KEYS)
-        trust = ProxySettings(**ours)
-        # What a value contradicts that was not taken is not known.
-        problems = trust.problems() if len(ours) == len(table) else trust.wrong_values()
-        self.problems += [Problem(f"proxy.{problem.key}", problem.message) for problem in problems]
-        return trust
+        values = self.section("proxy", table, PROXY_KEYS)
+        settings = ProxySettings(**values)
+        # A rejected value may be the one that the others need, so then only single values are checked.
+        problems = settings.problems() if len(values) == len(table) else settings.wrong_values()
+        for problem in problems:
+            self.report(f"proxy.{problem.key}", problem.message)
+        return settings
 
 
-def _misplaced(key: str, value: Any) -> str:
-    """Return what is to be said of a key that TOML has put under ``[mounts]``, and that was meant for another place."""
-    if key in ALL_SERVER_KEYS:
-        return "is a key of [server]; write it under that, which ends where [mounts] begins"
+def _advice_for_misplaced(key: str, value: Any) -> str:
+    """Return a message if TOML has put *key* under ``[mounts]`` but it belongs elsewhere, else the empty string."""
+    if key in SERVER_KEYS or key in WAITRESS_KEYS:
+        return "is a key of [server]; write it below the line [server]"
     names = [key]
     while isinstance(value, dict) and len(value) == 1 and not value.keys() & MOUNT_KEYS.keys():
         [(name, value)] = value.items()
         names.append(name)
     if len(names) > 1 and not any("/" in name for name in names):
         dotted = ".".join(names)
-        return f'a key with a dot is written in quotes, "{dotted}"'
+        return f'write a key that contains a dot in quotes, "{dotted}"'
     return ""
 
 
-def _mount_value(value: Any) -> dict[str, Any]:
+def _mount_table(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise ValueError(f'expected "module:attribute" or a table with the key app, found {in_toml(value)}')
+        raise ValueError(f'expected "module:attribute" or a table with the key app, found {toml_text(value)}')
     return value
 
 
-def _not_loaded_yet(environ: Any, start_response: Any) -> Any:
-    raise NotImplementedError  # stands for an app while only the keys are looked at
-
-
-def quoted(name: str) -> str:
-    """Return *name* as a key of TOML is written."""
-    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name, ensure_ascii=False)
+def _unloaded_app(environ: Any, start_response: Any) -> Any:
+    raise NotImplementedError  # stands for an app while only the keys of the mounts are validated

@@ -1,285 +1,341 @@
-"""What one value of ``mounts.toml`` may be.
+"""Every key of ``mounts.toml``: its validator, its description and its default.
 
-A rule takes what the file says and returns what we keep; it raises ValueError, "expected ..., found ...". A key is
-known by standing in one of the tables of rules at the end, and by nothing else.
+One `Key` is one key, so a key cannot be added without a description. The reader validates the file with these tables,
+and the manual's reference page is generated from them.
 """
 
 from __future__ import annotations
 
-import re
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, cast, get_args
+from typing import get_args
 
-from ..errors import did_you_mean
-from ..wsgi.proxy_settings import COUNTED
 from ..wsgi.table import DotSegments, Slash
-from .app_spec import AppSpec, parse_spec
+from .address import listen_address
+from .validators import (
+    Validator,
+    app_spec,
+    array_of_strings,
+    boolean,
+    connection_limit,
+    echo_key,
+    environment,
+    integer,
+    octal_permissions,
+    one_of,
+    seconds,
+    string,
+    string_or_array,
+)
 
+DEFAULT_LISTEN = "127.0.0.1:8080"
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
-
-Validator = Callable[[Any], Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
-    """Where to listen: a *host* (empty for every interface) and a *port* (0 for any that is free), or a unix socket."""
+class Key:
+    """One key of the file. ``description`` and ``default`` are Markdown: a default in backquotes is TOML."""
 
-    host: str = ""
-    port: int = 0
-    unix: Path | None = None
-
-    def __str__(self) -> str:
-        if self.unix:
-            return f"unix:{self.unix}"
-        return f"{f'[{self.host}]' if ':' in self.host else self.host or '*'}:{self.port}"
+    validator: Validator
+    description: str
+    default: str
 
 
-def connection_ceiling() -> int:
-    """Return how many connections one process can serve: each takes up to three descriptors, and 64 are for the rest.
-
-    Past its descriptors waitress spins; Windows has no poll(), and its select() ends at 512.
-    """
-    if sys.platform == "win32":
-        return 400
-    return max((hard_file_limit() - 64) // 3, 1)
-
-
-def hard_file_limit() -> int:
-    """Return how many files one process can have open, once it has raised its soft limit."""
-    if sys.platform == "win32":
-        return 512
-    import resource
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    # macOS says that there is no limit, and refuses to set more than its OPEN_MAX.
-    return max(soft, 10_240) if hard == resource.RLIM_INFINITY else hard
-
-
-def in_toml(value: object) -> str:
-    """Return *value* as it stands in the file, or its kind if that is long."""
-    match value:
-        case bool():
-            return str(value).lower()
-        case str():
-            return f'"{value}"'
-        case dict():
-            return "a table"
-        case list():
-            return "an array"
-        case int() if abs(value) >= 10**20:  # past some thousand digits str() would raise
-            return "a huge integer"
-        case _:
-            return str(value)
-
-
-def _boolean(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError(f"expected true or false, found {in_toml(value)}")
-    return value
-
-
-def _integer(low: int, high: int | None = None) -> Validator:
-    expected = f"an integer from {low} to {high}" if high is not None else f"an integer of at least {low}"
-    most = 2**63 - 1 if high is None else high
-
-    def rule(value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= most:
-            raise ValueError(f"expected {expected}, found {in_toml(value)}")
-        return value
-
-    return rule
-
-
-def _seconds(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1e9:
-        raise ValueError(f"expected seconds, a number of at least 0, found {in_toml(value)}")
-    return float(value)
-
-
-def string(value: Any) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"expected a string, found {in_toml(value)}")
-    return value
-
-
-def _choice(*choices: str) -> Validator:
-    def rule(value: Any) -> str:
-        if value not in choices:
-            hint = did_you_mean(value, choices) if isinstance(value, str) else ""
-            raise ValueError(f"expected {' or '.join(map(in_toml, choices))}, found {in_toml(value)}{hint}")
-        return cast("str", value)
-
-    return rule
-
-
-def any_table(value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise ValueError(f"expected a table, found {in_toml(value)}")
-    return value
-
-
-def _permissions(value: Any) -> int:
-    if not isinstance(value, str) or not re.fullmatch(r"0?o?[0-7]{3}", value):
-        raise ValueError(f'expected an octal string such as "660", found {in_toml(value)}')
-    return int(value.lstrip("0o") or "0", 8)
-
-
-def _app(value: Any) -> AppSpec:
-    return parse_spec(string(value))
-
-
-def _connection_limit(value: Any) -> int:
-    ceiling = connection_ceiling()
-    limit: int = _integer(1)(value)
-    if limit > ceiling:
-        raise ValueError(
-            f"expected at most {ceiling}, which is what this machine's limit of open files allows, found {limit}; "
-            "raise the limit (ulimit -n, LimitNOFILE=) or write less"
-        )
-    return limit
-
-
-def listen_address(value: Any) -> Address:
-    forms = 'expected "host:port", "[ipv6]:port", "*:port" or "unix:/path"'
-    if not isinstance(value, str):
-        near = f'; write "127.0.0.1:{value}"' if type(value) is int and 0 <= value <= 65535 else ""
-        raise ValueError(f"{forms}, found {in_toml(value)}{near}")
-    text = value
-    if text.startswith("unix:"):
-        if sys.platform == "win32":
-            raise ValueError(f'expected "host:port", found "{text}"; Windows has no unix sockets for servers')
-        if not (path := text.removeprefix("unix:")):
-            raise ValueError(f'{forms}, found "{text}" without a path')
-        return Address(unix=Path(path))
-    match = re.fullmatch(r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+(?:%\w+)?)\]|(?P<host>[^\s:/\[\]]+)):(?P<port>[0-9]+)", text)
-    if match is None:
-        right = None
-        if re.fullmatch(r":?[0-9]+", text):
-            right = f"127.0.0.1:{text.lstrip(':')}"
-        elif text.startswith("/"):
-            right = f"unix:{text}"
-        elif re.fullmatch(r"[^\s:/\[\]]+|\[[0-9A-Fa-f:.]+\]", text):
-            right = f"{text}:8080"
-        elif scheme := re.match(r"https?://([^/]+)", text):
-            right = scheme[1] if re.search(r":[0-9]+$", scheme[1]) else f"{scheme[1]}:8080"
-        hint = f'; write "{right}"' if right else ""
-        raise ValueError(f'{forms}, found "{text}"{hint}')
-    if len(match["port"]) > 5 or int(match["port"]) > 65535:
-        raise ValueError(f'expected a port from 0 to 65535, found "{text}"')
-    host = match["ipv6"] or match["host"]
-    return Address("" if host == "*" else host, int(match["port"]))
-
-
-def _strings(value: Any) -> list[str]:
-    values = value if isinstance(value, list) else [value]
-    if not all(isinstance(item, str) for item in values):
-        raise ValueError(f"expected a string, or an array of strings, found {in_toml(value)}")
-    return values
-
-
-def _array_of_strings(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise ValueError(f"expected an array of strings, found {in_toml(value)}")
-    return tuple(value)
-
-
-def _environment(value: Any) -> dict[str, str]:
-    expected = 'expected a table of strings such as { KEY = "value" }'
-    if not isinstance(value, dict):
-        raise ValueError(f"{expected}, found {in_toml(value)}")
-    for name, text in value.items():
-        if not isinstance(text, str):
-            near = f'; write "{in_toml(text)}"' if isinstance(text, int | float) else ""
-            raise ValueError(f"{expected}, found {in_toml(text)} for {name}{near}")
-        if not name or "=" in name or "\0" in name + text:
-            raise ValueError(f"{expected}, found a name or a value that no variable can have: {name!r}")
-    return value
-
-
-def _echo_key(value: Any) -> str:
-    """Take at least 128 bits, in hex or base64. What was found is not shown: it may be a key all the same."""
-    text = string(value)
-    fewest = 32 if re.fullmatch(r"[0-9A-Fa-f]+", text) else 22
-    if not re.fullmatch(rf"[A-Za-z0-9+/_=-]{{{fewest},}}", text):
-        raise ValueError(
-            f"expected at least 128 random bits, 32 hex digits or 22 characters of base64, found {len(text)} "
-            'characters; make one: python3 -c "import secrets; print(secrets.token_hex())"'
-        )
-    return text
-
-
-MOUNT_KEYS: Mapping[str, Validator] = {
-    "app": _app,
-    "root": string,
-    "slash": _choice(*get_args(Slash)),
-    "dot_segments": _choice(*get_args(DotSegments)),
-    "cookies": _choice("pass", "scoped"),
-    "limit": _integer(1, 10_000),
-    "queue": _integer(0),
-    "max_body": _integer(0),
-    "slow_after": _seconds,
-    "env": _environment,
+#: The keys of a mount, and of ``[defaults]``.
+MOUNT_KEYS: Mapping[str, Key] = {
+    "app": Key(
+        app_spec,
+        'The app: `module:attribute`, `module:factory()`, `module:factory("literal", key=1)`, '
+        "`dir/file.py:attribute`, or `module` alone, which looks for `application`, then `app`.",
+        "required",
+    ),
+    "root": Key(
+        string,
+        "The folder that mountpoint puts on the import path for this app. A relative path starts at the file's folder.",
+        "the file's folder",
+    ),
+    "slash": Key(
+        one_of(*get_args(Slash)),
+        'GET and HEAD of exactly the mount\'s prefix: `"redirect"` sends the client to the same path with a slash, '
+        '`"pass"` hands the request to the app.',
+        '`"redirect"`',
+    ),
+    "dot_segments": Key(
+        one_of(*get_args(DotSegments)),
+        'A path with a `.` or `..` segment: `"refuse"` answers 400, `"pass"` hands the request to the app.',
+        '`"refuse"`',
+    ),
+    "cookies": Key(
+        one_of("pass", "scoped"),
+        '`"scoped"` gives a cookie without a path, or with `Path=/`, the path of the mount, so that apps do not '
+        'overwrite each other\'s cookies. It is not a security boundary. `"pass"` leaves cookies as they are.',
+        '`"pass"`',
+    ),
+    "limit": Key(
+        integer(1, 10_000),
+        "How many requests of this mount run at once, at most. Further requests wait in the mount's queue; under "
+        "`load()`, which has no queues, they get 503.",
+        "the mount's fair share of the threads",
+    ),
+    "queue": Key(
+        integer(0),
+        "How many requests of this mount may wait. Further requests get 503. With 0, a request that arrives while the "
+        "mount uses its whole share of the threads gets 503.",
+        "`100`",
+    ),
+    "max_body": Key(
+        integer(0),
+        "The largest request body that this mount accepts, in bytes. A request with a larger body gets 413.",
+        "`max_request_body_size` of `[server]`",
+    ),
+    "slow_after": Key(
+        seconds,
+        "A request that runs for longer than this many seconds is logged as slow. 0 turns this off.",
+        "`10`",
+    ),
+    "env": Key(
+        environment,
+        'Environment variables that are set while the app is loaded: `{ KEY = "value" }`. A mount also gets those of '
+        "`[defaults]`, unless it sets the same name.",
+        "`{}`",
+    ),
 }
 
-PROXY_KEYS: Mapping[str, Validator] = {
-    "strips": string,
-    "trusted": _strings,
-    **dict.fromkeys(COUNTED, _integer(0)),
-    "restore_prefix": _boolean,
+#: The keys of ``[server]`` that mountpoint itself uses. ``listen`` may be an array: its validator takes one item.
+SERVER_KEYS: Mapping[str, Key] = {
+    "listen": Key(
+        listen_address,
+        'Where to listen: `"host:port"`, `"[ipv6]:port"`, `"*:port"`, `"unix:/path"` (a relative path starts at the '
+        "file's folder), or an array of these. All are TCP, or all are unix sockets.",
+        f'`"{DEFAULT_LISTEN}"`',
+    ),
+    "threads": Key(
+        integer(1, 10_000),
+        "How many requests run at once.",
+        "`8`",
+    ),
+    "drain_timeout": Key(
+        seconds,
+        "How many seconds the requests in flight have to finish after SIGTERM or SIGINT. A second signal ends the "
+        "process at once.",
+        "`30`",
+    ),
+    "header_timeout": Key(
+        seconds,
+        "How many seconds a client has to send the header of a request. Then it gets 408. 0 turns this off.",
+        "`30`",
+    ),
+    "strict": Key(
+        boolean,
+        "Do not start, and do not reload, if an app fails to load.",
+        "`false`",
+    ),
+    "access_log": Key(
+        boolean,
+        "Log each request.",
+        "`true`",
+    ),
+    "log_level": Key(
+        one_of(*LOG_LEVELS),
+        'The level of the loggers `mountpoint` and `waitress`: `"debug"`, `"info"`, `"warning"`, `"error"` or '
+        '`"critical"`.',
+        '`"info"`, or as `[logging]` says',
+    ),
+    "unix_socket_perms": Key(
+        octal_permissions,
+        "The permissions of a unix socket's file, as an octal string.",
+        '`"660"`',
+    ),
+    "connection_limit": Key(
+        connection_limit,
+        "How many connections are open at once. It cannot exceed (open files - 64) / 3, or 400 on Windows.",
+        "`1000`, or less if the system does not allow that many",
+    ),
 }
 
-DOCTOR_KEYS: Mapping[str, Validator] = {
-    "key": _echo_key,
-    "allow": _array_of_strings,
+#: The keys of ``[server]`` that go to waitress under its own names. The ranges are ours: waitress checks none.
+#: https://docs.pylonsproject.org/projects/waitress/en/stable/arguments.html
+WAITRESS_KEYS: Mapping[str, Key] = {
+    "ipv4": Key(
+        boolean,
+        "Listen on the IPv4 addresses of a host name.",
+        "`true`",
+    ),
+    "ipv6": Key(
+        boolean,
+        "Listen on the IPv6 addresses of a host name.",
+        "`true`",
+    ),
+    "url_scheme": Key(
+        one_of("http", "https"),
+        '`wsgi.url_scheme` of a request whose scheme no trusted proxy tells. Write `"https"` behind TLS if the proxy '
+        "does not send the scheme.",
+        '`"http"`',
+    ),
+    "backlog": Key(
+        integer(1, 65_535),
+        "How many new TCP connections the system queues until the server accepts them.",
+        "`1024`",
+    ),
+    "recv_bytes": Key(
+        integer(1, 2**24),
+        "How many bytes the server reads from a socket at once.",
+        "`8192`",
+    ),
+    "outbuf_overflow": Key(
+        integer(1),
+        "A response of which more than this many bytes wait for the client is buffered in a temporary file.",
+        "`1048576`",
+    ),
+    "outbuf_high_watermark": Key(
+        integer(1),
+        "The app's iterable is paused while more than this many bytes wait for the client.",
+        "`16777216`",
+    ),
+    "inbuf_overflow": Key(
+        integer(1),
+        "A request body of more than this many bytes is buffered in a temporary file.",
+        "`524288`",
+    ),
+    "cleanup_interval": Key(
+        integer(1),
+        "How many seconds pass, at least, between two searches for inactive connections.",
+        "`30`",
+    ),
+    "channel_timeout": Key(
+        integer(1),
+        "A connection is closed if it is idle, or if its client takes no byte of a response, for this many seconds.",
+        "`120`",
+    ),
+    "log_socket_errors": Key(
+        boolean,
+        "Log connections that the client breaks off.",
+        "`true`",
+    ),
+    "max_request_header_size": Key(
+        integer(256),
+        "The largest request header, in bytes. A request with a larger one gets 431.",
+        "`262144`",
+    ),
+    "max_request_body_size": Key(
+        integer(1),
+        "The largest request body, in bytes. A request with a larger one gets 413.",
+        "`16777216`, or the largest `max_body` of a mount",
+    ),
+    "expose_tracebacks": Key(
+        boolean,
+        "Show the traceback of an app's exception to the client.",
+        "`false`",
+    ),
+    "ident": Key(
+        string,
+        "The `Server` header of a response.",
+        '`"waitress"`',
+    ),
+    "asyncore_loop_timeout": Key(
+        integer(1, 3600),
+        "How many seconds the server's loop waits for events, at most. The loop wakes up once a second in any case.",
+        "`1`",
+    ),
+    "channel_request_lookahead": Key(
+        integer(0),
+        "How many further requests are read from a connection while one runs. With 1 or more, the server notices that "
+        "a client has disconnected, and does not run its waiting request. A client that closes its sending half "
+        "counts as disconnected.",
+        "`1`",
+    ),
+    "server_name": Key(
+        string,
+        "`SERVER_NAME` of a request without `Host`.",
+        '`"waitress.invalid"`',
+    ),
 }
 
-SERVER_KEYS: Mapping[str, Validator] = {
-    "threads": _integer(1, 10_000),
-    "drain_timeout": _seconds,
-    "header_timeout": _seconds,
-    "strict": _boolean,
-    "access_log": _boolean,
-    "log_level": _choice(*LOG_LEVELS),
-    "unix_socket_perms": _permissions,
-    "connection_limit": _connection_limit,
+#: The keys of ``[proxy]``: the fields of `ProxySettings`.
+PROXY_KEYS: Mapping[str, Key] = {
+    "strips": Key(
+        string,
+        "The one fixed prefix that the proxy removes from the path. No header is involved. If it is wrong, links lead "
+        "nowhere.",
+        '`""`',
+    ),
+    "trusted": Key(
+        string_or_array,
+        'Addresses and networks of the proxies, and `"unix"` for the unix socket. Too wide: clients choose their '
+        "address, host and scheme. Too narrow: apps see those of the proxy.",
+        "`[]`",
+    ),
+    "x_for": Key(
+        integer(0),
+        "How many proxies append to `X-Forwarded-For`, which tells the client's address. Too high: clients choose "
+        "their address. Too low: apps see a proxy's address.",
+        "`0`",
+    ),
+    "x_proto": Key(
+        integer(0),
+        "How many proxies append to `X-Forwarded-Proto`, which tells the scheme. Too high: clients choose the scheme. "
+        "Too low: apps make `http://` links and redirect in loops.",
+        "`0`",
+    ),
+    "x_host": Key(
+        integer(0),
+        "How many proxies append to `X-Forwarded-Host`, which tells the host. Too high: clients choose the host in "
+        "links. Too low: links lead to the upstream.",
+        "`0`",
+    ),
+    "x_port": Key(
+        integer(0),
+        "How many proxies append to `X-Forwarded-Port`, which tells the port. A port in the host takes precedence. If "
+        "the count is wrong, the effect is that of `x_host`.",
+        "`0`",
+    ),
+    "x_prefix": Key(
+        integer(0),
+        "How many proxies append to `X-Forwarded-Prefix`, which goes in front of `SCRIPT_NAME`. Too high: clients "
+        "choose where every link leads. Too low: links lack the prefix.",
+        "`0`",
+    ),
+    "forwarded": Key(
+        integer(0),
+        "How many proxies append to `Forwarded` (RFC 7239). It replaces the `x_` keys, and fails as they do.",
+        "`0`",
+    ),
+    "restore_prefix": Key(
+        boolean,
+        "Put the forwarded prefix in front of the path again, for a proxy that removes the prefix of each mount. The "
+        "table is then written in public paths. If it is wrong, paths get 404.",
+        "`false`",
+    ),
 }
 
-# https://docs.pylonsproject.org/projects/waitress/en/stable/arguments.html; the ranges are ours, waitress has none.
-WAITRESS_KEYS: Mapping[str, Validator] = {
-    "ipv4": _boolean,
-    "ipv6": _boolean,
-    "url_scheme": _choice("http", "https"),
-    "backlog": _integer(1, 65_535),
-    "recv_bytes": _integer(1, 2**24),
-    "outbuf_overflow": _integer(1),
-    "outbuf_high_watermark": _integer(1),
-    "inbuf_overflow": _integer(1),
-    "cleanup_interval": _integer(1),
-    "channel_timeout": _integer(1),
-    "log_socket_errors": _boolean,
-    "max_request_header_size": _integer(256),
-    "max_request_body_size": _integer(1),
-    "expose_tracebacks": _boolean,
-    "ident": string,
-    "asyncore_loop_timeout": _integer(1, 3600),
-    "channel_request_lookahead": _integer(0),
-    "server_name": string,
+#: The keys of ``[doctor]``.
+DOCTOR_KEYS: Mapping[str, Key] = {
+    "key": Key(
+        echo_key,
+        "The key of the echo, which shows the doctor how its requests arrive: at least 32 hex digits or 22 characters "
+        'of base64. `python3 -c "import secrets; print(secrets.token_hex())"` makes one.',
+        "none: the echo is off",
+    ),
+    "allow": Key(
+        array_of_strings,
+        "Paths or URLs outside a mount that links may lead to. An entry that ends with a slash also allows the paths "
+        "below it, except `/`, which allows the root only.",
+        "`[]`",
+    ),
 }
 
-# What of waitress's is another by default: it allows bodies of 1 GiB, and runs what its clients wait for no longer.
+#: The defaults that differ from waitress's own: 1 GiB of body, and no notice of a client that has disconnected.
 WAITRESS_DEFAULTS: Mapping[str, object] = {"max_request_body_size": 16 * 2**20, "channel_request_lookahead": 1}
 
-REPLACED = {
+#: Waitress's adjustments that ``[server]`` rejects, each with the advice that goes into the message.
+REPLACED: Mapping[str, str] = {
     **dict.fromkeys(("host", "port", "unix_socket", "sockets"), 'write listen = "host:port" or "unix:/path"'),
     "url_prefix": 'write strips = "/prefix" under [proxy]',
     **dict.fromkeys(
         ("trusted_proxy", "trusted_proxy_count", "trusted_proxy_headers", "log_untrusted_proxy_headers"),
-        "whom to trust belongs under [proxy]; forwarding headers that nobody is trusted for are removed",
+        "[proxy] names the trusted proxies; forwarding headers that it does not count are removed",
     ),
-    "clear_untrusted_proxy_headers": "forwarding headers that nobody is trusted for are always removed",
-    "asyncore_use_poll": "poll() is used wherever there is one",
-    "send_bytes": "waitress is about to remove it",
+    "clear_untrusted_proxy_headers": "forwarding headers that [proxy] does not count are always removed",
+    "asyncore_use_poll": "the server uses poll() wherever the system has it",
+    "send_bytes": "waitress has deprecated it",
 }

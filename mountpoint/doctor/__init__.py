@@ -1,18 +1,19 @@
-"""``mountpoint doctor``: what is wrong between the proxy and the apps, how sure that is, and what mends it.
+"""``mountpoint doctor``: find the faults between the proxy and the apps, with evidence and a fix for each.
 
-The method is the counterfactual probe: fetch the address that fails, then the corrected one. Read in this order:
+The method is the counterfactual probe: request the URL that fails, then the corrected URL. Read in this order:
 
-    addresses  what of a URL decides who is asked
-    symptoms   what can be wrong: its name, what it means, how an address of it is corrected
-    fixes      the one change that mends it, in the language of the proxy
-    fetch      ask one host, a bounded number of times; or ask an app in process, in the same words
-    pages      which addresses a page names, and in which line
-    findings   what was found, and the report of it
-    crawl      follow the links of one mount and try each correction on what fails
-    site       everything that is asked of one mount, by its address alone
-    arrival    what arrives behind the proxy, by the echo
-    run        the same for a site that only its address is known of
-    table      the same with the mount table at hand, in process and through the proxy
-    ask        which of the three ways it is asked in
-    echo       what answers, in the served stack, to the probe that carries the key
+    addresses  the parts of a URL that decide which server gets the request
+    symptoms   every possible fault: its name, its meaning, and how a URL that has it is corrected
+    fixes      the one change that fixes each symptom, in the language of the proxy
+    fetch      request a URL, over the network or from an app in this process; the number of requests is bounded
+    pages      the URLs in a page, each with its line
+    findings   a symptom that was found, its evidence, and the report of all of them
+    crawl      follow the links of one mount, and try each correction on a URL that fails
+    examine    examine one mount from outside: its root, its links, its edges, its cookies
+    by_url     examine a site of which only the URL is known
+    arrival    ask the echo how a request arrives behind the proxy, and what a client can forge
+    by_table   examine every mount of a table, in this process and through the proxy
+    main       choose one of the three ways
+
+The echo itself is `mountpoint.wsgi.echo`: the layer of the served stack that answers requests with the doctor's key.
 """

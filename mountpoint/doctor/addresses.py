@@ -1,20 +1,23 @@
-"""Addresses: what of a URL decides who is asked, and what is asked for."""
+"""The parts of a URL: its origin decides which server gets the request, its path what the server is asked for."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from ..errors import Problem, UsageError
 from ..wsgi.keys import host_name
+from ..wsgi.percent import encode_url
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-# As browsers send it; what is encoded stays encoded.
-_SAFE = "%/?:@!$&'()*+,;=[]~-._"
 
 
 class Origin(NamedTuple):
-    """Where requests go: scheme, host in lower case, port."""
+    """The server of a URL: scheme, host in lower case, port (RFC 6454).
+
+    >>> str(Origin("https", "example.com", 443))
+    'https://example.com'
+    """
 
     scheme: str
     host: str
@@ -26,7 +29,7 @@ class Origin(NamedTuple):
 
 
 def origin_of(url: str) -> Origin | None:
-    """Return the origin of *url*, or None if it has none that can be asked over HTTP."""
+    """Return the origin of *url*, or None if *url* is not absolute, not HTTP, or has a wrong host or port."""
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -39,29 +42,43 @@ def origin_of(url: str) -> Origin | None:
 
 
 def path_of(url: str) -> str:
-    """Return the path of *url*, at least a slash."""
+    """Return the path of *url*; an empty path is ``/``."""
     return urlsplit(url).path or "/"
 
 
+def target_of(url: str) -> str:
+    """Return the path and query of *url*, as a request line has them (RFC 9112 section 3.2.1).
+
+    Not by `urlunsplit`, which in newer versions of Python writes ``////x`` for the path ``//x``.
+
+    >>> target_of("http://example.com//x?q#top")
+    '//x?q'
+    """
+    parts = urlsplit(url)
+    return f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
+
+
 def with_path(url: str, path: str) -> str:
-    """Return *url* with another *path*."""
+    """Return *url* with *path* instead of its own, and without its fragment."""
     parts = urlsplit(url)
     return urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))
 
 
 def at_origin(origin: Origin, url: str) -> str:
-    """Return the path and query of *url* at *origin*."""
-    parts = urlsplit(url)
-    return str(origin) + urlunsplit(("", "", parts.path or "/", parts.query, ""))
+    """Return the URL at *origin* with the path and query of *url*."""
+    return str(origin) + target_of(url)
 
 
 def encoded(url: str, encoding: str = "utf-8") -> str:
-    """Return *url* as a browser sends it, without its fragment. A header's *encoding* is latin-1, whatever it holds."""
-    return quote(url.partition("#")[0].strip(), safe=_SAFE, encoding=encoding)
+    """Return *url* as a browser sends it: percent-encoded, without its fragment.
+
+    The *encoding* of a header's value is latin-1: that is how `http.client` decodes the bytes of every header.
+    """
+    return encode_url(url.strip(), encoding)
 
 
 def checked_url(text: str) -> tuple[Origin, str]:
-    """Return origin and path of *text*, which a person wrote. Raises `UsageError` if it is no address of HTTP."""
+    """Return the origin and the path of *text*, an option of the user. Raises `UsageError` if it is not an HTTP URL."""
     try:
         url = encoded(text)
     except UnicodeEncodeError:

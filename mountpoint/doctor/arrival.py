@@ -1,8 +1,8 @@
-"""What arrives behind the proxy, by the echo: the path, and what a client can smuggle in.
+"""Ask the echo how a request arrives behind the proxy, and what a client can smuggle past the proxy.
 
-Only with the key of ``[doctor]``, whose holder owns both ends: these requests carry forwarding headers that no client
-of a right proxy may choose, and bodies that it refuses. Each has a query string of its own, so that no cache keeps what
-another could be given.
+These probes need the key of ``[doctor]``. It shows that the user owns the server, so the doctor may send what no honest
+client sends: spoofed forwarding headers, and a body over the limit. Each probe has its own query string, so that no
+cache can store its response and give it to another client.
 """
 
 from __future__ import annotations
@@ -10,24 +10,24 @@ from __future__ import annotations
 import dataclasses
 import json
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..config.reader import Config
 from ..wsgi.echo import HEADER
 from ..wsgi.proxies import TrustedProxies
+from ..wsgi.proxy_settings import ProxySettings
 from ..wsgi.target import split_target
 from .addresses import path_of
 from .crawl import Place
-from .fetch import ProbeResult, Site
-from .findings import Report
+from .fetch import Headers, ProbeResult, Site
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
 
-_LARGEST_PROBE = 16 * 2**20  # bytes; a larger limit is not tried
-_CHUNK = 65_536
-# What a client may try, and no app may be told by it; one each, so that it is known which gets through.
+_LARGEST_PROBE = 16 * 2**20  # bytes; the doctor sends no larger body
+_CHUNK = 65_536  # bytes
+#: The headers that are sent one at a time, so that the report can name the one that gets through.
 _SPOOFED = (
     ("X-Forwarded-Prefix", "/mountpoint-doctor"),
     ("X-Forwarded-Host", "doctor.invalid"),
@@ -36,115 +36,135 @@ _SPOOFED = (
     ("X-Forwarded-Port", "7"),
     ("Forwarded", "for=192.0.2.77;host=doctor.invalid;proto=gopher"),
 )
-_NOT_WITHOUT_KEY = "spoofed forwarding headers, bodies over the limit, the path that arrives: these need [doctor] key"
+#: The variables of environ that a trusted header changes.
+_REWRITTEN = ("SCRIPT_NAME", "PATH_INFO", "HTTP_HOST", "SERVER_PORT", "REMOTE_ADDR", "wsgi.url_scheme")
 
 
-def look_at_arrival(config: Config, place: Place) -> bool:
-    """Ask the echo what arrives for the mount's root; return whether that explains why nothing else can work."""
+class Arrival(NamedTuple):
+    """A request as it arrived, as the echo reports it: WSGI strings, and the forwarding headers by their variables."""
+
+    path: str
+    script_name: str
+    peer: str | None
+    forwarding: Mapping[str, str]
+
+
+def examine_arrival(config: Config, place: Place) -> bool:
+    """Report a path that arrives wrong; return whether that explains every other fault of the mount.
+
+    The echo says which path arrives. Without a key, the only check is whether another app answers for the mount.
+    """
     if not config.doctor.key:
-        place.report.skip(_NOT_WITHOUT_KEY)
-        return _is_anothers(place)
-    seen = _echo(config, place.site, place.root)
-    if seen is None:
         place.report.skip(
-            f"{place.prefix or '/'}: what arrives: the echo does not answer (is this table served there?)"
+            "spoofed forwarding headers, bodies over the limit, the path that arrives: these checks need [doctor] key"
+        )
+        return _report_another_app(place)
+    arrival = _ask_echo(config, place.site, place.root)
+    if arrival is None:
+        place.report.skip(
+            f"{place.name}: the path that arrives: the echo does not respond (does the URL serve this table?)"
         )
         return False
-    expected = _expected(config, place)
-    told = _told(config, seen)
-    arrived = told["SCRIPT_NAME"].removeprefix(config.proxy.strips_prefix()) + told["PATH_INFO"]
+    try:
+        environ = _rewrite(config.proxy, arrival)
+    except ValueError as error:
+        place.report.add("failing", "likely", place.prefix, [f"mountpoint rejects a header of the proxy: {error}"])
+        return True
+    strips = config.proxy.strips_prefix()
+    arrived = environ["SCRIPT_NAME"].removeprefix(strips) + environ["PATH_INFO"]
+    expected = split_target(path_of(place.root)).path_info.removeprefix(strips)
     if arrived == expected:
         return False
-    return _explain(config, place, seen["path"], arrived, expected)
+    live = place.site.get(place.root)
+    evidence = [
+        f"{path_of(place.root)} arrives as {arrival.path or 'an empty path'} instead of {expected}",
+        f"the response is {live.summary}",
+    ]
+    mount = expected.rstrip("/")
+    if arrived in ("/", "//", "") and mount:
+        place.report.add("proxy-strips", "sure", place.prefix, evidence)
+    elif strips and arrived == strips + expected:
+        place.report.add("proxy-keeps", "sure", place.prefix, evidence)
+    elif arrived == mount:
+        place.report.add("loop-slash", "sure", place.prefix, evidence)
+    elif arrived == mount + expected:
+        place.report.add("prefix-doubled", "sure", place.prefix, evidence)
+    else:
+        place.report.add("failing", "likely", place.prefix, evidence)
+    return True
 
 
-def _is_anothers(place: Place) -> bool:
-    """Say if the mount's page is had under its prefix twice only, while another app answers for the prefix."""
-    assert place.in_process
-    page, live = place.in_process.get(place.root), place.site.get(place.root)
-    if not place.prefix or page.status != 200 or live.is_like(page):
+def _report_another_app(place: Place) -> bool:
+    """Report that the proxy strips the prefix, if another app answers there and the mount at the doubled prefix.
+
+    Return whether that is so.
+    """
+    page, live = place.get_in_process(place.root), place.site.get(place.root)
+    if page is None or not place.prefix or page.status != 200 or live.is_like(page):
         return False
-    twice = place.site.get(place.site.url(f"{place.prefix}{place.prefix}/"))
-    if not twice.is_like(page) or twice.is_like(place.probe_unknown()):
+    doubled = place.get(f"{place.prefix}{place.prefix}/")
+    if not doubled.is_like(page) or doubled.is_like(place.probe_unknown()):
         return False
     evidence = [
-        f"{path_of(live.url)}: {live.summary}, not the mount's page",
-        f"{path_of(twice.url)}: {twice.summary}, the mount's page",
+        f"{path_of(live.url)}: {live.summary}, not the page of the mount",
+        f"{path_of(doubled.url)}: {doubled.summary}, the page of the mount",
     ]
     place.report.add("proxy-strips", "sure", place.prefix, evidence)
     return True
 
 
-def _expected(config: Config, place: Place) -> str:
-    """Return the path that the table knows the mount's root by."""
-    public = split_target(path_of(place.root)).path_info
-    return public.removeprefix(config.proxy.strips_prefix())
+def probe_defences(config: Config, place: Place) -> None:
+    """Check that the proxy clears spoofed forwarding headers and rejects bodies over the limit, at the mount *place*.
 
-
-def _explain(config: Config, place: Place, path: str, arrived: str, expected: str) -> bool:
-    """Say why *arrived* is not *expected*, if the stack in process fails on the one and works on the other."""
-    report, strips = place.report, config.proxy.strips_prefix()
-    own = expected.rstrip("/")
-    live = place.site.get(place.root)
-    evidence = [
-        f"{path_of(place.root)} arrives as {path or 'nothing'}, and {expected} is expected",
-        f"it is answered {live.summary}",
-    ]
-    if arrived in ("/", "//", "") and own:
-        report.add("proxy-strips", "sure", place.prefix, evidence)
-    elif strips and arrived == strips + expected:
-        report.add("proxy-keeps", "sure", place.prefix, evidence)
-    elif arrived == own:
-        report.add("loop-slash", "sure", place.prefix, evidence)
-    elif arrived == own + expected:
-        report.add("prefix-doubled", "sure", place.prefix, evidence)
-    else:
-        report.add("failing", "likely", place.prefix, evidence)
-    return True
-
-
-def look_at_limits(config: Config, live: Site, places: Sequence[Place], report: Report) -> None:
-    """Try what a client must not be able to do: choose forwarding headers, send bodies over the limit."""
-    if not config.doctor.key or not places:
+    Without the key, or without the echo, nothing is sent.
+    """
+    if not config.doctor.key:
         return
-    place = places[0]
-    plain = _echo(config, live, place.root)
+    plain = _ask_echo(config, place.site, place.root)
     if plain is None:
         return
-    before = _told(config, plain)
+    _probe_spoofed_headers(config, place, plain)
+    _probe_large_body(config, place)
+
+
+def _probe_spoofed_headers(config: Config, place: Place, plain: Arrival) -> None:
+    """Send each spoofed header, and compare the environ of the app with that of *plain*, a request without one."""
+    honest = _rewritten_values(config.proxy, plain)
     for name, value in _SPOOFED:
-        spoofed = _echo(config, live, place.root, [(name, value)])
-        if spoofed is None:
-            report.skip(f"a client's own {name}: the proxy refuses it")
+        arrival = _ask_echo(config, place.site, place.root, [(name, value)])
+        if arrival is None:
+            place.report.skip(f"a client's own {name}: the proxy rejects the request")
             continue
-        variable = f"HTTP_{name.upper().replace('-', '_')}"
-        arrived = spoofed["forwarding"].get(variable, "").split(",")
-        sent = value in map(str.strip, arrived)  # alone, or with what a proxy has appended
-        if sent and _told(config, spoofed) != before:
-            evidence = [f"{name}: {value} is believed; without it the app is told otherwise"]
-            report.add("spoofed-header", "sure", place.prefix, evidence, {"detail": name})
-        elif sent:
-            evidence = [f"{name}: {value} gets through the proxy, and is not believed here"]
-            report.add("spoofed-header", "note", place.prefix, evidence, {"detail": name})
-    _look_at_bodies(config, live, place, report)
+        arrived = arrival.forwarding.get(f"HTTP_{name.upper().replace('-', '_')}", "")
+        if value not in [item.strip() for item in arrived.split(",")]:  # the proxy may append a value of its own
+            continue
+        is_trusted = _rewritten_values(config.proxy, arrival) != honest
+        evidence = f"a client's {name}: {value} reaches mountpoint, which {'trusts' if is_trusted else 'ignores'} it"
+        place.report.add("spoofed-header", "sure" if is_trusted else "note", place.prefix, [evidence], {"detail": name})
 
 
-def _look_at_bodies(config: Config, live: Site, place: Place, report: Report) -> None:
-    limit = config.server.adjustments.get("max_request_body_size")
-    if not isinstance(limit, int) or limit > _LARGEST_PROBE:
-        report.skip("bodies over the limit: [server] max_request_body_size is not set, or more than 16 MiB")
+def _probe_large_body(config: Config, place: Place) -> None:
+    """Send a body of one byte more than mountpoint accepts, in chunks, and see which server rejects it."""
+    limit = config.server.adjustments["max_request_body_size"]
+    assert isinstance(limit, int)
+    if limit > _LARGEST_PROBE:
+        place.report.skip("bodies over the limit: [server] max_request_body_size is more than 16 MiB")
         return
-    answer = live.ask("POST", _probe(place.root), [(HEADER, config.doctor.key)], _chunks(limit + 1))
-    evidence = f"a body of {limit + 1} bytes, in chunks: {answer.summary}, by the server behind the proxy"
-    # waitress's own words; or it has closed the connection before the proxy could read them.
-    is_refused_behind = answer.status == 502 or (answer.status == 413 and b"generated by" in answer.body)
-    if _is_echo(answer):
-        report.add("large-body", "sure", place.prefix, [evidence], {"detail": str(limit)})
-    elif is_refused_behind:
-        # The limit holds. Of a body in chunks nobody knows the size before, and some proxies do not wait to learn it.
-        report.add("large-body", "note", place.prefix, [f"{evidence}, which refuses it"], {"detail": str(limit)})
-    elif not answer.status:
-        report.skip(f"bodies over the limit: {answer.error}")
+    result = place.site.request("POST", _unique(place.root), [(HEADER, config.doctor.key)], _chunks(limit + 1))
+    evidence = f"a body of {limit + 1} bytes, sent in chunks: {result.summary}"
+    # waitress writes "generated by" into its own error pages. 502 is the proxy's response if waitress has closed the
+    # connection before the proxy could send the whole body.
+    is_rejected_by_mountpoint = result.status == 502 or (result.status == 413 and b"generated by" in result.body)
+    fills = {"detail": str(limit)}
+    if _arrival_in(result):
+        place.report.add("large-body", "sure", place.prefix, [f"{evidence}: the server accepts it"], fills)
+    elif is_rejected_by_mountpoint:
+        # The limit holds. The size of a chunked body is not announced, and some proxies forward it before they know it.
+        place.report.add(
+            "large-body", "note", place.prefix, [f"{evidence}: mountpoint rejects it, not the proxy"], fills
+        )
+    elif not result.status:
+        place.report.skip(f"bodies over the limit: {result.error}")
 
 
 def _chunks(size: int) -> Iterator[bytes]:
@@ -152,48 +172,49 @@ def _chunks(size: int) -> Iterator[bytes]:
         yield b"x" * min(_CHUNK, size - start)
 
 
-def _probe(url: str) -> str:
+def _unique(url: str) -> str:
     return f"{url}?mountpoint-doctor={secrets.token_hex(8)}"
 
 
-def _echo(config: Config, site: Site, url: str, headers: Sequence[tuple[str, str]] = ()) -> dict[str, Any] | None:
-    """Return what arrives for *url* sent with *headers*, or None if the echo does not answer."""
-    answer = site.ask("GET", _probe(url), [(HEADER, config.doctor.key), *headers])
-    if not _is_echo(answer):
-        return None
-    seen: dict[str, Any] = json.loads(answer.body)
-    return seen
+def _ask_echo(config: Config, site: Site, url: str, headers: Headers = ()) -> Arrival | None:
+    """Return how a GET of *url* with *headers* arrives, or None if the echo does not respond."""
+    return _arrival_in(site.request("GET", _unique(url), [(HEADER, config.doctor.key), *headers]))
 
 
-def _is_echo(answer: ProbeResult) -> bool:
+def _arrival_in(result: ProbeResult) -> Arrival | None:
+    """Return the report of the echo that *result* holds, or None if *result* is another page."""
     try:
-        seen = json.loads(answer.body)
+        body = json.loads(result.body)
     except ValueError:
-        return False
-    return answer.status == 200 and isinstance(seen, dict) and seen.keys() >= {"path", "script_name", "forwarding"}
+        return None
+    if result.status != 200 or not isinstance(body, dict) or not body.keys() >= set(Arrival._fields):
+        return None
+    return Arrival(**{name: body[name] for name in Arrival._fields})
 
 
-def _told(config: Config, seen: dict[str, Any]) -> dict[str, str]:
-    """Return what an app would be told of what arrived: the answer of the real `TrustedProxies`."""
-    told: dict[str, str] = {}
-    names = ("SCRIPT_NAME", "PATH_INFO", "HTTP_HOST", "SERVER_PORT", "REMOTE_ADDR", "wsgi.url_scheme")
+def _rewritten_values(settings: ProxySettings, arrival: Arrival) -> Mapping[str, str] | None:
+    """Return the variables that trusted headers change, or None if mountpoint rejects the request."""
+    try:
+        environ = _rewrite(settings, arrival)
+    except ValueError:
+        return None
+    return {name: environ[name] for name in _REWRITTEN}
 
-    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        told.update({name: environ[name] for name in names})
-        return []
 
-    def refused(status: str, headers: object, exc_info: object = None) -> Any:
-        told.update(dict.fromkeys(names, status))
-
+def _rewrite(settings: ProxySettings, arrival: Arrival) -> WSGIEnvironment:
+    """Return the environ that the app gets. Raises ValueError if a trusted header is outside its grammar."""
     environ = {
         "REQUEST_METHOD": "GET",
-        "SCRIPT_NAME": seen["script_name"],
-        "PATH_INFO": seen["path"],
+        "SCRIPT_NAME": arrival.script_name,
+        "PATH_INFO": arrival.path,
         "HTTP_HOST": "localhost",
         "SERVER_PORT": "80",
-        "REMOTE_ADDR": seen["peer"],
+        "REMOTE_ADDR": arrival.peer,
         "wsgi.url_scheme": "http",
-        **seen["forwarding"],
+        **arrival.forwarding,
     }
-    TrustedProxies(app, **dataclasses.asdict(config.proxy))(environ, refused)
-    return told
+    return TrustedProxies(_never_called, **dataclasses.asdict(settings)).rewrite(environ)
+
+
+def _never_called(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    raise NotImplementedError  # stands for the app, since only its environ is wanted

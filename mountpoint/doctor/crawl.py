@@ -1,7 +1,7 @@
-"""Follow what one mount links to, and try each correction on what fails.
+"""Follow the links of one mount, and try each correction on a URL that fails.
 
-An address that fails is evidence of nothing by itself; one that fails, and works when it is corrected, is. What works
-is told from what an app answers to anything: to a path that nobody can have.
+A URL that fails proves nothing by itself. A URL that fails, and works when it is corrected, proves the symptom. Some
+apps return a page for every path, so a page counts as working only if it differs from the response to an unknown path.
 """
 
 from __future__ import annotations
@@ -13,25 +13,29 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from ..wsgi.keys import is_below
 from .addresses import at_origin, encoded, origin_of, path_of, with_path
 from .fetch import ProbeResult, Site
 from .findings import Report
 from .pages import Kind, Link, links
-from .symptoms import CORRECTIONS, is_below
+from .symptoms import CORRECTIONS
 
-DEPTH = 3  # links away from the mount's root
+DEPTH = 3  # links away from the root of the mount
 PAGES = 30  # pages of one mount that are read
-PER_PAGE = 60  # different addresses of one page that are looked at
+PER_PAGE = 60  # links of one page that are followed
 
-_NOBODYS = f"mountpoint-doctor-{secrets.token_hex(4)}"
+#: The name of a file that no app has.
+_UNKNOWN = f"mountpoint-doctor-{secrets.token_hex(4)}"
 
 
 @dataclass
 class Place:
-    """What is looked at: a mount by its public *prefix*, which is percent-encoded, and empty for the root.
+    """One mount as *site* serves it, and the report of its findings.
 
-    *siblings* are the public prefixes of other mounts, *allow* the addresses that may leave the mount; *in_process* is
-    the same table in process. *is_told* says that whatever is behind is known to have told the app of its prefix.
+    *prefix* is the public prefix of the mount: percent-encoded, empty for the root. *siblings* are the public prefixes
+    of the other mounts. *allow* are the URLs and paths outside the mount that its links may lead to. *in_process* is
+    the same table in this process, if *site* is on the network. *knows_prefix* is true if the app is known to have its
+    prefix, so that a link without it must be hard-coded.
     """
 
     site: Site
@@ -40,194 +44,217 @@ class Place:
     siblings: Sequence[str] = ()
     allow: Sequence[str] = ()
     in_process: Site | None = None
-    is_told: bool = False
+    knows_prefix: bool = False
+
+    @property
+    def name(self) -> str:
+        """The prefix as people write it: ``/`` for the root."""
+        return self.prefix or "/"
 
     @property
     def root(self) -> str:
-        """The address of the mount, with its slash."""
+        """The URL of the mount, with its slash."""
         return self.site.url(f"{self.prefix}/")
 
+    def get(self, path: str) -> ProbeResult:
+        """Return the response to *path*, a path of the site."""
+        return self.site.get(self.site.url(path))
+
+    def get_in_process(self, url: str) -> ProbeResult | None:
+        """Return the response of the same table in this process to *url*, or None without a table."""
+        return self.in_process.get(url) if self.in_process else None
+
     def probe_unknown(self, end: str = "") -> ProbeResult:
-        """Return what is answered below the mount to a path that nobody has."""
-        return self.site.get(self.site.url(f"{self.prefix}/{_NOBODYS}{end}"))
+        """Return the response to an unknown path inside the mount. *end* is added to the path, such as ``.js``."""
+        return self.get(f"{self.prefix}/{_UNKNOWN}{end}")
 
     def probe_outside(self, end: str = "") -> ProbeResult:
-        """Return what is answered outside all mounts to a path that nobody has."""
-        return self.site.get(self.site.url(f"/{_NOBODYS}{end}"))
+        """Return the response to an unknown path at the root of the site, outside every mount but the root's."""
+        return self.get(f"/{_UNKNOWN}{end}")
 
     def probe_sibling(self, end: str = "") -> ProbeResult:
-        """Return what is answered beside the mount, one segment up, to a path that nobody has."""
-        return self.site.get(self.site.url(f"{self.prefix.rpartition('/')[0]}/{_NOBODYS}{end}"))
+        """Return the response to an unknown path beside the mount: its last segment is replaced."""
+        return self.get(f"{self.prefix.rpartition('/')[0]}/{_UNKNOWN}{end}")
 
-    def works(self, answer: ProbeResult, kind: Kind = "link") -> bool:
-        """Whether *answer* is what its address stands for, and not what is answered to anything."""
-        if answer.fails or (kind == "file" and answer.is_html):
-            return False
-        return not answer.is_like(self.probe_unknown())
+    def works(self, result: ProbeResult, kind: Kind = "link") -> bool:
+        """Whether *result* is the page or file that a link means, and not the response to any path at all."""
+        return _loads(result, kind) and not result.is_like(self.probe_unknown())
 
     def is_allowed(self, url: str) -> bool:
-        """Whether *url* may leave the mount: it is a sibling's, or listed."""
+        """Whether a link of the mount may lead to *url*, outside the mount: to a sibling, or to an entry of *allow*."""
         path = path_of(url)
         if origin_of(url) == self.site.origin and any(is_below(path, other) for other in self.siblings if other):
             return True
-        return any(_matches(url, item) or _matches(path, item) for item in map(encoded, self.allow))
+        return any(_allows(entry, url) or _allows(entry, path) for entry in map(encoded, self.allow))
 
 
-def _matches(address: str, item: str) -> bool:
-    """Whether *item* is *address*, or, with a slash at its end, lies above it. The site's root is above nothing."""
-    return address == item or (item.endswith("/") and item != "/" and address.startswith(item))
+def _loads(result: ProbeResult, kind: Kind) -> bool:
+    """Whether a browser could use *result*. A page instead of a script or an image is an error page."""
+    return not result.fails and not (kind == "file" and result.is_html)
+
+
+def _allows(entry: str, address: str) -> bool:
+    """Whether *entry* is *address*, or ends with a slash and is above it. The entry ``/`` allows only the root."""
+    return address == entry or (entry.endswith("/") and entry != "/" and address.startswith(entry))
 
 
 class Fault(NamedTuple):
-    """An address that fails, and the corrected one that works."""
+    """A link that fails with *problem*, and the response *better* to its corrected URL, which works."""
 
     symptom: str
     link: Link
-    bad: str  # what became of the address
+    problem: str
     better: ProbeResult
 
     def __str__(self) -> str:
-        return f"{self.link}: {self.bad}; {path_of(self.better.url)}: {self.better.summary}"
+        return f"{self.link}: {self.problem}; {path_of(self.better.url)}: {self.better.summary}"
 
 
 @dataclass
 class Crawl:
-    """What became of the links of one mount."""
+    """The links of one mount, each requested once, and sorted by their results."""
 
     place: Place
     faults: list[Fault] = field(default_factory=list)
-    guesses: list[Fault] = field(default_factory=list)  # the corrected address works; the other could not be asked
+    #: The corrected URL works; the link itself was not requested, or it works for the doctor.
+    suspected: list[Fault] = field(default_factory=list)
+    #: Links that fail, with the response; no correction of them works.
     dead: list[tuple[Link, ProbeResult]] = field(default_factory=list)
-    carried: int = 0  # addresses with the prefix, written so, that work
+    #: How many links that are written with the prefix work.
+    prefixed: int = 0
     pages: list[ProbeResult] = field(default_factory=list)
-    files: set[str] = field(default_factory=set)  # every address at which a static file was looked for
-    posted: int = 0
-    elsewhere: int = 0
-    is_cut: bool = False
-    _judged: set[tuple[str, Kind]] = field(default_factory=set)
+    #: Every URL that was requested for a static file.
+    files: set[str] = field(default_factory=set)
+    posted_forms: int = 0
+    external: int = 0
+    #: Whether a bound left out pages or links.
+    is_truncated: bool = False
+    _seen_links: set[tuple[str, Kind]] = field(default_factory=set)
     _queue: deque[tuple[str, int]] = field(default_factory=deque)
 
     def run(self, start: str) -> None:
-        """Follow links from *start*, breadth first, to the bounds above."""
+        """Follow links from *start*, breadth first, within the bounds of depth, pages and links for each page."""
         self._queue.append((start, 0))
-        seen = {start}
+        enqueued = {start}
         while self._queue:
             url, depth = self._queue.popleft()
             if len(self.pages) == PAGES:
-                self.is_cut = True
+                self.is_truncated = True
                 return
-            answer = self.place.site.get(url)
-            self.pages.append(answer)
-            named = [*_redirect(answer), *links(answer)]
-            self.is_cut = self.is_cut or len(named) > PER_PAGE
-            for link in named[:PER_PAGE]:
-                if (link.url, link.kind) in self._judged:
+            page = self.place.site.get(url)
+            self.pages.append(page)
+            found = [*_redirect(page), *links(page)]
+            self.is_truncated = self.is_truncated or len(found) > PER_PAGE
+            for link in found[:PER_PAGE]:
+                if (link.url, link.kind) in self._seen_links:
                     continue
-                self._judged.add((link.url, link.kind))
-                followed = self._judge(link)
-                if followed and followed not in seen and link.kind != "file":
+                self._seen_links.add((link.url, link.kind))
+                target = self._check(link)
+                if target and target not in enqueued and link.kind != "file":
                     if depth == DEPTH:
-                        self.is_cut = True
+                        self.is_truncated = True
                     else:
-                        seen.add(followed)
-                        self._queue.append((followed, depth + 1))
+                        enqueued.add(target)
+                        self._queue.append((target, depth + 1))
 
-    def _judge(self, link: Link) -> str | None:
-        """Look at *link*, and return the address of the page that it means, if that is the mount's own."""
+    def _check(self, link: Link) -> str | None:
+        """Check *link*, and return the URL that it means, corrected if need be, if that is inside the mount."""
         place, origin = self.place, origin_of(link.url)
         if link.kind == "posted form":
-            self.posted += 1
+            self.posted_forms += 1
             return None
         if origin is None or place.is_allowed(link.url):
             return None
         if origin == place.site.origin:
-            return self._own(link)
+            return self._check_same_origin(link)
         if origin.host == place.site.origin.host:
-            secure = place.site.origin.scheme == "https" and origin.scheme == "http"
-            return self._moved(link, "http-links" if secure else "port-lost")
+            is_downgrade = place.site.origin.scheme == "https" and origin.scheme == "http"
+            return self._check_other_port(link, "http-links" if is_downgrade else "port-lost")
         if _is_private(origin.host):
-            return self._private(link, origin.host)
-        self.elsewhere += 1
+            return self._check_private_host(link, origin.host)
+        self.external += 1
         return None
 
-    def _own(self, link: Link) -> str | None:
+    def _check_same_origin(self, link: Link) -> str | None:
         place = self.place
-        answer = self._ask(link.url, link.kind)
-        below = is_below(path_of(link.url), place.prefix)
-        if not answer.fails and not (link.kind == "file" and answer.is_html):
-            if below and place.prefix and not link.is_relative and path_of(link.url) != path_of(link.page):
-                self.carried += 1
-            return link.url if below else None
-        better = self._corrected(link.url, link.kind)
+        result = self._get(link.url, link.kind)
+        is_inside = is_below(path_of(link.url), place.prefix)
+        if _loads(result, link.kind):
+            if is_inside and place.prefix and not link.is_relative and path_of(link.url) != path_of(link.page):
+                self.prefixed += 1
+            return link.url if is_inside else None
+        better = self._correct(link, link.url, result)
         if better is None:
-            self.dead.append((link, answer))
+            self.dead.append((link, result))
             return None
-        self.faults.append(Fault(better[0], link, answer.summary, better[1]))
-        return better[1].url
+        return better.url
 
-    def _corrected(self, url: str, kind: Kind) -> tuple[str, ProbeResult] | None:
-        """Return the symptom of *url*, which fails, and the answer of the corrected address, if one works."""
+    def _check_other_port(self, link: Link, symptom: str) -> str | None:
+        """Check a *link* to another scheme or port of the site's own host."""
+        better = self._at_own_origin(link)
+        if better is None:
+            return None
+        if not self.place.site.may_request(link.url):
+            self.suspected.append(Fault(symptom, link, "not requested, since its port is not the site's", better))
+            return better.url
+        result = self.place.site.get(link.url)
+        if symptom == "http-links" and link.kind == "file":
+            self.faults.append(Fault(symptom, link, "browsers block it on an https page", better))
+        elif result.fails:
+            self.faults.append(Fault(symptom, link, result.summary, better))
+        elif symptom == "http-links":
+            self.suspected.append(Fault(symptom, link, result.summary, better))
+        return better.url
+
+    def _check_private_host(self, link: Link, host: str) -> str | None:
+        """Check a *link* to a host that only the server can reach. It is not requested: here it may be another host."""
+        better = self._at_own_origin(link)
+        if better is None:
+            return None
+        own = self.place.site.origin.host
+        if _is_private(own) and ("." in host or ":" in host):  # clients of a private site may reach a private address
+            self.suspected.append(Fault("private-host", link, f"{host} is a private address", better))
+        else:
+            self.faults.append(Fault("private-host", link, f"clients cannot reach {host}", better))
+        return better.url
+
+    def _at_own_origin(self, link: Link) -> ProbeResult | None:
+        """Return the response to the path of *link* at the site's own origin, or to its correction; None if both fail.
+
+        A path that needs a correction is a fault as well.
+        """
+        url = at_origin(self.place.site.origin, link.url)
+        result = self._get(url, link.kind)
+        if self.place.works(result, link.kind) and is_below(path_of(url), self.place.prefix):
+            return result
+        return self._correct(link, url, result)
+
+    def _correct(self, link: Link, url: str, result: ProbeResult) -> ProbeResult | None:
+        """Try each correction on *url*, which *link* means and which fails with *result*.
+
+        The first that works is a fault. Return the response to the corrected URL, or None if no correction works.
+        """
         for symptom, correct in CORRECTIONS:
             if path := correct(path_of(url), self.place.prefix):
-                answer = self._ask(with_path(url, path), kind)
-                if self.place.works(answer, kind):
-                    return symptom, answer
+                better = self._get(with_path(url, path), link.kind)
+                if self.place.works(better, link.kind):
+                    self.faults.append(Fault(symptom, link, result.summary, better))
+                    return better
         return None
 
-    def _ask(self, url: str, kind: Kind) -> ProbeResult:
+    def _get(self, url: str, kind: Kind) -> ProbeResult:
         if kind == "file":
             self.files.add(url)
         return self.place.site.get(url)
 
-    def _here(self, link: Link) -> ProbeResult | None:
-        """Return the answer of the path of *link* at our own origin, corrected where it has to be, if that works."""
-        url = at_origin(self.place.site.origin, link.url)
-        answer = self._ask(url, link.kind)
-        if self.place.works(answer, link.kind) and is_below(path_of(url), self.place.prefix):
-            return answer
-        better = self._corrected(url, link.kind)
-        if better is None:
-            return None
-        self.faults.append(Fault(better[0], link, answer.summary, better[1]))
-        return better[1]
 
-    def _moved(self, link: Link, symptom: str) -> str | None:
-        """Look at a *link* to another scheme or port of our own host."""
-        here = self._here(link)
-        if here is None:
-            return None
-        if not self.place.site.may_ask(link.url):
-            self.guesses.append(Fault(symptom, link, "another port, which was not asked", here))
-            return here.url
-        answer = self.place.site.get(link.url)
-        if symptom == "http-links" and link.kind == "file":
-            self.faults.append(Fault(symptom, link, "browsers block it on an https page", here))
-        elif answer.fails:
-            self.faults.append(Fault(symptom, link, answer.summary, here))
-        elif symptom == "http-links":
-            self.guesses.append(Fault(symptom, link, answer.summary, here))
-        return here.url
-
-    def _private(self, link: Link, host: str) -> str | None:
-        """Look at a *link* to a host that only the server can reach. It is not asked: it may be ours, and is not it."""
-        here = self._here(link)
-        if here is None:
-            return None
-        own = self.place.site.origin.host
-        if _is_private(own) and ("." in host or ":" in host):  # who asks from here may reach it
-            self.guesses.append(Fault("private-host", link, f"{host} is private", here))
-        else:
-            self.faults.append(Fault("private-host", link, f"nobody else reaches {host}", here))
-        return here.url
-
-
-def _redirect(answer: ProbeResult) -> Iterator[Link]:
-    if answer.location:
-        yield Link(answer.url, 0, "redirect", answer.header("Location"), answer.location)
+def _redirect(result: ProbeResult) -> Iterator[Link]:
+    if result.location:
+        yield Link(result.url, 0, "redirect", result.header("Location"), result.location)
 
 
 def _is_private(host: str) -> bool:
-    """Whether *host* is a loopback or private address, or a name that no public DNS has."""
+    """Whether *host* is a loopback or private address, or a name that is not in the public DNS."""
     try:
         return ipaddress.ip_address(host.strip("[]")).is_private
     except ValueError:

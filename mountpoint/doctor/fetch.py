@@ -1,40 +1,44 @@
-"""Asking for pages: one host, a bounded number of requests, nothing followed.
+"""Request one URL of one host. The number of requests is bounded, and no redirect is followed.
 
-`HttpSite` asks over the network, `WsgiSite` an app in this process; both answer with a `ProbeResult`, and never
-raise for what a server does. An address is asked for once, its answer kept.
+`HttpSite` sends the request over the network, `WsgiSite` calls an app in this process. Both return a `ProbeResult`, and
+neither raises for anything that a server or an app does. A URL is requested once, and its result is kept.
 """
 
 from __future__ import annotations
 
 import http.client
-import io
 import re
 import ssl
-import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urljoin, urlsplit, urlunsplit
+from typing import TYPE_CHECKING
+from urllib.parse import urljoin
 
+from ..wsgi.keys import is_below
 from ..wsgi.target import split_target
-from .addresses import Origin, encoded, origin_of, path_of
+from .addresses import Origin, encoded, origin_of, path_of, target_of
 from .fixes import language_of
 
 if TYPE_CHECKING:
-    from wsgiref.types import WSGIApplication
+    from wsgiref.types import WSGIApplication, WSGIEnvironment
 
 Headers = Sequence[tuple[str, str]]
+#: Called before each request with its number, the limit, and its URL.
+Progress = Callable[[int, int, str], object]
+
+#: The default limit of requests for one run of the doctor.
+REQUESTS = 200
 
 _TIMEOUT = 10.0  # seconds, for each step of a request
-_LARGEST_BODY = 2**20  # bytes that are read of an answer; a page's links are mostly at its beginning
-_CHANGING = re.compile(rb"[A-Za-z0-9+/_=.-]{16,}")  # tokens and nonces, which differ in each answer
+_LARGEST_BODY = 2**20  # bytes that are read of a response; most links of a page are near its beginning
+_TOKENS = re.compile(rb"[A-Za-z0-9+/_=.-]{16,}")  # session tokens and nonces, which differ in every response
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """What an address answered. ``status`` is 0, and ``error`` says why, where nothing did."""
+    """The response to a request for ``url``. Without a response ``status`` is 0, and ``error`` says why."""
 
     url: str
     status: int = 0
@@ -47,15 +51,22 @@ class ProbeResult:
         return [value for key, value in self.headers if key.lower() == name.lower()]
 
     def header(self, name: str) -> str:
-        """Return the value of the first header *name*, empty if there is none."""
+        """Return the value of the first header *name*, empty if the response has none."""
         return next(iter(self.all(name)), "")
 
     @property
+    def content_type(self) -> str:
+        """The media type without its parameters, in lower case; empty if the response names none."""
+        return self.header("Content-Type").partition(";")[0].strip().lower()
+
+    @property
     def is_html(self) -> bool:
-        return self.header("Content-Type").partition(";")[0].strip().lower() in ("text/html", "application/xhtml+xml")
+        """Whether the body is a page."""
+        return self.content_type in ("text/html", "application/xhtml+xml")
 
     @property
     def text(self) -> str:
+        """The body, decoded with its charset, UTF-8 by default."""
         charset = re.search(r"charset=[\"']?([\w-]+)", self.header("Content-Type"))
         try:
             return self.body.decode(charset[1] if charset else "utf-8", errors="replace")
@@ -64,31 +75,40 @@ class ProbeResult:
 
     @property
     def location(self) -> str:
-        """The absolute address that it redirects to, empty if it does not."""
+        """The absolute URL that the response redirects to, empty if it does not redirect."""
         target = self.header("Location")
         if not 300 <= self.status < 400 or not target:
             return ""
-        try:  # a header comes as latin-1, whatever its bytes were
+        try:
             return urljoin(self.url, encoded(target, "latin-1"))
         except ValueError:
             return ""
 
     @property
     def fails(self) -> bool:
-        """Whether nobody gets anything here. What asks for a password, or for another method, is there."""
+        """Whether no client gets a page here. 401, 405 and 429 do not count: the page exists."""
         return self.status == 0 or (self.status >= 400 and self.status not in (401, 405, 429))
 
     @property
     def summary(self) -> str:
+        """The response in a few words, for a report.
+
+        >>> ProbeResult("/x", 404, [("Content-Type", "text/html; charset=utf-8")]).summary
+        '404 text/html'
+        """
         if self.error:
             return f"{self.status} {self.error}" if self.status else self.error
         if self.location:
             return f"{self.status} to {self.header('Location')}"
-        kind = self.header("Content-Type").partition(";")[0].strip()
-        return f"{self.status} {kind}".rstrip()
+        return f"{self.status} {self.content_type}".rstrip()
 
     def is_like(self, other: ProbeResult) -> bool:
-        """Whether the same hand wrote both: equal but for their own addresses, and for tokens."""
+        """Whether one server wrote both responses: they are equal except for their own URLs, and for tokens.
+
+        >>> page = ProbeResult("/x", 404, body=b"/x is not here")
+        >>> page.is_like(ProbeResult("/y", 404, body=b"/y is not here"))
+        True
+        """
         if (self.status, self.header("Content-Type")) != (other.status, other.header("Content-Type")):
             return False
         paths = [path_of(self.url), path_of(other.url)]
@@ -96,103 +116,102 @@ class ProbeResult:
         return self._without(own) == other._without(own)
 
     def _without(self, texts: Iterable[str]) -> tuple[bytes, str]:
+        """Return the body without tokens and the target of the redirect without its query, both without *texts*."""
         body, location = self.body, self.location.partition("?")[0]
         for text in filter(None, texts):
             body, location = body.replace(text.encode(), b""), location.replace(text, "")
-        return _CHANGING.sub(b"", body), location
+        return _TOKENS.sub(b"", body), location
 
 
 class OutOfRequests(Exception):
-    """The stated number of requests has been made."""
+    """The limit of requests is reached."""
 
 
 class Site:
-    """One origin that answers; the base of both kinds."""
+    """One origin that answers requests, at most *limit* of them."""
 
-    def __init__(self, origin: Origin, limit: int, progress: Callable[[int, int, str], object] | None = None) -> None:
+    def __init__(self, origin: Origin, limit: int, progress: Progress | None = None) -> None:
         self.origin = origin
         self.limit = limit
-        self.made = 0
-        self.server = ""  # what named itself in ``Server``
+        self.requests = 0
+        #: The ``Server`` header of the proxy, as far as it is known.
+        self.server = ""
         self._progress = progress
-        self._known: dict[str, ProbeResult] = {}
+        self._results: dict[str, ProbeResult] = {}
 
     def url(self, path: str) -> str:
-        """Return the address of *path*."""
+        """Return the URL of *path*."""
         return f"{self.origin}{path}"
 
-    def may_ask(self, url: str) -> bool:
-        """Whether *url* is at our host: at its own port, or at those that a lost port or scheme leads to."""
+    def may_request(self, url: str) -> bool:
+        """Whether *url* is at the host of this site: at its port, or at 80 or 443, where a wrong link may lead."""
         origin = origin_of(url)
         return origin is not None and origin.host == self.origin.host and origin.port in (self.origin.port, 80, 443)
 
-    def get(self, url: str, headers: Headers = ()) -> ProbeResult:
-        """Return what *url* answers. Raises `OutOfRequests`; never asks another host."""
-        if headers:
-            return self.ask("GET", url, headers)
-        if url not in self._known:
-            self._known[url] = self.ask("GET", url, ())
-        return self._known[url]
+    def get(self, url: str) -> ProbeResult:
+        """Return the response to a GET of *url*, from memory if there was one before.
 
-    def ask(self, method: str, url: str, headers: Headers, body: Iterable[bytes] | None = None) -> ProbeResult:
-        """Make one request, whatever was asked before."""
-        if not self.may_ask(url):
+        Raises `OutOfRequests`, and ValueError if *url* is at another host.
+        """
+        if url not in self._results:
+            self._results[url] = self.request("GET", url)
+        return self._results[url]
+
+    def request(self, method: str, url: str, headers: Headers = (), body: Iterable[bytes] | None = None) -> ProbeResult:
+        """Send one request, even if *url* was requested before. Raises as `get` does."""
+        if not self.may_request(url):
             raise ValueError(f"{url} is not at {self.origin.host}")
-        if self.made >= self.limit:
+        if self.requests >= self.limit:
             raise OutOfRequests
-        self.made += 1
+        self.requests += 1
         if self._progress:
-            self._progress(self.made, self.limit, url)
-        answer = self._ask(method, url, headers, body)
-        # Some proxies hand on the name of what is behind them, and give their own where they answer themselves.
-        names = [name for name in (self.server, *answer.all("Server")) if name]
+            self._progress(self.requests, self.limit, url)
+        result = self._send(method, url, headers, body)
+        # Some proxies pass on the Server header of the app, and name themselves only in their own responses. So the
+        # name of a known proxy takes precedence over the name that was seen first.
+        names = [name for name in (self.server, *result.all("Server")) if name]
         self.server = next((name for name in names if language_of(name) != "words"), "".join(names[:1]))
-        return answer
+        return result
 
-    def answers(self) -> list[ProbeResult]:
-        """Return every answer that is kept."""
-        return list(self._known.values())
+    def results(self) -> list[ProbeResult]:
+        """Return the result of every `get`."""
+        return list(self._results.values())
 
-    def _ask(self, method: str, url: str, headers: Headers, body: Iterable[bytes] | None) -> ProbeResult:
+    def _send(self, method: str, url: str, headers: Headers, body: Iterable[bytes] | None) -> ProbeResult:
         raise NotImplementedError
 
 
 class HttpSite(Site):
-    """A site on the network. Each request has a connection of its own, and no proxy of the environment's is asked."""
+    """A site on the network. Each request has its own connection; proxies in environment variables are not used."""
 
-    def _ask(self, method: str, url: str, headers: Headers, body: Iterable[bytes] | None) -> ProbeResult:
+    def _send(self, method: str, url: str, headers: Headers, body: Iterable[bytes] | None) -> ProbeResult:
         origin = origin_of(url)
         assert origin is not None
-        parts = urlsplit(url)
-        target = urlunsplit(("", "", parts.path or "/", parts.query, ""))
-        connection = (
-            http.client.HTTPSConnection(origin.host.strip("[]"), origin.port, timeout=_TIMEOUT)
-            if origin.scheme == "https"
-            else http.client.HTTPConnection(origin.host.strip("[]"), origin.port, timeout=_TIMEOUT)
-        )
+        connect = http.client.HTTPSConnection if origin.scheme == "https" else http.client.HTTPConnection
+        connection = connect(origin.host.strip("[]"), origin.port, timeout=_TIMEOUT)
         try:
-            connection.putrequest(method, target, skip_accept_encoding=True)
+            connection.putrequest(method, target_of(url), skip_accept_encoding=True)
             for name, value in (("User-Agent", "mountpoint-doctor"), ("Accept", "*/*"), ("Connection", "close")):
                 connection.putheader(name, value)
             for name, value in headers:
                 connection.putheader(name, value)
             if body is not None:
                 connection.putheader("Transfer-Encoding", "chunked")
-            # Who refuses a body need not read it to its end.
+            # A server that rejects a body may close the connection before it has read all of it.
             with suppress(BrokenPipeError, ConnectionResetError, ssl.SSLEOFError):
                 connection.endheaders(body, encode_chunked=body is not None)
             response = connection.getresponse()
             return ProbeResult(url, response.status, response.getheaders(), _body(response))
         except ssl.SSLCertVerificationError as error:
-            return ProbeResult(url, error=f"its certificate is refused: {error.verify_message}")
+            return ProbeResult(url, error=f"the certificate is not valid: {error.verify_message}")
         except (OSError, http.client.HTTPException, ValueError) as error:
-            return ProbeResult(url, error=f"no answer: {_reason(error)}")
+            return ProbeResult(url, error=f"no response: {_reason(error)}")
         finally:
             connection.close()
 
 
 def _body(response: http.client.HTTPResponse) -> bytes:
-    """Return the body as far as it is looked at: an answer may go on for ever, and slowly."""
+    """Return the beginning of the body, bounded in bytes and in seconds: a response may never end."""
     deadline = time.monotonic() + _TIMEOUT
     body = bytearray()
     while len(body) < _LARGEST_BODY and time.monotonic() < deadline and (data := response.read1(65_536)):
@@ -206,69 +225,71 @@ def _reason(error: Exception) -> str:
 
 
 class WsgiSite(Site):
-    """An app in this process, as it would be behind a proxy that takes *strips* away from each path."""
+    """A WSGI app in this process, called as if it stood behind a proxy that strips the prefix *strips*.
+
+    `werkzeug.test` makes the environ and calls the app. It does not do four things, which are done here:
+
+    - `EnvironBuilder` takes ``//x`` for a host, and replaces bytes that are not UTF-8. So the path, the query and
+      ``REQUEST_URI`` are set byte for byte, as ``serve`` sets them.
+    - `EnvironBuilder` splits the host ``[::1]`` at its first colon. So the name and port of the server are set.
+    - `run_wsgi_app` reads one chunk of the body, or all of it. An endless body has to be read up to a bound.
+    - `run_wsgi_app` raises the exception of the app, also one that the app passes to ``start_response``. A server
+      would respond with 500, and so does this site.
+    """
 
     def __init__(self, app: WSGIApplication, origin: Origin, limit: int, strips: str = "") -> None:
         super().__init__(origin, limit)
         self._app = app
         self._strips = strips
 
-    def may_ask(self, url: str) -> bool:
-        """Whether *url* is at our host: its port is nobody else's here."""
+    def may_request(self, url: str) -> bool:
+        """Whether *url* is at the host of this site; in this process every port is the app's."""
         origin = origin_of(url)
         return origin is not None and origin.host == self.origin.host
 
-    def _ask(self, method: str, url: str, headers: Headers, body: Iterable[bytes] | None) -> ProbeResult:
-        parts = urlsplit(url)
+    def _send(self, method: str, url: str, headers: Headers, body: Iterable[bytes] | None) -> ProbeResult:
+        from werkzeug.test import EnvironBuilder
+
+        origin = origin_of(url)
+        assert origin is not None
+        request_target = target_of(url)
         try:
-            target = split_target(urlunsplit(("", "", parts.path or "/", parts.query, "")))
+            target = split_target(request_target)
         except ValueError as error:
             return ProbeResult(url, 400, error=str(error))
-        path = target.path_info
-        if path != self._strips and not path.startswith(f"{self._strips}/"):
-            return ProbeResult(url, 404)  # it never gets past the proxy
-        environ = {
-            "REQUEST_METHOD": method,
-            "SCRIPT_NAME": "",
-            "PATH_INFO": path.removeprefix(self._strips) or "/",
-            "QUERY_STRING": target.query,
-            "SERVER_NAME": self.origin.host,
-            "SERVER_PORT": str(self.origin.port),
-            "SERVER_PROTOCOL": "HTTP/1.1",
-            "REMOTE_ADDR": "127.0.0.1",
-            "HTTP_HOST": parts.netloc,
-            "wsgi.version": (1, 0),
-            "wsgi.url_scheme": parts.scheme,
-            "wsgi.input": io.BytesIO(b"".join(body or ())),
-            "wsgi.errors": sys.stderr,
-            "wsgi.multithread": False,
-            "wsgi.multiprocess": False,
-            "wsgi.run_once": False,
-        }
-        environ |= {f"HTTP_{name.upper().replace('-', '_')}": value for name, value in headers}
+        if not is_below(target.path_info, self._strips):
+            return ProbeResult(url, 404)  # the proxy does not forward it
+        builder = EnvironBuilder(
+            method=method,
+            base_url=str(origin),
+            headers=list(headers),
+            data=b"".join(body or ()),
+            environ_overrides={
+                "PATH_INFO": target.path_info.removeprefix(self._strips) or "/",
+                "QUERY_STRING": target.query,
+                "REQUEST_URI": request_target,
+                "RAW_URI": request_target,
+                "SERVER_NAME": origin.host,
+                "SERVER_PORT": str(origin.port),
+                "REMOTE_ADDR": "127.0.0.1",
+            },
+        )
         try:
-            return self._call(url, environ)
+            return self._call(url, builder.get_environ())
         except Exception as error:
             return ProbeResult(url, 500, error=f"the app raised {type(error).__name__}: {error}")
 
-    def _call(self, url: str, environ: dict[str, Any]) -> ProbeResult:
-        started: list[tuple[str, Headers]] = []
-        chunks: list[bytes] = []
+    def _call(self, url: str, environ: WSGIEnvironment) -> ProbeResult:
+        from werkzeug.test import run_wsgi_app
 
-        def start_response(status: str, headers: Headers, exc_info: object = None) -> Callable[[bytes], object]:
-            started[:] = [(status, headers)]
-            return chunks.append
-
-        iterable = self._app(environ, start_response)
-        size = 0
+        chunks, status, headers = run_wsgi_app(self._app, environ)
+        body = bytearray()
         try:
-            for chunk in iterable:
-                chunks.append(chunk)
-                size += len(chunk)
-                if size > _LARGEST_BODY:
+            for chunk in chunks:
+                body += chunk
+                if len(body) > _LARGEST_BODY:
                     break
         finally:
-            if close := getattr(iterable, "close", None):
+            if close := getattr(chunks, "close", None):
                 close()
-        status, headers = started[0]
-        return ProbeResult(url, int(status[:3]), list(headers), b"".join(chunks))
+        return ProbeResult(url, int(status[:3]), list(headers), bytes(body))

@@ -1,4 +1,4 @@
-"""What was found, and the report of it, for people and as JSON."""
+"""The findings about a site, and the report of them, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from typing import Literal
 from .fixes import fix
 from .symptoms import SYMPTOMS
 
-#: ``sure``: the address that fails was seen to fail, and the corrected one to work. ``likely``: what is seen has this
-#: for its usual reason. ``note``: worth knowing, and no fault by itself.
+#: ``sure``: the doctor saw the URL fail and the corrected URL work. ``likely``: the symptom is the usual cause of the
+#: evidence. ``note``: worth knowing, but not a fault by itself.
 Certainty = Literal["sure", "likely", "note"]
 
-_SHOWN = 8  # pieces of evidence in the text; JSON has them all
+_SHOWN = 8  # lines of evidence for each finding in the text; JSON has all of them
 
 
 @dataclass(slots=True)
 class Finding:
-    """A symptom at one mount, with the evidence for it, and what mends it."""
+    """A symptom of one mount, with its meaning (*what*), the evidence for it, and its fix."""
 
     symptom: str
     certainty: Certainty
@@ -32,7 +32,10 @@ class Finding:
 
 @dataclass
 class Report:
-    """All that was found, and what was not looked at."""
+    """All findings about *target*, and the checks that were skipped.
+
+    ``server`` is the ``Server`` header of the proxy, which decides the language of the fixes.
+    """
 
     target: str
     findings: list[Finding] = field(default_factory=list)
@@ -49,10 +52,13 @@ class Report:
         prefix: str,
         evidence: Iterable[str],
         fills: Mapping[str, str] | None = None,
-    ) -> Finding:
-        """Add a finding about the mount at *prefix*; evidence for one that is there already goes to it."""
+    ) -> None:
+        """Add a finding about the mount at *prefix*, or its *evidence* to the same finding if there is one.
+
+        *fills* are the values for the fix besides the prefix; see `mountpoint.doctor.fixes`.
+        """
         values = {"prefix": prefix, **(fills or {})}
-        found = Finding(
+        new = Finding(
             symptom,
             certainty,
             prefix or "/",
@@ -60,17 +66,13 @@ class Report:
             [],
             fix(symptom, self.server, values),
         )
-        for other in self.findings:
-            if dataclasses.replace(other, evidence=[]) == found:
-                found = other
-                break
-        else:
-            self.findings.append(found)
-        found.evidence += [line for line in evidence if line not in found.evidence]
-        return found
+        finding = next((other for other in self.findings if dataclasses.replace(other, evidence=[]) == new), new)
+        if finding is new:
+            self.findings.append(new)
+        finding.evidence += [line for line in evidence if line not in finding.evidence]
 
     def skip(self, what: str) -> None:
-        """Say that *what* was not looked at, once."""
+        """List *what* as not looked at; a second time changes nothing."""
         if what not in self.not_looked_at:
             self.not_looked_at.append(what)
 
@@ -80,15 +82,15 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """1 with findings that are sure or likely, else 0."""
+        """1 if a finding is sure or likely, else 0."""
         return 1 if any(found.certainty != "note" for found in self.findings) else 0
 
     def as_json(self) -> str:
-        """Return one JSON object with ``findings`` and ``not_looked_at``."""
+        """Return one JSON object: the fields of this report, and ``healthy``."""
         return json.dumps({**dataclasses.asdict(self), "healthy": not self.exit_code}, indent=2, ensure_ascii=False)
 
     def as_text(self) -> str:
-        """Return the findings, the surest first, then what was not looked at, then the sum."""
+        """Return the findings, the surest first, then the skipped checks, then the counts."""
         order: list[Certainty] = ["sure", "likely", "note"]
         lines = [f"{self.target}: {', '.join(self.mounts)}"] if self.mounts else [self.target]
         for found in sorted(self.findings, key=lambda found: order.index(found.certainty)):
@@ -98,7 +100,7 @@ class Report:
         counts = [f"{sum(f.certainty == kind for f in self.findings)} {kind}" for kind in order]
         proxy = f" ({self.server})" if self.server else ""
         lines += ["", f"{self.requests} requests of at most {self.limit}{proxy}; {', '.join(counts)}"]
-        return "\n".join(_plain(line) for line in lines)
+        return "\n".join(_escaped(line) for line in lines)
 
 
 def _as_lines(found: Finding) -> Iterator[str]:
@@ -112,6 +114,6 @@ def _as_lines(found: Finding) -> Iterator[str]:
         yield from (f"       {line}" for line in others)
 
 
-def _plain(line: str) -> str:
-    """Return *line* with what a server may have put into it, and a terminal would obey, escaped."""
+def _escaped(line: str) -> str:
+    """Return *line* with control characters escaped: a hostile server could write to the terminal with them."""
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in line)

@@ -1,4 +1,4 @@
-"""Which addresses a page names: its links, static files and forms, each with its line."""
+"""The URLs in a page: its links, static files and forms, each with its line."""
 
 from __future__ import annotations
 
@@ -25,13 +25,16 @@ _ATTRIBUTES: dict[str, tuple[str, Kind]] = {
     "embed": ("src", "file"),
     "link": ("href", "file"),
 }
-# Of <link>, what a browser fetches for the page; the rest are hints and relations.
+# A browser fetches a <link> for the page if its rel is one of these; other <link> tags are hints and relations.
 _FETCHED = frozenset({"stylesheet", "icon", "preload", "modulepreload", "manifest", "apple-touch-icon"})
 _REFRESH = re.compile(r"^\s*[\d.]+\s*[;,]\s*url\s*=\s*[\"']?([^\"']+)", re.IGNORECASE)
 
 
 class Link(NamedTuple):
-    """An address that a page names: in which *line*, as which *kind*, as written (*text*) and made absolute (*url*)."""
+    """A URL in a *page*, as written (*text*) and made absolute (*url*).
+
+    *kind* says how the page uses it. *line* counts from 1, and is 0 for a redirect.
+    """
 
     page: str
     line: int
@@ -41,7 +44,7 @@ class Link(NamedTuple):
 
     @property
     def is_relative(self) -> bool:
-        """Whether it depends on the address of its page."""
+        """Whether the path depends on the URL of the page."""
         return not re.match(r"/|[A-Za-z][A-Za-z0-9+.-]*:|[?#]|$", self.text)
 
     def __str__(self) -> str:
@@ -50,12 +53,12 @@ class Link(NamedTuple):
         return f"{self.page}, line {self.line}: {self.kind} {self.text}"
 
 
-def links(answer: ProbeResult) -> list[Link]:
-    """Return what the page in *answer* links to over HTTP, in its order; nothing if it is no HTML."""
-    if not answer.is_html:
+def links(result: ProbeResult) -> list[Link]:
+    """Return the HTTP links of the page in *result*, in the order of the page; none if it is not HTML."""
+    if not result.is_html:
         return []
-    parser = _Parser(answer.url)
-    parser.feed(answer.text)
+    parser = _Parser(result.url)
+    parser.feed(result.text)
     parser.close()
     return parser.links
 
@@ -84,7 +87,7 @@ class _Parser(HTMLParser):
         text = text.strip()
         try:
             url = encoded(urljoin(self.base, text))
-        except ValueError:  # a host in brackets that is none, or half a character
+        except ValueError:  # brackets without an IPv6 address, or half of a surrogate pair
             return
         if text and url.startswith(("http://", "https://")):
             self.links.append(Link(self.page, self.getpos()[0], kind, text, url))

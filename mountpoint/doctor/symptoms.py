@@ -1,61 +1,61 @@
-"""What can be wrong, as data: each symptom with what it means, and how an address that has it is corrected."""
+"""Every fault that the doctor knows, as data: its name, its meaning, and how a URL that has it is corrected."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-#: Each symptom by its name, in a sentence about the mount whose prefix stands for ``<prefix>``.
+from ..wsgi.keys import is_below
+
+#: The meaning of each symptom by its name. In a report, the public prefix of the mount replaces ``<prefix>``.
 SYMPTOMS: Mapping[str, str] = {
-    "prefix-missing": "the app's links lack <prefix>: nobody tells it where it lives (SCRIPT_NAME is not set)",
-    "prefix-hard-coded": "single addresses lack <prefix>, while others have it: they are hard-coded in the app",
-    "prefix-doubled": "addresses have <prefix> twice: two parties add it, the proxy by a header and the server behind",
-    "proxy-strips": "the proxy strips <prefix>, and what is behind expects it",
-    "proxy-keeps": "the proxy keeps <prefix>, and what is behind does not expect it",
-    "no-location": "nothing answers for <prefix>/: the proxy has no location for it, or what is behind has no mount",
-    "app-down": "the proxy has a location for <prefix>/, and nothing behind it answers",
-    "failing": "<prefix>/ itself fails",
-    "same-page": "every path below <prefix>/ gives the same page: the proxy sends one path on for all",
-    "loop-slash": "<prefix>/ redirects to itself: the proxy loses the slash, and what is behind asks for it again",
-    "loop-scheme": "every page redirects to itself: the app forces https, and is not told that it has it",
-    "loop": "redirects go round in a circle",
-    "http-links": "an https page has http:// addresses of its own: the app is not told the scheme",
-    "private-host": "addresses name a host that only the server itself can reach: the app is not told its public name",
-    "port-lost": "addresses have another port than the site, or lack it: the app is not told of it",
-    "assets-stolen": "static files fail and pages work: another location, by the file's extension, takes them",
-    "slash-200": "<prefix> without its slash is answered with a page, and the page's relative links leave the mount",
-    "slash-elsewhere": "<prefix> without its slash is redirected to another scheme, port or path",
-    "slash-404": "<prefix> without its slash is not found",
-    "cookie-collision": "two mounts set a cookie of one name for the same path: each overwrites the other's",
-    "cookie-pathless": "a cookie without a path, set below the mount's root: browsers return it there only",
-    "cookie-path": "a cookie's path does not cover the page that sets it: browsers never return it",
-    "no-boundary": "the location has no segment boundary: longer words than <prefix> reach the app",
-    "spoofed-header": "a client's own forwarding headers get through, and are believed",
-    "large-body": "bodies over the limit get through the proxy",
-    "dead-link": "addresses fail, with <prefix> and without",
-    "broken-mount": "the app could not be loaded",
+    "prefix-missing": "the app's links lack <prefix>: the server does not tell the app its prefix (SCRIPT_NAME)",
+    "prefix-hard-coded": "some links lack <prefix>, although the app knows its prefix: the app hard-codes them",
+    "prefix-doubled": "URLs contain <prefix> twice: both the proxy and the server behind it add it",
+    "proxy-strips": "the proxy strips <prefix> from the path, but the server behind it expects <prefix>",
+    "proxy-keeps": "the proxy keeps <prefix> in the path, but the server behind it does not expect it",
+    "no-location": "no app answers at <prefix>/: the proxy or the server behind it has no entry for it",
+    "app-down": "the proxy has a location for <prefix>/, but the server behind it does not answer",
+    "failing": "a request for <prefix>/ fails",
+    "same-page": "every path below <prefix>/ returns the same page: the proxy forwards all of them to one path",
+    "loop-slash": "<prefix>/ redirects to itself: the proxy drops the slash, and the server behind it adds it again",
+    "loop-scheme": "every page redirects to itself: the app requires https, and the proxy does not tell it the scheme",
+    "loop": "the redirects from <prefix>/ form a loop",
+    "http-links": "an https page links to http:// URLs of its own site: the proxy does not tell the app the scheme",
+    "private-host": "the app's links name a host that clients cannot reach: the proxy does not tell it the public host",
+    "port-lost": "the app's links name the wrong port, or none: the proxy does not tell it the public port",
+    "assets-stolen": "pages work but static files fail: another location of the proxy takes them by their extension",
+    "slash-200": "<prefix> without its slash returns a page, and the relative links of that page leave the mount",
+    "slash-elsewhere": "<prefix> without its slash redirects to another scheme, port or path",
+    "slash-404": "a request for <prefix> without its slash fails",
+    "cookie-collision": "two mounts set a cookie with the same name and path: each overwrites the other's",
+    "cookie-pathless": "an inner page sets a cookie without a path: browsers return it only to the folder of that page",
+    "cookie-path": "the path of a cookie does not cover the page that sets it: browsers never return it to that page",
+    "no-boundary": "the proxy's location does not end at a slash: longer words than <prefix> reach the app too",
+    "spoofed-header": "the proxy passes a client's own forwarding headers on to the server behind it",
+    "large-body": "the proxy forwards bodies that are over the limit of the server behind it",
+    "dead-link": "a link fails, and no correction of it works",
+    "broken-mount": "the app failed to load",
 }
 
 
 class Correction(NamedTuple):
-    """How an address with a *symptom* is corrected: from a path and the mount's prefix to a path, or None."""
+    """How a URL with *symptom* is corrected.
+
+    *correct* takes a path and the mount's prefix and returns the corrected path, or None if it does not apply.
+    """
 
     symptom: str
     correct: Callable[[str, str], str | None]
 
 
-def is_below(path: str, prefix: str) -> bool:
-    """Whether *path* is below *prefix*, at a segment boundary. An empty prefix is above everything."""
-    return path == prefix or path.startswith(f"{prefix}/")
-
-
-def _with_prefix(path: str, prefix: str) -> str | None:
+def _add_prefix(path: str, prefix: str) -> str | None:
     return prefix + path if prefix and not is_below(path, prefix) else None
 
 
-def _once(path: str, prefix: str) -> str | None:
+def _drop_second_prefix(path: str, prefix: str) -> str | None:
     return path[len(prefix) :] if prefix and is_below(path, prefix * 2) else None
 
 
-#: Tried in this order on every address that fails.
-CORRECTIONS = (Correction("prefix-doubled", _once), Correction("prefix-missing", _with_prefix))
+#: The crawl tries them in this order on every URL that fails.
+CORRECTIONS = (Correction("prefix-doubled", _drop_second_prefix), Correction("prefix-missing", _add_prefix))

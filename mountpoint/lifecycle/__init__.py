@@ -2,9 +2,9 @@
 
 Read in this order:
 
-    serve       bind, load, serve, drain, end
+    serve       bind, load, serve, drain, exit
     reload      SIGHUP: read the table again
     takeover    SIGUSR2: a new process takes over the listening sockets
-    systemd     sockets, notifications and the watchdog of systemd
-    autoreload  ``serve --reload``: restart when a file changes
+    systemd     the sockets, notifications and watchdog of systemd
+    autoreload  ``serve --reload``: restart the process when a file changes
 """

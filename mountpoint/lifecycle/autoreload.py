@@ -1,7 +1,7 @@
-"""``mountpoint serve --reload``: for development. hupper watches; a child serves, on its own main thread.
+"""``mountpoint serve --reload``, for development: hupper watches files, and a child process serves.
 
-The child is drained, and started again, when a module that it imported changes, or the table does, or a file whose
-change could mend a broken mount.
+When a watched file changes, the child drains and hupper starts another one. Watched are the modules that the child has
+imported, the table, and the files whose change could repair a broken mount.
 """
 
 from __future__ import annotations
@@ -13,32 +13,34 @@ from typing import NoReturn
 from ..config.reader import load_config
 from ..errors import MountpointError, ServeError
 
-PATIENCE = 5  # seconds that a child has for its drain, before it is killed
+SHUTDOWN_SECONDS = 5  # for the drain of a child, before hupper kills it
 
 
-def serve_reloading(file: str, overrides: Mapping[str, object]) -> NoReturn:
-    """Serve *file* in a child, again and again, until a signal. Raises `ServeError` if hupper is not installed."""
+def serve_with_autoreload(file: str, overrides: Mapping[str, object]) -> NoReturn:
+    """Serve *file* in one child after another, until a signal. Raises `ServeError` if hupper is not installed."""
     try:
         import hupper  # type: ignore[import-untyped]
     except ImportError:
         raise ServeError("--reload needs hupper; install it: pip install 'mountpoint[reload]'") from None
     hupper.start_reloader(
-        "mountpoint.lifecycle.autoreload.serve_child", worker_args=[file, dict(overrides)], shutdown_interval=PATIENCE
+        "mountpoint.lifecycle.autoreload.serve_child",
+        worker_args=[file, dict(overrides)],
+        shutdown_interval=SHUTDOWN_SECONDS,
     )
     raise AssertionError  # pragma: no cover - hupper ends the process itself
 
 
 def serve_child(file: str, overrides: Mapping[str, object]) -> None:
-    """Serve *file* once, in the child that hupper has started."""
+    """Serve *file* once, in a child that hupper has started."""
     import hupper
 
     from .serve import end_process, serve
 
-    watch = hupper.get_reloader().watch_files
-    watch([file])  # first, so that a table with a mistake in it is read again once that is mended
+    watch_files = hupper.get_reloader().watch_files
+    watch_files([file])  # before it is read: hupper then restarts the child once an error in it is corrected
     try:
         config = load_config(file, overrides)
-        code = serve(config, watch=watch)
+        code = serve(config, watch_files=watch_files)
     except MountpointError as error:
         print(error, file=sys.stderr)
         sys.exit(1)

@@ -1,12 +1,14 @@
-"""SIGHUP: the table is read again, and what has changed in it is loaded, while the old one goes on serving.
+"""SIGHUP: read the table again and load the mounts that have changed, while the old table keeps serving.
 
-All of it is done in a thread of its own, since an import may take seconds, and nothing that fails takes anything away:
+A reload runs in a thread of its own, because an import may take seconds. Its failures take nothing away:
 
-- errors in the file keep the old table, and so does a mount that worked and now fails to load;
-- a mount that is new, or was broken before, and fails, answers 503, and the rest is taken; with ``strict`` nothing is;
-- a mount that has not changed keeps its app.
+- If the file has an error, or a mount that worked would now fail to load, the old table stays.
+- If a mount is new, or was broken before, and fails to load, it answers 503 and the other changes take effect. With
+  ``strict`` the old table stays here too.
+- A mount that has not changed keeps its app.
 
-Modules are never loaded again: two versions of one would mix. What has changed in the code is for a new process.
+A reload never loads a module a second time, because two versions of one module would mix. Changed code needs a new
+process (`mountpoint.lifecycle.takeover`).
 """
 
 from __future__ import annotations
@@ -21,22 +23,22 @@ from pathlib import Path
 
 from ..config.reader import Config, ServerConfig, load_config
 from ..errors import ConfigError
-from ..loading.isolation import names_of
+from ..loading.eviction import namespace_of
 from ..loading.loader import LoadedMount, Loader, describe_broken
 
-SETTLE_SECONDS = 0.5  # seconds for which a file must not have changed: half of one can be valid TOML
+SETTLE_SECONDS = 0.5  # the file must not have changed for so long: half of a table can be valid TOML
 
-# What a new table changes in a process that serves.
+# The fields of `ServerConfig` that a reload changes in a serving process.
 _LIVE = {"drain_timeout", "header_timeout", "strict"}
 
 logger = logging.getLogger("mountpoint")
 
 
 class TableReloader:
-    """The table that is served, and its successors.
+    """Replaces the table of a serving process.
 
-    *take* is called in the renewal's thread with each table that replaces it, once all of it is loaded; *ended* after
-    each attempt, with what became of it in a few words.
+    *swap_table* is called with each new table once all of its mounts are loaded. *on_end* is called after every reload,
+    with its outcome in a few words. Both are called in the thread of the reload.
     """
 
     def __init__(
@@ -44,25 +46,25 @@ class TableReloader:
         config: Config,
         mounts: Sequence[LoadedMount],
         loader: Loader,
-        take: Callable[[Config, Sequence[LoadedMount]], object],
-        ended: Callable[[str], object] = lambda outcome: None,
+        swap_table: Callable[[Config, Sequence[LoadedMount]], object],
+        on_end: Callable[[str], object] = lambda outcome: None,
     ) -> None:
         self.mounts = mounts
         self._config = config
         self._loader = loader
-        self._swap_table = take
-        self._ended = ended
+        self._swap_table = swap_table
+        self._on_end = on_end
         self._file = config.file.absolute()
-        self._modules: dict[str, float] = {}  # when each was first seen, a Unix time
-        self._see_modules()
+        self._module_times: dict[str, float] = {}  # when each module was first seen, a Unix time
+        self._record_modules()
         self._lock = threading.Lock()
-        self._wanted = False  # whether an attempt was asked for that has not begun
+        self._is_requested = False
         self._is_running = False
 
-    def begin(self) -> None:
-        """Have the table read again; asked for while that is being done, once more afterwards. Returns at once."""
+    def start(self) -> None:
+        """Reload in a thread, and return at once. During a reload: reload once more after it."""
         with self._lock:
-            self._wanted = True
+            self._is_requested = True
             if self._is_running:
                 return
             self._is_running = True
@@ -71,18 +73,18 @@ class TableReloader:
     def _run(self) -> None:
         while True:
             with self._lock:
-                if not self._wanted:
+                if not self._is_requested:
                     self._is_running = False
                     return
-                self._wanted = False
+                self._is_requested = False
             try:
-                outcome = self._attempt()
-            except BaseException:  # a KeyboardInterrupt of an app's: nobody else ends this thread
+                outcome = self._reload()
+            except BaseException:  # an app may raise KeyboardInterrupt, and the next reload must still run
                 logger.exception("reload failed; the old table is kept")
                 outcome = "the old table is kept"
-            self._ended(outcome)
+            self._on_end(outcome)
 
-    def _attempt(self) -> str:
+    def _reload(self) -> str:
         logger.info("%s: reloading", self._config.file)
         try:
             config = self._read()
@@ -90,69 +92,72 @@ class TableReloader:
             logger.error("not reloaded, the old table is kept:\n%s", error)
             return "not reloaded: errors in the file"
         before = {mount.config.key: mount for mount in self.mounts}
-        self._see_modules()
-        began, modules = time.time(), dict(sys.modules)
+        self._record_modules()
+        started_at, modules = time.time(), dict(sys.modules)
         mounts = self._loader.load(config, self.mounts)
-        # Of a failed load, and loaded anew; or new.
-        self._modules |= {name: began for name, module in [*sys.modules.items()] if modules.get(name) is not module}
+        # These were read from their files just now, even if a failed load had imported them before.
+        self._module_times |= {
+            name: started_at for name, module in [*sys.modules.items()] if modules.get(name) is not module
+        }
         broken = [mount for mount in mounts if mount.error]
         worked = [mount for mount in broken if (old := before.get(mount.config.key)) and old.app]
         for mount in broken:
             logger.error("%s", describe_broken(mount))
         if worked or (broken and config.server.strict):
-            why = "worked, and would fail now" if worked else "strict: failed to load"
+            why = "worked before, and failed to load" if worked else "strict: failed to load"
             names = ", ".join(mount.config.key for mount in worked or broken)
             logger.error("not reloaded, the old table is kept; %s: %s", why, names)
             return "not reloaded: apps failed to load"
-        for line in [*_changes(self.mounts, mounts), *_needs_restart(self._config, config), *self._stale(mounts)]:
+        for line in [*_changes(self.mounts, mounts), *_needs_restart(self._config, config), *self._stale_code(mounts)]:
             logger.info("%s", line)
         self.mounts = mounts
         self._swap_table(config, mounts)
         return f"{len(mounts)} mounts, {len(broken)} broken"
 
     def _read(self) -> Config:
-        """Read the file once its size and time have stood for a while, and again if they moved while it was read."""
+        """Read the file once it has settled, and again if it has changed while it was read."""
         while True:
-            before = self._state()
-            while before != (now := self._stood(before)):
+            before = self._file_state()
+            while before != (now := self._settled_state(before)):
                 before = now
             config = load_config(self._file, self._config.overrides)
-            if self._state() == before:
+            if self._file_state() == before:
                 return dataclasses.replace(config, file=self._config.file)
 
-    def _stood(self, before: tuple[float, int] | None) -> tuple[float, int] | None:
-        """Wait until what was seen *before* is old enough; return what is seen then."""
+    def _settled_state(self, before: tuple[float, int] | None) -> tuple[float, int] | None:
+        """Wait until the state *before* is `SETTLE_SECONDS` old; return the state after that."""
         age = time.time() - before[0] if before else 0.0
-        if not age >= SETTLE_SECONDS:  # one from the future has no age
-            time.sleep(SETTLE_SECONDS if age < 0 else SETTLE_SECONDS - age)
-        return self._state()
+        if age < SETTLE_SECONDS:
+            time.sleep(SETTLE_SECONDS if age < 0 else SETTLE_SECONDS - age)  # below 0: the clock was set back
+        return self._file_state()
 
-    def _state(self) -> tuple[float, int] | None:
+    def _file_state(self) -> tuple[float, int] | None:
+        """Return modification time and size of the file."""
         try:
             state = self._file.stat()
         except OSError:
-            return None  # the reader has the words for it
+            return None  # `load_config` reports it
         return state.st_mtime, state.st_size
 
-    def _see_modules(self) -> None:
+    def _record_modules(self) -> None:
         now = time.time()
         for name in list(sys.modules):
-            self._modules.setdefault(name, now)
+            self._module_times.setdefault(name, now)
 
-    def _stale(self, mounts: Sequence[LoadedMount]) -> Iterator[str]:
-        """Yield a line for each mount whose app is the old one, while its code has changed."""
-        names: dict[Path, set[str]] = {}  # of files that have changed, by the innermost root
-        for name, seen in self._modules.items():
-            if (file := names_of(sys.modules.get(name)).get("__file__")) and _modified(file) > seen:
+    def _stale_code(self, mounts: Sequence[LoadedMount]) -> Iterator[str]:
+        """Yield a line for each mount whose app runs older code than its files hold."""
+        changed_files: dict[Path, set[str]] = {}  # names of changed files, by the innermost root that holds them
+        for name, seen_at in self._module_times.items():
+            if (file := namespace_of(sys.modules.get(name)).get("__file__")) and _modified(file) > seen_at:
                 path = Path(file)
                 roots = [mount.config.root for mount in mounts if path.is_relative_to(mount.config.root)]
                 if roots:
-                    names.setdefault(max(roots, key=lambda root: len(root.parts)), set()).add(path.name)
+                    changed_files.setdefault(max(roots, key=lambda root: len(root.parts)), set()).add(path.name)
         for mount in mounts:
-            if mount.app and (changed := names.get(mount.config.root)):
+            if mount.app and (changed := changed_files.get(mount.config.root)):
                 yield (
-                    f"{mount.config.key}: its code has changed ({', '.join(sorted(changed)[:3])}), and a reload keeps "
-                    "what is loaded; SIGUSR2 starts a new process with the new"
+                    f"{mount.config.key}: its code has changed ({', '.join(sorted(changed)[:3])}), but a reload keeps "
+                    "loaded modules; send SIGUSR2 to start a new process with the new code"
                 )
 
 
@@ -164,11 +169,11 @@ def _modified(file: str) -> float:
 
 
 def _changes(before: Sequence[LoadedMount], after: Sequence[LoadedMount]) -> Iterator[str]:
-    """Yield a line for each mount that is gone, new or another."""
+    """Yield a line for each mount that was removed, added or changed."""
     old = {mount.config.key: mount for mount in before}
     new = {mount.config.key: mount for mount in after}
     for key in old.keys() - new.keys():
-        yield f"{key}: gone"
+        yield f"{key}: removed"
     for key, mount in new.items():
         if key not in old:
             yield f"{key}: new, {mount.state}"
@@ -177,7 +182,7 @@ def _changes(before: Sequence[LoadedMount], after: Sequence[LoadedMount]) -> Ite
 
 
 def _needs_restart(before: Config, after: Config) -> Iterator[str]:
-    """Yield a line for each setting that has changed in the file, and not in the process."""
+    """Yield a line with the settings that differ between the file and the serving process."""
     changed = [
         f"server.{field.name}"
         for field in dataclasses.fields(ServerConfig)
@@ -189,4 +194,4 @@ def _needs_restart(before: Config, after: Config) -> Iterator[str]:
     if before.logging != after.logging:
         changed.append("logging")
     if changed:
-        yield f"not changed without a restart: {', '.join(changed)}"
+        yield f"these settings need a restart: {', '.join(changed)}"

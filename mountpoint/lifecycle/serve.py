@@ -1,7 +1,9 @@
-"""Serving a `Config`: sockets, apps, signals and the loop, put together, from the first line of the log to the last.
+"""Serve a `Config`: bind the sockets, load the apps, handle signals, run the loop, and end the process.
 
-SIGTERM and SIGINT drain, a second one ends the process at once. SIGHUP reads the table again (`reload`), SIGUSR2
-starts a process that takes over (`takeover`), SIGUSR1 logs the requests in flight (`server.slow_requests`).
+SIGTERM, SIGINT   drain; a second one ends the drain at once
+SIGHUP            read the table again (`mountpoint.lifecycle.reload`)
+SIGUSR1           log the requests in flight (`mountpoint.server.slow_requests`)
+SIGUSR2           start a process that takes over (`mountpoint.lifecycle.takeover`)
 """
 
 from __future__ import annotations
@@ -20,29 +22,29 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from ..config.reader import Config
-from ..config.schema import hard_file_limit
-from ..errors import ConfigError, LoadError, ServeError
+from ..config.validators import hard_file_limit
+from ..errors import ConfigError, LoadError, ServeError, counted
 from ..loading.loader import LoadedMount, Loader, build_router, build_table, report_broken
 from ..loading.logs import configure_logging
 from ..server.fair_queue import QueueLimits
-from ..server.loop import TURN, Server
-from ..server.sockets import BoundSocket, bind, bound_by_systemd
+from ..server.loop import MAX_WAIT, Server
+from ..server.sockets import BoundSocket, bind, wrap_systemd_sockets
 from .reload import TableReloader
-from .systemd import Notifier, inherited_sockets, reloading, successor_environ, watchdog_interval
-from .takeover import Inheritance, Takeover, inheritance
+from .systemd import Notifier, inherited_sockets, reloading_lines, successor_environ, watchdog_interval
+from .takeover import Inheritance, Takeover, read_inheritance
 
-_STOPS = ("SIGTERM", "SIGINT", "SIGBREAK")
-_OTHERS = ("SIGHUP", "SIGUSR1", "SIGUSR2")
+_STOP_SIGNALS = ("SIGTERM", "SIGINT", "SIGBREAK")
+_OTHER_SIGNALS = ("SIGHUP", "SIGUSR1", "SIGUSR2")
 
 logger = logging.getLogger("mountpoint")
 
 
-def serve(config: Config, *, watch: Callable[[list[str]], object] | None = None) -> int:
+def serve(config: Config, *, watch_files: Callable[[list[str]], object] | None = None) -> int:
     """Load the apps of *config* and serve them until a signal; return the exit code.
 
-    0 when everything in flight was finished, 1 when something was cut off. Raises `ServeError` if an address cannot be
-    listened on, and `LoadError` if ``strict`` and an app fails to load. Runs on the main thread, or without signals.
-    *watch* is called with the files whose change could mend a broken mount.
+    The code is 0 if every request was finished, and 1 if one was cut off. Raises `ServeError` if the server cannot
+    listen on an address, and `LoadError` if an app fails to load under ``strict``. Off the main thread no signal is
+    handled. *watch_files* is called with the files whose change could repair a broken mount.
     """
     settings = config.server
     try:
@@ -50,7 +52,7 @@ def serve(config: Config, *, watch: Callable[[list[str]], object] | None = None)
     except ConfigError as error:
         raise ConfigError(error.problems, file=str(config.file)) from error
     raise_file_limit()
-    process = _Process(config, watch)
+    process = _Process(config, watch_files)
     try:
         return process.run()
     finally:
@@ -58,31 +60,30 @@ def serve(config: Config, *, watch: Callable[[list[str]], object] | None = None)
 
 
 class _Process:
-    """What this process is, towards its user, its signals and systemd."""
+    """The serving process: its sockets, apps and signals, and its relations with systemd and with a successor."""
 
-    def __init__(self, config: Config, watch: Callable[[list[str]], object] | None) -> None:
+    def __init__(self, config: Config, watch_files: Callable[[list[str]], object] | None) -> None:
         self._config = config
-        self._watch = watch
+        self._watch_files = watch_files
         self._takeover = Takeover(successor_environ(), _working_folder())
         self._notifier = Notifier()
         self._ping_interval = watchdog_interval()
-        self._next_ping = 0.0  # of `time.monotonic`
-        self._inheritance = inheritance()
+        self._next_ping = 0.0  # a `time.monotonic`, in seconds
+        self._inheritance = read_inheritance()
         self._bound = self._bind(self._inheritance)
-        self._signals: dict[int, Any] = {}  # their handlers before
-        self._deferred_signals: list[int] = []  # those that came before it served
+        self._previous_handlers: dict[int, Any] = {}  # by signal number
+        self._deferred_signals: list[int] = []  # those that came before the loop ran
 
     def _bind(self, inheritance: Inheritance) -> list[BoundSocket]:
         sockets = inherited_sockets()
-        if inheritance.are_systemds:
+        if inheritance.from_systemd:
             sockets = [sock for group in inheritance.sockets.values() for sock in group]
         if sockets:
-            logger.info("listening on the sockets of systemd; listen, in the file or given, is not used")
-            bound = bound_by_systemd(sockets)
+            logger.info("listening on the sockets from systemd; listen, in the file or as an option, is ignored")
+            bound = wrap_systemd_sockets(sockets)
             if len({one.address.unix is None for one in bound}) > 1:
                 raise ServeError(
-                    "expected all TCP or all unix sockets from systemd, found both; write one ListenStream= for each "
-                    "kind, in units of their own"
+                    "expected only TCP or only unix sockets from systemd, found both; write a .socket unit for each"
                 )
             return bound
         settings = self._config.server
@@ -96,56 +97,58 @@ class _Process:
         )
 
     def close(self) -> None:
-        """Close the sockets, and put the signals back."""
-        for one in self._bound:
-            one.close()
-        for number, handler in self._signals.items():
+        """Close the sockets, and restore the signal handlers."""
+        for bound in self._bound:
+            bound.close()
+        for number, handler in self._previous_handlers.items():
             signal.signal(number, handler)
 
     def run(self) -> int:
         """Load the apps and serve them; return the exit code."""
         config = self._config
-        self._catch(_OTHERS, self._defer_signal)
-        logger.info("%s: loading %d apps", config.file, len(config.mounts))  # one whose import hangs stops here
+        self._install_handlers(_OTHER_SIGNALS, self._defer_signal)
+        logger.info("%s: loading %d apps", config.file, len(config.mounts))  # the last line if an import hangs
         loader = Loader()
         mounts = loader.load(config)
-        if self._watch:
-            self._watch([file for mount in mounts if mount.error for file in mount.error.files])
+        if self._watch_files:
+            self._watch_files([file for mount in mounts if mount.error for file in mount.error.files])
         report_broken(mounts, strict=config.server.strict)
-        self._require_no_worse(mounts)
+        self._require_inherited_mounts(mounts)
         server = Server(build_router(config, build_table(mounts)), queue_limits(config), config.server, self._bound)
         self._server = server
-        self._reloader = TableReloader(config, mounts, loader, self._swap_table, self._reloaded)
-        # After the last load: an app may have set handlers of its own.
-        self._catch(_STOPS, lambda *_: self._stop())
-        self._catch(_OTHERS, lambda number, _: self._signalled(number))
+        self._reloader = TableReloader(config, mounts, loader, self._swap_table, self._end_reload)
+        # After the apps have loaded: they may have installed handlers of their own.
+        self._install_handlers(_STOP_SIGNALS, lambda *_: self._stop())
+        self._install_handlers(_OTHER_SIGNALS, lambda number, _: self._schedule_signal(number))
         for number in self._deferred_signals:
-            self._signalled(number)
-        # Twice as often as a beat is due: a turn may begin just before, and systemd does not wait.
-        return server.run(self._announce, self._ping_watchdog, self._ping_interval / 2 if self._ping_interval else TURN)
+            self._schedule_signal(number)
+        # Half of the interval: an iteration may start just before a ping is due, and systemd allows no delay.
+        max_wait = self._ping_interval / 2 if self._ping_interval else MAX_WAIT
+        return server.run(self._announce, self._ping_watchdog, max_wait)
 
     # -------------------------------------------------------------------------------------------------------- signals
 
-    def _catch(self, names: Sequence[str], handler: Callable[[int, FrameType | None], object]) -> None:
+    def _install_handlers(self, names: Sequence[str], handler: Callable[[int, FrameType | None], object]) -> None:
         if threading.current_thread() is not threading.main_thread():
             return
         for number in (getattr(signal, name, None) for name in names):
             if number is not None:
-                before = signal.signal(number, handler)
-                self._signals.setdefault(number, before)
+                previous = signal.signal(number, handler)
+                self._previous_handlers.setdefault(number, previous)
 
     def _defer_signal(self, number: int, frame: FrameType | None) -> None:
-        """Keep a signal for later, which would end the process while it loads its apps; or say where it hangs."""
+        """Keep a signal until the loop runs: its default action would end the process. SIGUSR1 logs the stack now."""
         if number == getattr(signal, "SIGUSR1", None):
             logger.info("loading, at:\n%s", "".join(traceback.format_stack(frame)).rstrip())
         elif number not in self._deferred_signals:
             self._deferred_signals.append(number)
 
-    def _signalled(self, number: int) -> None:
+    def _schedule_signal(self, number: int) -> None:
         self._server.call_soon_threadsafe(lambda: self._handle_signal(number))
 
     def _stop(self) -> None:
-        if self._takeover.cancel():  # else another process is the service by now
+        self._takeover.stop()
+        if not self._takeover.is_complete:  # else the service continues in another process
             self._notifier.notify("STOPPING=1")
         self._server.stop()
 
@@ -154,59 +157,62 @@ class _Process:
         if name == "SIGUSR1":
             self._server.log_in_flight()
         elif name == "SIGHUP":
-            self._notifier.notify(*reloading())
-            self._reloader.begin()
-        elif self._watch:
-            logger.warning("SIGUSR2 does nothing under --reload, which starts a new process by itself")
+            self._notifier.notify(*reloading_lines())
+            self._reloader.start()
+        elif self._watch_files:
+            logger.warning("SIGUSR2 is ignored under --reload, which starts new processes by itself")
         else:
             working = [mount.config.key for mount in self._reloader.mounts if mount.app]
-            self._takeover.begin(
-                self._bound, working, lambda pid: self._server.call_soon_threadsafe(lambda: self._hand_over(pid))
+            self._takeover.start(
+                self._bound,
+                working,
+                lambda pid: self._server.call_soon_threadsafe(lambda: self._complete_takeover(pid)),
             )
 
-    # --------------------------------------------------------------------------------------------------- its own life
+    # ------------------------------------------------------------------------------------------ start, reload, takeover
 
     def _announce(self) -> None:
         logger.info("%s", announcement(self._config, self._reloader.mounts, self._server.urls()))
         self._notifier.notify("READY=1", f"STATUS={len(self._reloader.mounts)} mounts")
-        self._inheritance.tell_ready()
+        self._inheritance.notify_ready()
 
     def _ping_watchdog(self) -> None:
-        """Tell systemd that the loop turns; it ends a process that does not."""
+        """Report to systemd that the loop runs. Without these reports systemd ends the process."""
         if self._ping_interval and time.monotonic() >= self._next_ping:
             self._next_ping = time.monotonic() + self._ping_interval
             self._notifier.notify("WATCHDOG=1")
 
     def _swap_table(self, config: Config, mounts: Sequence[LoadedMount]) -> None:
-        """Serve a new table, from the next turn of the loop on."""
+        """Serve a new table, from the next iteration of the loop on."""
         router, limits = build_router(config, build_table(mounts)), queue_limits(config)
         self._server.call_soon_threadsafe(lambda: self._server.replace(router, limits, config.server))
 
-    def _reloaded(self, outcome: str) -> None:
-        def tell() -> None:
+    def _end_reload(self, outcome: str) -> None:
+        def report() -> None:
             logger.info("reload ended: %s", outcome)
             self._notifier.notify("READY=1", f"STATUS={outcome}")
 
-        self._server.call_soon_threadsafe(tell)  # behind what is to be served from now on
+        self._server.call_soon_threadsafe(report)  # after the callback of `_swap_table`
 
-    def _hand_over(self, pid: int) -> None:
-        if not self._takeover.stands():
+    def _complete_takeover(self, pid: int) -> None:
+        if not self._takeover.can_complete():
             return
-        # systemd ends the service with its main process: it has to know the new one before this one goes. Both in one
-        # message, so that its watchdog waits from now on.
-        told = self._notifier.notify(f"MAINPID={pid}", "WATCHDOG=1")
-        if self._notifier.is_there and not told:
-            self._takeover.give_up("systemd could not be told of it")
+        # systemd ends the service with its main process, so it must know the new one before this one exits. Both lines
+        # go in one message, so that the watchdog's time starts now.
+        is_told = self._notifier.notify(f"MAINPID={pid}", "WATCHDOG=1")
+        if self._notifier.is_enabled and not is_told:
+            self._takeover.abort("systemd could not be notified")
         else:
             self._takeover.complete()
             logger.info("process %d serves; this one ends", pid)
-            self._server.hand_over()
+            self._server.drain_and_keep_sockets()
 
-    def _require_no_worse(self, mounts: Sequence[LoadedMount]) -> None:
-        """Raise `LoadError` if a mount is broken here whose app works in the process that this one is to replace."""
-        worse = [mount.config.key for mount in mounts if mount.error and mount.config.key in self._inheritance.working]
-        if worse:
-            raise LoadError(f"not taking over: what works in the process that serves fails here: {', '.join(worse)}")
+    def _require_inherited_mounts(self, mounts: Sequence[LoadedMount]) -> None:
+        """Raise `LoadError` if a mount is broken here that works in the process that this one is to replace."""
+        working_mounts = self._inheritance.working_mounts
+        lost = [mount.config.key for mount in mounts if mount.error and mount.config.key in working_mounts]
+        if lost:
+            raise LoadError(f"not taking over: these mounts work in the old process and fail here: {', '.join(lost)}")
 
 
 def queue_limits(config: Config) -> Mapping[str, QueueLimits]:
@@ -217,23 +223,23 @@ def queue_limits(config: Config) -> Mapping[str, QueueLimits]:
 def _working_folder() -> Path | None:
     try:
         return Path.cwd()
-    except OSError:  # it has been deleted
+    except OSError:  # the folder has been deleted
         return None
 
 
-def end_process(code: int, patience: float) -> NoReturn:
-    """End the process with *code*, or with 1 if threads of apps still run *patience* seconds from now, or at a signal.
+def end_process(code: int, timeout: float) -> NoReturn:
+    """End the process with *code*. With 1 if threads of apps still run after *timeout* seconds, or at an interrupt.
 
-    Python waits at its end for every thread that is no daemon; one that never ends would keep a stopped server alive.
-    Where something was cut off already, or at an interrupt, nothing is waited for.
+    Python waits at exit for every thread that is not a daemon, so one that never ends would keep a stopped server
+    alive. If *code* says that a request was cut off already, threads are not waited for.
     """
-    deadline = time.monotonic() + (0 if code else patience)
-    this = threading.current_thread()
-    running = [thread for thread in threading.enumerate() if not thread.daemon and thread is not this]
+    deadline = time.monotonic() + (0 if code else timeout)
+    current = threading.current_thread()
+    running = [thread for thread in threading.enumerate() if not thread.daemon and thread is not current]
     with suppress(KeyboardInterrupt):
         if running and not code:
-            logger.info("waiting up to %g s for threads that apps have started", patience)
-        # Not join(): of Python 3.13 it cannot be interrupted, and Python 3.11 takes an interrupted one for ended.
+            logger.info("waiting up to %g s for threads that apps have started", timeout)
+        # Not join(): from Python 3.13 on it cannot be interrupted, and Python 3.11 marks a thread as ended if it was.
         while running and time.monotonic() < deadline:
             time.sleep(0.02)
             running = [thread for thread in running if thread.is_alive()]
@@ -245,7 +251,7 @@ def end_process(code: int, patience: float) -> NoReturn:
 
 
 def raise_file_limit() -> None:
-    """Raise the soft limit of open files to the hard one: each connection takes up to three."""
+    """Raise the soft limit of open files to the hard limit. A connection takes up to three descriptors."""
     if sys.platform == "win32":
         return
     import resource
@@ -258,10 +264,10 @@ def raise_file_limit() -> None:
 
 
 def announcement(config: Config, mounts: Sequence[LoadedMount], urls: Sequence[str]) -> str:
-    """Return what is said at start-up: the mount table, and where it is served."""
+    """Return the text that is logged at start-up: the mount table and the addresses of the server."""
     rows = [(mount.config.key, mount.config.app.text, mount.state) for mount in mounts]
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
-    lines = [f"{config.file}: {len(rows)} mount{'s' * (len(rows) != 1)}"]
+    lines = [f"{config.file}: {counted(len(rows), 'mount')}"]
     lines += [f"  {key:<{widths[0]}}  {app:<{widths[1]}}  {state}" for key, app, state in rows]
     lines += [f"serving on {url}" for url in urls]
     return "\n".join(lines)

@@ -1,8 +1,8 @@
-"""SIGUSR2: a new process takes over the listening sockets, and no connection is refused meanwhile.
+"""SIGUSR2: a new process takes over the listening sockets, and no connection is refused.
 
-The new one is the same command, started afresh: it reads the file and the code as they are now. Both listen on the same
-sockets until it says, through a pipe, that it serves; only then does the old one drain. If it ends before, or an app
-that works in the old one fails in it, the old one goes on as if nothing had happened.
+The new process runs the same command, so it reads the table and the code as they are now. Both processes listen on the
+same sockets until the new one reports through a pipe that it serves. Only then does the old one drain. If the new
+process ends before, or if an app fails in it that works in the old one, the old one keeps serving.
 """
 
 from __future__ import annotations
@@ -29,156 +29,162 @@ logger = logging.getLogger("mountpoint")
 
 @dataclass(slots=True)
 class Inheritance:
-    """What a process has from the one that it takes over from.
+    """The things that a process receives from the one that it takes over from.
 
-    ``sockets``      listening sockets, by the text of their address
-    ``are_systemds`` whether systemd has made them
-    ``working``      the keys of the mounts whose apps work there
-    ``ready``        the descriptor of the pipe through which it is told that this one serves
+    ``sockets``         listening sockets, by the text of their address
+    ``from_systemd``    whether systemd has bound them
+    ``working_mounts``  the keys of the mounts whose apps work in the old process
+    ``ready_pipe``      the descriptor for the report that this process serves
     """
 
     sockets: dict[str, list[socket.socket]] = field(default_factory=dict)
-    are_systemds: bool = False
-    working: frozenset[str] = frozenset()
-    ready: int | None = None
+    from_systemd: bool = False
+    working_mounts: frozenset[str] = frozenset()
+    ready_pipe: int | None = None
 
-    def tell_ready(self) -> None:
-        """Tell the old process that this one serves."""
-        if self.ready is not None:
-            with suppress(OSError):  # it has ended meanwhile
-                os.write(self.ready, b"ready")
-            os.close(self.ready)
-            self.ready = None
+    def notify_ready(self) -> None:
+        """Report to the old process that this one serves."""
+        if self.ready_pipe is not None:
+            with suppress(OSError):  # the old process has ended
+                os.write(self.ready_pipe, b"ready")
+            os.close(self.ready_pipe)
+            self.ready_pipe = None
 
 
-def inheritance() -> Inheritance:
-    """Return what this process was started with by a `Takeover`; empty if it was not. Apps do not see it."""
+def read_inheritance() -> Inheritance:
+    """Return the inheritance from a `Takeover`, empty if none started this process.
+
+    Removes its variable from the environment, so that apps do not see it.
+    """
     text = os.environ.pop(_VARIABLE, "")
     if sys.platform == "win32" or not text:
         return Inheritance()
-    left = json.loads(text)
-    if left["pid"] != os.getppid():  # meant for a process in between, which has handed its environment on
+    fields = json.loads(text)
+    if fields["pid"] != os.getppid():  # meant for a process in between, which passed its environment on
         return Inheritance()
     sockets: dict[str, list[socket.socket]] = {}
-    for address, descriptor in left["sockets"]:
+    for address, descriptor in fields["sockets"]:
         os.set_inheritable(descriptor, False)
         sockets.setdefault(address, []).append(socket.socket(fileno=descriptor))
-    os.set_inheritable(left["ready"], False)
-    return Inheritance(sockets, left["are_systemds"], frozenset(left["working"]), left["ready"])
+    os.set_inheritable(fields["ready"], False)
+    return Inheritance(sockets, fields["are_systemds"], frozenset(fields["working"]), fields["ready"])
 
 
 class Takeover:
-    """Starts the process that takes over from this one.
+    """Starts the successor: the process that takes over from this one.
 
-    *environ* and *folder* are those that this process was started with, before apps could change them.
+    *environ* and *folder* are the environment and working folder of this process before apps could change them.
     """
 
     def __init__(self, environ: Mapping[str, str], folder: Path | None) -> None:
         self._environ = {**environ}
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
-        self._is_over = False  # whether no other is to come up
-        self._is_complete = False
+        self._is_closed = False  # whether no further successor may start
+        self.is_complete = False  # whether a successor has taken over
 
-    def begin(self, bound: Sequence[BoundSocket], working: Iterable[str], done: Callable[[int], object]) -> None:
-        """Start the new process; *done* is called with its id, in a thread, when it serves. Returns at once."""
-        if self._is_over:
-            logger.warning("no new process is started: this one ends already")
+    def start(self, bound: Sequence[BoundSocket], working: Iterable[str], on_ready: Callable[[int], object]) -> None:
+        """Start the successor and return at once.
+
+        When it serves, *on_ready* is called with its process id, in a thread. *working* are the keys of the mounts that
+        work in this process.
+        """
+        if self._is_closed:
+            logger.warning("no new process is started: this one is stopping already")
             return
         if self._process is not None:
             logger.warning("another process is coming up already: %s", self._process.pid)
             return
         if os.getpid() == 1:
-            logger.error("no new process is started: this one is process 1, with which its container would end")
+            logger.error("no new process is started: this one is process 1, and its container would end with it")
             return
         try:
-            theirs, self._process = self._start(bound, working)
+            ready_pipe, self._process = self._spawn(bound, working)
         except OSError as error:
-            logger.error("no new process could be started, this one goes on: %s", error)
+            logger.error("no new process could be started, this one keeps serving: %s", error)
             return
-        if self._is_over:  # a signal has come meanwhile
+        if self._is_closed:  # a signal handler called `stop` in between
             self._process.terminate()
         logger.info("process %d is coming up, to take over", self._process.pid)
-        threading.Thread(target=self._wait, args=(self._process, theirs, done), name="takeover", daemon=True).start()
+        arguments = self._process, ready_pipe, on_ready
+        threading.Thread(target=self._wait, args=arguments, name="takeover", daemon=True).start()
 
-    def _start(self, bound: Sequence[BoundSocket], working: Iterable[str]) -> tuple[int, subprocess.Popen[bytes]]:
-        """Start the new process; return the end of the pipe at which it says that it serves, and the process."""
-        theirs, ours = os.pipe()
+    def can_complete(self) -> bool:
+        """Whether the successor that has reported itself ready still runs, and this process was not told to stop."""
+        process = self._process
+        if process is not None and process.poll() is not None:
+            self._reap(process)
+        return self._process is not None and not self._is_closed
+
+    def complete(self) -> None:
+        """Record that the successor has taken over."""
+        self._is_closed = self.is_complete = True
+
+    def abort(self, reason: str) -> None:
+        """End the successor, log the *reason*, and keep this process as the server."""
+        process = self._process
+        if process is not None:
+            logger.error("process %d will not take over: %s", process.pid, reason)
+            process.terminate()
+            # In a thread: the successor drains first, and this process must serve in the meantime.
+            threading.Thread(target=self._reap, args=(process,), name="takeover", daemon=True).start()
+
+    def stop(self) -> None:
+        """Start no successor any more, and end one that has not taken over. Safe in a signal handler."""
+        if not self._is_closed:
+            self._is_closed = True
+            if self._process is not None:
+                self._process.terminate()
+
+    def _spawn(self, bound: Sequence[BoundSocket], working: Iterable[str]) -> tuple[int, subprocess.Popen[bytes]]:
+        """Start the successor; return the read end of the pipe for its report, and the process."""
+        read_end, write_end = os.pipe()
         sockets = [(str(one.address), one.socket.fileno()) for one in bound]
-        left = {
+        # The successor may be a newer release: these names must stay as they are.
+        fields = {
             "pid": os.getpid(),
             "sockets": sockets,
-            "are_systemds": any(one.is_systemds for one in bound),
+            "are_systemds": any(one.from_systemd for one in bound),
             "working": sorted(working),
-            "ready": ours,
+            "ready": write_end,
         }
         try:
             return (
-                theirs,
+                read_end,
                 subprocess.Popen(  # noqa: S603 - the command is our own
-                    [sys.executable, *sys.orig_argv[1:]],  # not argv, which says nothing of options of Python's own
-                    env={**self._environ, _VARIABLE: json.dumps(left)},
+                    [sys.executable, *sys.orig_argv[1:]],  # sys.argv lacks the options of Python itself
+                    env={**self._environ, _VARIABLE: json.dumps(fields)},
                     cwd=self._folder,
-                    pass_fds=[ours, *(descriptor for _, descriptor in sockets)],
+                    pass_fds=[write_end, *(descriptor for _, descriptor in sockets)],
                 ),
             )
         except OSError:
-            os.close(theirs)
+            os.close(read_end)
             raise
         finally:
-            os.close(ours)
+            os.close(write_end)
 
-    def _wait(self, process: subprocess.Popen[bytes], pipe: int, done: Callable[[int], object]) -> None:
+    def _wait(self, process: subprocess.Popen[bytes], pipe: int, on_ready: Callable[[int], object]) -> None:
         try:
-            ready = _is_ready(process, pipe)
+            is_ready = _wait_until_ready(process, pipe)
         finally:
             os.close(pipe)
-        if ready:
-            done(process.pid)
+        if is_ready:
+            on_ready(process.pid)
         else:
-            self._ended(process)
+            self._reap(process)
 
-    def _ended(self, process: subprocess.Popen[bytes]) -> None:
+    def _reap(self, process: subprocess.Popen[bytes]) -> None:
+        """Wait for the end of *process*, and log it."""
         code = process.wait()
-        self._process = None  # first: who reads the log may start the next at once
-        logger.error("process %d ended with exit code %d; this one goes on", process.pid, code)
-
-    def stands(self) -> bool:
-        """Whether the new process, which has come up, is still to take over: it has not ended, nor have we to stop."""
-        process = self._process
-        if process is not None and process.poll() is not None:
-            self._ended(process)
-        return self._process is not None and not self._is_over
-
-    def complete(self) -> None:
-        """Let the new process be the one."""
-        self._is_over = self._is_complete = True
-
-    def give_up(self, why: str) -> None:
-        """End the new process, for the reason *why*; this one goes on."""
-        process = self._process
-        if process is not None:
-            logger.error("process %d is not to take over: %s", process.pid, why)
-            process.terminate()
-            # In a thread: it finishes what it has begun, and we are to serve meanwhile.
-            threading.Thread(target=self._ended, args=(process,), name="takeover", daemon=True).start()
-
-    def cancel(self) -> bool:
-        """Start no process any more, and end one that is coming up: this one was told to stop, and that one with it.
-
-        Return False if another has taken over.
-        """
-        if not self._is_over:
-            self._is_over = True
-            if self._process is not None:
-                self._process.terminate()
-        return not self._is_complete
+        self._process = None  # before the log line: its reader may start the next successor at once
+        logger.error("process %d ended with exit code %d; this one keeps serving", process.pid, code)
 
 
-def _is_ready(process: subprocess.Popen[bytes], pipe: int) -> bool:
-    """Wait until *process* says through *pipe* that it serves, or ends; return which.
+def _wait_until_ready(process: subprocess.Popen[bytes], pipe: int) -> bool:
+    """Wait for the report of *process* in *pipe*; return False if the process ends without one.
 
-    Not until the end of the pipe: a child that an app has forked there has it too, and may outlive its parent.
+    The end of file does not tell: a child that an app has forked holds the pipe open, and may outlive its parent.
     """
     if sys.platform == "win32":
         raise NotImplementedError

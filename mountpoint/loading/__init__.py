@@ -1,9 +1,12 @@
-"""An app's name becomes a WSGI callable, and one app that fails takes no other down.
+"""Turn the name of an app into a WSGI callable. An app that fails to load does not stop the others.
 
 Read in this order:
 
-    importing  import the module, find the attribute, call the factory, check the result
-    isolation  restore the state of the process after each load
-    loader     load the apps of a whole table and put the layers around them
-    logs       configure logging, which happens before any app is loaded
+    sys_path    put the roots of the mounts on ``sys.path``
+    app_check   check that an object is a WSGI application
+    importing   import the module, find the attribute, call the factory, check the result
+    isolation   restore the state of the process after each load
+    eviction    remove the modules of a failed load from ``sys.modules``
+    loader      load the apps of a whole table and wrap them in their middleware
+    logs        configure logging, before any app is loaded
 """

@@ -1,49 +1,51 @@
-"""Loading one app changes nothing for the others: what of the process is put back after each load.
+"""Keep the load of one app from changing the process for the other apps.
 
-Put back is what an app sets for everybody and could have for itself: root logging (it has loggers of its own names),
-the working folder (it has ``__file__``), the signals that are the server's. Left as the app has set it is what it can
-only have for everybody, and would miss in its requests: ``os.environ``, umask, locale, time zone, the default
-time-out of sockets, filters of warnings, the default decimal context, `logging.setLogRecordFactory`.
+Changes to three things are reverted after each load, because an app can do without them: the root logger (an app can
+configure loggers of its own names), the working directory (an app can use ``__file__``), and the handlers of the
+server's signals.
+
+Other changes stay, because an app may need them in its requests and the process has no second copy of the state:
+``os.environ``, umask, locale, time zone, the default socket timeout, warning filters, the default decimal context and
+`logging.setLogRecordFactory`.
 """
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import logging
 import os
 import signal
-import sys
 import threading
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-# Whose handlers would hurt the others: those of the server's own signals, and of SIGPIPE, whose default action, which
-# scripts like to restore, ends the process when a client goes away. The rest is left: an app may have set a timer, and
-# the default action of SIGALRM, SIGPROF and SIGVTALRM ends the process too.
+# The server's own signals, and SIGPIPE: scripts like to restore its default action, which ends the process when a
+# client disconnects. Other signals stay as the app sets them: it may have started a timer, and the default action of
+# SIGALRM, SIGPROF and SIGVTALRM ends the process too.
 _SIGNALS = ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGBREAK", "SIGPIPE")
-_HOST_LOGGERS = {"root", "mountpoint", "waitress"}
-_UNCONFIGURED = {"level": logging.NOTSET, "handlers": [], "filters": [], "propagate": True, "disabled": False}
-_OF_A_HANDLER = ("level", "formatter", "filters")
-_INSTALLED = {"site-packages", "dist-packages"}
+_SERVER_LOGGERS = {"root", "mountpoint", "waitress"}  # with all loggers below them
+_UNCONFIGURED_LOGGER = {"level": logging.NOTSET, "handlers": [], "filters": [], "propagate": True, "disabled": False}
+_HANDLER_ATTRIBUTES = ("level", "formatter", "filters")
 
 
 @contextmanager
 def preserve_process_state(env: Mapping[str, str] | None = None) -> Iterator[None]:
-    """Put back, after the body has loaded an app or has raised, what an app must not change for the others.
+    """Run the body, which loads an app, and restore the state that the app must not change for others.
 
-    *env* are variables that hold in ``os.environ`` meanwhile, and have their previous values afterwards. An app that
-    reads one later, in a request, does not find it, and what else runs in the process meanwhile sees it. What the app
-    itself puts into ``os.environ`` under other names stays.
+    The state is restored whether the body returns or raises:
 
-    The root logger is as it was, and so is each logger that somebody had configured: who comes first keeps it. Loggers
-    that nobody had configured keep what the app gave them, if its load succeeds. Changes that others make meanwhile,
-    on other threads, are put back too.
+    - The root logger, and every logger that was configured before. A logger that was not configured keeps the
+      configuration of the first app that sets it, if the load succeeds.
+    - The working directory.
+    - The handlers of the server's signals, on the main thread. No other thread can set them.
+    - The environment variables *env*, which are set during the body only. An app that reads one later, in a request,
+      finds the previous value. Variables of other names stay as the app sets them.
+
+    All of this is global to the process. Other threads see the changes while the body runs, and a change that another
+    thread makes during that time is reverted too.
     """
-    with _logging_kept(), _folder_kept(), _signals_kept(), _environment(env or {}):
+    with _preserve_logging(), _preserve_working_directory(), _preserve_signals(), _temporary_environment(env or {}):
         yield
 
 
@@ -51,87 +53,103 @@ def preserve_process_state(env: Mapping[str, str] | None = None) -> Iterator[Non
 
 
 @contextmanager
-def _logging_kept() -> Iterator[None]:
-    """Put back the root logger, every configured logger with its handlers, and the ``disabled`` of all others.
+def _preserve_logging() -> Iterator[None]:
+    """Restore the loggers that were configured, and enable all others again.
 
-    Of a load that raised, no configuration stays: it would count as somebody's at the next try.
+    If the body raises, every logger is restored. Otherwise a logger that the app configured would count as configured
+    before at the next try.
     """
-    loggers = {logger: _state(logger, _UNCONFIGURED) for logger in _loggers()}
-    disabled_below = logging.root.manager.disable
-    listed, named = logging._handlerList[:], dict(logging._handlers.items())  # type: ignore[attr-defined]
+    before = {logger: _snapshot(logger, _UNCONFIGURED_LOGGER) for logger in _existing_loggers()}
+    disabled_level = logging.root.manager.disable
+    succeeded = False
+    with _preserve_handlers(handler for logger in before for handler in logger.handlers):
+        try:
+            yield
+            succeeded = True
+        finally:
+            for logger in _existing_loggers():
+                state = before.get(logger, _UNCONFIGURED_LOGGER)
+                is_server_logger = logger.name.partition(".")[0] in _SERVER_LOGGERS
+                if is_server_logger or state != _UNCONFIGURED_LOGGER or not succeeded:
+                    _restore(logger, state)
+                elif logger in before:
+                    logger.disabled = False  # dictConfig() disables all existing loggers unless told otherwise
+            logging.disable(disabled_level)  # this also clears the levels that loggers have cached
+
+
+@contextmanager
+def _preserve_handlers(attached: Iterable[logging.Handler]) -> Iterator[None]:
+    """Keep every handler open and restore its settings. *attached* are the handlers of all loggers.
+
+    ``dictConfig()`` closes every handler of the process, and ``basicConfig(force=True)`` those of the root logger.
+    Many handlers cannot be reopened without a loss: a file with mode "w" is truncated, a MemoryHandler loses its
+    target, and a handler with a thread loses the thread. So ``close()`` does nothing during the body.
+    """
+    listed = logging._handlerList[:]  # type: ignore[attr-defined]  # weak references, in the order of creation
+    # items() holds a reference to each handler. dict() of the WeakValueDictionary itself would list the names first
+    # and then look each of them up, which raises KeyError if the garbage collector removes a handler in between.
+    named = dict(logging._handlers.items())  # type: ignore[attr-defined]
     alive = [handler for reference in listed if (handler := reference())]
-    attached = [handler for logger in loggers for handler in logger.handlers]
-    handlers = {handler: _state(handler, _OF_A_HANDLER) for handler in (*alive, *attached)}
-    closes = {handler: vars(handler).get("close") for handler in handlers}
-    for handler in handlers:
-        # dictConfig closes every handler that there is, and basicConfig(force=True) those of the root. Many do not
-        # open again: a file of mode "w", a MemoryHandler's target, whatever has a thread.
-        vars(handler)["close"] = _stay_open
-    failed = True
+    before = {handler: _snapshot(handler, _HANDLER_ATTRIBUTES) for handler in (*alive, *attached)}
+    closes = {handler: vars(handler).get("close") for handler in before}
+    for handler in before:
+        vars(handler)["close"] = _ignore_close
     try:
         yield
-        failed = False
     finally:
         for handler, close in closes.items():
             if close is None:
                 vars(handler).pop("close", None)
             else:
                 vars(handler)["close"] = close
-            _put_back(handler, handlers[handler])
-        for logger in _loggers():
-            before = loggers.get(logger, _UNCONFIGURED)
-            if failed or before != _UNCONFIGURED or logger.name.partition(".")[0] in _HOST_LOGGERS:
-                _put_back(logger, before)
-            elif logger in loggers:
-                logger.disabled = False
-        # dictConfig forgets what there was, which would then not be flushed when the process ends.
+            _restore(handler, before[handler])
+        # dictConfig() clears both collections, but logging flushes only listed handlers when the process exits.
         now = logging._handlerList  # type: ignore[attr-defined]
         now[:0] = [reference for reference in listed if reference not in now]
         logging._handlers.update(named)  # type: ignore[attr-defined]
-        logging.disable(disabled_below)  # which also clears what loggers remember about levels
 
 
-def _loggers() -> list[logging.Logger]:
-    known = list(logging.root.manager.loggerDict.values())  # other threads may add some
+def _existing_loggers() -> list[logging.Logger]:
+    known = list(logging.root.manager.loggerDict.values())  # a copy: other threads may add loggers
     return [logging.root, *(logger for logger in known if isinstance(logger, logging.Logger))]
 
 
-def _state(thing: object, names: Iterable[str]) -> dict[str, Any]:
-    return {name: _copied(getattr(thing, name)) for name in names}
+def _snapshot(target: object, names: Iterable[str]) -> dict[str, Any]:
+    return {name: _copy_if_list(getattr(target, name)) for name in names}
 
 
-def _put_back(thing: object, state: Mapping[str, Any]) -> None:
+def _restore(target: object, state: Mapping[str, Any]) -> None:
     for name, value in state.items():
-        setattr(thing, name, _copied(value))
+        setattr(target, name, _copy_if_list(value))
 
 
-def _copied(value: Any) -> Any:
+def _copy_if_list(value: Any) -> Any:
     return value[:] if isinstance(value, list) else value
 
 
-def _stay_open() -> None:
-    """Stand in for the ``close`` of a handler that is not the app's."""
+def _ignore_close() -> None:
+    """Replace the ``close`` of a handler while an app that does not own the handler is loaded."""
 
 
-# ------------------------------------------------------------------------------------- folder, signals and environment
+# ------------------------------------------------------------------------- working directory, signals and environment
 
 
 @contextmanager
-def _folder_kept() -> Iterator[None]:
+def _preserve_working_directory() -> Iterator[None]:
     before = None
-    with suppress(OSError):  # the folder may have been deleted
+    with suppress(OSError):  # the directory may be deleted already
         before = Path.cwd()
     try:
         yield
     finally:
-        with suppress(OSError):  # deleted meanwhile: there is no way back
-            if before is not None:
+        if before is not None:
+            with suppress(OSError):  # the directory may have been deleted during the body
                 os.chdir(before)
 
 
 @contextmanager
-def _signals_kept() -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():  # where nobody can set a handler, the app neither
+def _preserve_signals() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():  # neither the app nor we can set a handler here
         yield
         return
     numbers = [getattr(signal, name) for name in _SIGNALS if hasattr(signal, name)]
@@ -140,13 +158,13 @@ def _signals_kept() -> Iterator[None]:
         yield
     finally:
         for number, handler in before.items():
-            # None is one that was not set from Python, nor can be.
+            # None stands for a handler that was set in C, and that Python cannot restore.
             if handler is not None and signal.getsignal(number) != handler:
                 signal.signal(number, handler)
 
 
 @contextmanager
-def _environment(env: Mapping[str, str]) -> Iterator[None]:
+def _temporary_environment(env: Mapping[str, str]) -> Iterator[None]:
     before = {name: os.environ.get(name) for name in env}
     try:
         os.environ.update(env)
@@ -157,75 +175,3 @@ def _environment(env: Mapping[str, str]) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-
-
-# ------------------------------------------------------------------------------------------------------------- modules
-
-
-# What failed loads have brought into ``sys.modules``: root, names, further files. One for the process, as that is.
-_left_over: list[tuple[Path, set[str], tuple[str, ...]]] = []
-
-
-def note_failed_load(root: Path, before: Collection[str], files: Iterable[str] = ()) -> None:
-    """Note which modules a load that failed has brought, for `forget_failed_loads`.
-
-    *before* are the names that were in ``sys.modules`` before it, *files* the source files that it has read besides:
-    importlib itself has removed a module that raised.
-    """
-    _left_over.append((root, set(sys.modules) - set(before), tuple(files)))
-
-
-def forget_failed_loads() -> None:
-    """Remove from ``sys.modules`` what failed loads have brought from their roots; called before the next try.
-
-    Not at the failure: a later mount that shares a module with the broken one would run it again, and one that
-    registers something under a name cannot be run twice. Python's own modules and installed ones stay, below a root
-    too, and their state with them: Django's ``setup`` and the registry of a metrics library remember a failed load
-    until the process ends.
-    """
-    while _left_over:
-        _forget(*_left_over.pop())
-    importlib.invalidate_caches()
-
-
-def _forget(root: Path, names: Iterable[str], files: Iterable[str]) -> None:
-    places = {name: _places(sys.modules[name]) for name in names if name in sys.modules}
-    own = {name: found for name, found in places.items() if any(_is_own(place, root) for place in found)}
-    for name in own:
-        module = sys.modules.pop(name)
-        package, _, child = name.rpartition(".")
-        parent = sys.modules.get(package)
-        if getattr(parent, "__dict__", {}).get(child) is module:
-            delattr(parent, child)  # "from package import child" looks here first
-    for file in {place for found in own.values() for place in found} | {*files}:
-        # Bytecode is told by the second and the size of its source: a fix of that size, in that second, is not seen.
-        if file.endswith(".py") and _is_own(file, root):
-            with suppress(OSError):
-                Path(importlib.util.cache_from_source(file)).unlink()
-
-
-def names_of(module: object) -> Mapping[str, Any]:
-    """Return the names in *module*, without loading one that is lazy; none of what only stands for a module."""
-    if not issubclass(type(module), ModuleType):
-        return {}
-    names: dict[str, Any] = object.__getattribute__(module, "__dict__")
-    return names
-
-
-def _places(module: ModuleType) -> list[str]:
-    """Return the file of *module*, or the folders of a namespace package; nothing for what only stands for a module."""
-    names = names_of(module)
-    return [names["__file__"]] if names.get("__file__") else [*names.get("__path__", ())]
-
-
-def _is_own(place: str, root: Path) -> bool:
-    """Whether the file or folder *place* is below *root*, in either's spelling, and not of an installed package."""
-    path, library = Path(place), Path(os.__file__).parent
-    for file, folder in ((path.absolute(), root.absolute()), (path.resolve(), root.resolve())):
-        if file.is_relative_to(folder):
-            return not (_INSTALLED.intersection(file.relative_to(folder).parts) or _is_library(file, folder, library))
-    return False
-
-
-def _is_library(file: Path, folder: Path, library: Path) -> bool:
-    return library.is_relative_to(folder) and file.is_relative_to(library)

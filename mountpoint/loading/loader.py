@@ -1,6 +1,6 @@
-"""From a `Config` to the WSGI stack: load every app, make the table, put the layers around it.
+"""Load every app of a `Config`, and build the WSGI application that serves them.
 
-One app that fails to load takes none of the others down: its mount answers 503, and the log says why.
+An app that fails to load does not stop the others: its mount answers 503, and the log has the reason.
 """
 
 from __future__ import annotations
@@ -19,20 +19,41 @@ from ..wsgi.limits import ConcurrencyLimit, MaxBody
 from ..wsgi.responses import unavailable
 from ..wsgi.router import Router
 from ..wsgi.table import Mount, MountTable
-from .importing import import_path, is_a, load_app, put_on_path, top_level
-from .isolation import forget_failed_loads, note_failed_load, preserve_process_state
+from .app_check import is_instance_by_name
+from .eviction import evict_failed_modules, record_failed_load
+from .importing import load_app
+from .isolation import preserve_process_state
+from .sys_path import prepend_to_sys_path, sys_path_entries, top_level_modules
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
 
-RETRY_AFTER = 60  # seconds: how soon a client is to ask again for an app that could not be loaded
+RETRY_AFTER = 60  # seconds until a client may ask again for an app that failed to load
 
 logger = logging.getLogger("mountpoint")
 
 
+def load(file: str | Path = DEFAULT_FILE, *, strict: bool = False) -> WSGIApplication:
+    """Return the WSGI application of a ``mounts.toml``, for any WSGI server.
+
+    It applies ``[mounts]`` and ``[proxy]`` of the file. ``[server]`` and ``[logging]`` do not apply, because the other
+    server has settings of its own. Nothing is queued: a mount at its ``limit`` answers 503 at once, and ``queue`` and
+    ``slow_after`` have no effect.
+
+    A mount whose app fails to load answers 503, and the error is logged on ``mountpoint``. With *strict*, `LoadError`
+    is raised instead. Raises `ConfigError` with every problem of the file.
+
+    ``gunicorn 'mountpoint:load("mounts.toml")'``
+    """
+    config = load_config(file)
+    mounts = load_mounts(config)
+    report_broken(mounts, strict=strict)
+    return build_router(config, build_table(mounts, limits=True))
+
+
 @dataclass(frozen=True, slots=True)
 class LoadedMount:
-    """A mount of the file with what became of it: its app, or the error that took the app's place."""
+    """A mount of the file after its load: it has either an app or an error."""
 
     config: MountConfig
     app: WSGIApplication | None = None
@@ -45,102 +66,121 @@ class LoadedMount:
 
 
 def load_mounts(config: Config) -> Sequence[LoadedMount]:
-    """Load every app of *config*, in the table's order. What fails is in the result, and is not raised."""
+    """Load every app of *config* and return the mounts in the table's order. A failed load does not raise."""
     return Loader().load(config)
 
 
 class Loader:
-    """Loads the apps of a table, and of the tables after it; it remembers what of the process the earlier ones took."""
+    """Loads the apps of a table, and again after each change of the table.
+
+    It remembers the process-wide resources that mounts have taken, such as top-level module names: they stay taken
+    when a later table no longer has the mount.
+    """
 
     def __init__(self) -> None:
-        self._path: Sequence[str] = ()
-        self._modules: dict[str, Path] = {}  # file, by top-level name
-        self._clashes: dict[Path, list[tuple[Path, Path]]] = {}  # by root
-        self._django: MountConfig | None = None
+        self._sys_path: Sequence[str] = ()
+        self._modules: dict[str, Path] = {}  # the file of each top-level module that a root has claimed
+        self._clashes: dict[Path, list[tuple[Path, Path]]] = {}  # by root: its files, each with the one it clashes with
+        self._django: MountConfig | None = None  # the first mount of the Django project in this process
 
     def load(self, config: Config, before: Sequence[LoadedMount] = ()) -> Sequence[LoadedMount]:
-        """Load every app of *config*, in the table's order. What fails is in the result, and is not raised.
+        """Load every app of *config* and return the mounts in the table's order. A failed load does not raise.
 
-        A mount that is in *before*, and has not changed, keeps its app.
+        *before* are the mounts of the previous table. A mount that has not changed since keeps its app.
         """
-        kept = {_identity(mount.config): mount for mount in before if mount.app}
-        known = {mount.key: kept.get(_identity(mount)) for mount in config.mounts}
-        forget_failed_loads()
-        self._path = import_path(mount.root for mount in config.mounts)
-        put_on_path(self._path)
+        ready = {_load_key(mount.config): mount for mount in before if mount.app}
+        evict_failed_modules()
+        self._sys_path = sys_path_entries(mount.root for mount in config.mounts)
+        prepend_to_sys_path(self._sys_path)
         self._clashes.clear()
-        # What is imported stays, and so does its name; what is not may have been renamed meanwhile.
+        # An imported module stays in the process, and so does its name. Other files may have been renamed since.
         self._modules = {name: file for name, file in self._modules.items() if name in sys.modules or file.exists()}
         return [
-            replace(there, config=mount) if (there := known[mount.key]) else self._load(mount)
+            replace(known, config=mount) if (known := ready.get(_load_key(mount))) else self._load(mount)
             for mount in config.mounts
         ]
 
     def _load(self, mount: MountConfig) -> LoadedMount:
         modules = set(sys.modules)
         try:
-            self._claim_modules(mount.root)
+            self._require_unique_modules(mount.root)
             with preserve_process_state(mount.env):
                 app = load_app(mount.app, mount.root)
-            if is_a(app, "django.WSGIHandler"):
-                self._claim_django(mount)
+            if is_instance_by_name(app, "django.WSGIHandler"):
+                self._require_same_django_project(mount)
             return LoadedMount(mount, app=app)
         except LoadError as error:
-            note_failed_load(mount.root, modules, error.files)
+            record_failed_load(mount.root, modules, error.files)
             return LoadedMount(mount, error=error)
-        except OSError as error:  # of the root: what the app itself raises is a LoadError by now
+        except OSError as error:  # the root cannot be read; an OSError of the app itself would be a LoadError here
             return LoadedMount(mount, error=LoadError(f"{error.filename} cannot be read: {error.strerror}"))
         finally:
-            put_on_path(self._path)  # the app may have put its own folders first
+            prepend_to_sys_path(self._sys_path)  # the app may have changed sys.path
 
-    def _claim_modules(self, root: Path) -> None:
-        """Raise LoadError if *root* has a module of the name of another's: a second import answers with the first."""
-        if root not in self._clashes:  # each is looked into once, and one file by two names is no clash
-            claimed = [(file, self._modules.setdefault(name, file)) for name, file in sorted(top_level(root).items())]
-            self._clashes[root] = [(file, other) for file, other in claimed if not _is_same(file, other)]
+    def _require_unique_modules(self, root: Path) -> None:
+        """Raise `LoadError` if *root* has a top-level module with the same name as one of an earlier root.
+
+        An import of that name would return the module of the earlier root, without an error.
+        """
+        if root not in self._clashes:  # many mounts may have one root, and reading a folder takes time
+            claimed = [
+                (file, self._modules.setdefault(name, file)) for name, file in sorted(top_level_modules(root).items())
+            ]
+            self._clashes[root] = [(file, first) for file, first in claimed if not _is_same_file(file, first)]
         if clashes := self._clashes[root]:
-            files = "; ".join(f"{file} and {other}" for file, other in clashes)
+            files = "; ".join(f"{file} and {first}" for file, first in clashes)
             raise LoadError(
-                f"one process can import only one module of a name, and an earlier mount has it: {files}; rename one",
+                "one process can import only one module of a name, but an earlier mount has a module of the same name: "
+                f"{files}; rename one of the two",
                 files=[str(file) for file, _ in clashes],
             )
 
-    def _claim_django(self, mount: MountConfig) -> None:
-        """Raise LoadError if there is another Django project: it would answer with that one's URLs and database."""
+    def _require_same_django_project(self, mount: MountConfig) -> None:
+        """Raise `LoadError` if *mount* is a second Django project.
+
+        Django keeps its settings for the whole process, so the second project would serve the URLs and the database of
+        the first.
+        """
         first = self._django = self._django or mount
-        if (first.root, _package(first)) != (mount.root, _package(mount)):
+        if _django_project(first) != _django_project(mount):
             raise LoadError(
-                f"another Django project is at {first.key}, and one process has room for the settings of one; "
-                "serve this one by a process of its own"
+                f"another Django project is at {first.key}, and one process can hold the settings of only one; "
+                "serve this project from a process of its own"
             )
 
 
-def _is_same(file: Path, other: Path) -> bool:
+def _is_same_file(file: Path, other: Path) -> bool:
     return other.exists() and file.samefile(other)
 
 
-def _package(mount: MountConfig) -> str:
-    return mount.app.module.partition(".")[0]
+def _django_project(mount: MountConfig) -> Hashable:
+    return mount.root, mount.app.module.partition(".")[0]
 
 
-def _identity(mount: MountConfig) -> Hashable:
-    """Return what the app of *mount* depends on; its other settings are those of the layers around it."""
+def _load_key(mount: MountConfig) -> Hashable:
+    """Return the settings that the app of *mount* depends on. Its other settings apply to the middleware around it."""
     return mount.key, mount.app.text, mount.root, tuple(sorted(mount.env.items()))
 
 
 def build_table(mounts: Sequence[LoadedMount], *, limits: bool = False) -> MountTable:
-    """Return the mount table of *mounts*, with a 503 in the place of each app that failed.
+    """Return the mount table of *mounts*, in which a broken mount has an app that answers 503.
 
-    With *limits* each app is kept to its ``limit`` here, where no server of ours does it.
+    *limits* applies the ``limit`` of each mount inside its app, for servers other than ours. Our own server limits a
+    mount before it takes a thread.
     """
     return MountTable(
-        Mount(mount.config.key, _app(mount, limits), slash=mount.config.slash, dot_segments=mount.config.dot_segments)
+        Mount(
+            mount.config.key,
+            _wrap_app(mount, limits),
+            slash=mount.config.slash,
+            dot_segments=mount.config.dot_segments,
+        )
         for mount in mounts
     )
 
 
-def _app(mount: LoadedMount, limits: bool) -> WSGIApplication:
-    """Return what is called for *mount*: its app, or a 503 in its place, in the layers that it asks for."""
+def _wrap_app(mount: LoadedMount, limits: bool) -> WSGIApplication:
+    """Return the app of *mount*, or one that answers 503, in the middleware that its settings ask for."""
     app = mount.app or unavailable(RETRY_AFTER, "the app could not be loaded")
     if mount.config.cookies == "scoped":
         app = ScopedCookies(app)
@@ -150,38 +190,22 @@ def _app(mount: LoadedMount, limits: bool) -> WSGIApplication:
 
 
 def build_router(config: Config, table: MountTable) -> Router:
-    """Return the WSGI application that serves *table* as *config* says."""
+    """Return the WSGI application that serves *table* with the ``[proxy]`` and ``[doctor]`` settings of *config*."""
     return Router(table, config.proxy, config.doctor.key)
 
 
 def describe_broken(mount: LoadedMount) -> str:
-    """Return what is to be said of *mount*, which failed: its error, with its traceback."""
+    """Return the error of a broken *mount* for the log: one line, then the traceback of the app, if it raised."""
     assert mount.error is not None
     details = f"\n{mount.error.details.rstrip()}" if mount.error.details else ""
     return f"{mount.config.key} is broken: {mount.error}{details}"
 
 
 def report_broken(mounts: Sequence[LoadedMount], *, strict: bool) -> None:
-    """Log every mount of *mounts* that failed, with its traceback; raise `LoadError` if there is one and *strict*."""
+    """Log every broken mount of *mounts* with its traceback. With *strict*, raise `LoadError` if there is one."""
     broken = [mount for mount in mounts if mount.error]
     for mount in broken:
         logger.error("%s", describe_broken(mount))
     if broken and strict:
-        names = ", ".join(mount.config.key for mount in broken)
-        raise LoadError(f"strict: not started, {len(broken)} of {len(mounts)} mounts failed to load: {names}")
-
-
-def load(file: str | Path = DEFAULT_FILE, *, strict: bool = False) -> WSGIApplication:
-    """Return the WSGI application of a ``mounts.toml``, for any WSGI server.
-
-    It has the file's ``[mounts]`` and ``[proxy]``; ``[server]`` and ``[logging]`` are the server's own affair here. So
-    are queues: a mount at its ``limit`` answers 503 at once, and ``queue`` and ``slow_after`` mean nothing. A mount
-    whose app fails to load answers 503 and is logged on ``mountpoint``; with *strict* nothing is returned and
-    `LoadError` is raised. Raises `ConfigError` with all that is wrong in the file.
-
-    ``gunicorn 'mountpoint:load("mounts.toml")'``
-    """
-    config = load_config(file)
-    mounts = load_mounts(config)
-    report_broken(mounts, strict=strict)
-    return build_router(config, build_table(mounts, limits=True))
+        keys = ", ".join(mount.config.key for mount in broken)
+        raise LoadError(f"not started because of strict: {len(broken)} of {len(mounts)} mounts failed to load: {keys}")

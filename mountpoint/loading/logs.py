@@ -1,7 +1,8 @@
-"""Where the logs go: to stderr, unless ``[logging]`` in the file says otherwise.
+"""Configure logging: to stderr, unless the section ``[logging]`` of the file says otherwise.
 
-The root logger is one for all apps, so none of them can have it: what an app does to it while it loads is undone
-(`mountpoint.loading.isolation`). What apps log there is written from INFO on, with the logger's name.
+All apps share the root logger, so no app may configure it: `mountpoint.loading.isolation` reverts what an app changes
+in it during its load. Records that an app logs through the root logger are written from level INFO on, with the name
+of their logger.
 """
 
 from __future__ import annotations
@@ -18,51 +19,59 @@ from ..errors import ConfigError, Problem
 def configure_logging(
     level: str | None, *, access_log: bool = True, dictionary: Mapping[str, Any] | None = None
 ) -> None:
-    """Set up the root, ``mountpoint``, ``mountpoint.access`` and ``waitress`` at *level*, ``debug`` to ``critical``.
+    """Configure the loggers ``mountpoint``, ``mountpoint.access``, ``waitress`` and the root.
 
-    *dictionary* replaces that, except for a *level* that is given: a `logging.config` dictionary; ``version`` may be
-    left out, and existing loggers stay enabled unless it says otherwise. Raises `ConfigError` if `logging` refuses it.
+    *level* is ``"debug"`` to ``"critical"``, by default ``"info"``. The root logger is left alone if it has handlers
+    already: then a host that embeds mountpoint has configured it.
+
+    *dictionary*, in the form of `logging.config.dictConfig`, replaces all of this, except that *level*, if given, still
+    applies to ``mountpoint`` and ``waitress``. Its ``version`` may be missing, and existing loggers stay enabled unless
+    it disables them. Raises `ConfigError` if `logging` rejects it.
     """
     access = logging.getLogger("mountpoint.access")
     if dictionary:
-        from logging.config import dictConfig  # costs some milliseconds, and few files need it
+        from logging.config import dictConfig  # the import takes some milliseconds, and few files need it
 
         try:
             dictConfig({"version": 1, "disable_existing_loggers": False, **dictionary})
         except (ValueError, TypeError, AttributeError, ImportError, OSError) as error:
             cause = f" ({error.__cause__})" if error.__cause__ else ""
-            message = f"expected a dictionary for logging.config, and it was refused: {error}{cause}"
+            message = f"expected a dictionary for logging.config, but logging rejected it: {error}{cause}"
             raise ConfigError([Problem("logging", message)]) from error
         if level:
             for name in ("mountpoint", "waitress"):
                 logging.getLogger(name).setLevel(level.upper())
     else:
         level = level or "info"
-        _set_up("mountpoint", level, _handler("%(asctime)s %(levelname)s %(message)s"))
-        _set_up("waitress", level, _handler("%(asctime)s %(levelname)s waitress: %(message)s"))
-        _set_up("mountpoint.access", "info", _handler("%(message)s"))
-        if not logging.root.handlers:  # else whoever embeds us has seen to it
-            quiet = "info" if level == "debug" else level  # of every library there is
-            _set_up("", quiet, _handler("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        _configure_logger("mountpoint", level, _stderr_handler("%(asctime)s %(levelname)s %(message)s"))
+        _configure_logger("waitress", level, _stderr_handler("%(asctime)s %(levelname)s waitress: %(message)s"))
+        _configure_logger("mountpoint.access", "info", _stderr_handler("%(message)s"))
+        if not logging.root.handlers:
+            # "debug" is for mountpoint; on the root logger it would turn on the debug output of every library.
+            root_level = "info" if level == "debug" else level
+            _configure_logger("", root_level, _stderr_handler("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     if not access_log:
         access.disabled = True
 
 
-class _Stderr(logging.StreamHandler[Any]):
-    """A handler that raises nothing. An app can close ``sys.stderr``, and logging would say so there."""
+class _StderrHandler(logging.StreamHandler[Any]):
+    """A handler that never raises, even if an app has closed ``sys.stderr``.
 
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name is logging's
+    The default `handleError` prints the error to ``sys.stderr``, which raises ValueError on a closed stream.
+    """
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging chose the name
         with suppress(ValueError):
             super().handleError(record)
 
 
-def _handler(form: str) -> logging.Handler:
-    handler = _Stderr(sys.stderr)
-    handler.setFormatter(logging.Formatter(form))
+def _stderr_handler(line_format: str) -> logging.Handler:
+    handler = _StderrHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter(line_format))
     return handler
 
 
-def _set_up(name: str, level: str, handler: logging.Handler) -> None:
+def _configure_logger(name: str, level: str, handler: logging.Handler) -> None:
     logger = logging.getLogger(name)
     logger.setLevel(level.upper())
     logger.handlers[:] = [handler]

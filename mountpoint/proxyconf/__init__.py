@@ -1,9 +1,13 @@
-"""``mountpoint proxy-config``: a proxy's configuration for a table, in the proxy's own language.
+"""``mountpoint proxy-config``: a proxy's configuration for a mount table, in the proxy's own language.
 
-One module a proxy says all that there is in that language; `plan` says what is common to them. What every one of them
-keeps: a mount's place ends at a segment; the path, where it is not stripped, arrives as the client sent it; ``Host`` is
-the client's; of the forwarding headers those that ``[proxy]`` counts are set afresh, and the client's own never arrive;
-cookies and redirects are left alone.
+Each proxy has a module that knows its language; `plan` holds the decisions that all of them share. Every configuration
+keeps these rules:
+
+- A mount owns a path at a segment boundary only.
+- A path that is not stripped arrives as the client sent it.
+- ``Host`` is that of the client.
+- The proxy sets the forwarding headers that ``[proxy]`` counts and removes all others, so no client can forge one.
+- Cookies and redirects are not changed.
 """
 
 from __future__ import annotations
@@ -15,28 +19,29 @@ from ..config.reader import Config
 from ..errors import Problem, UsageError, did_you_mean
 from .plan import RenderOptions as RenderOptions
 from .plan import make_plan
-from .section import section
+from .section import proxy_section
 
-#: Each has a module of its name here.
+#: Each proxy has a module of this name, with ``render(plan)`` and, if it lacks a `Feature`, ``UNSUPPORTED``.
 PROXIES = ("nginx", "apache", "caddy", "haproxy", "traefik")
 
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """A configuration as ``text``; ``advice`` is what the file has to say for it, empty where it says so already."""
+    """The ``text`` of a configuration, and ``advice`` about ``[proxy]``, which is empty if the file needs no change."""
 
     text: str
     advice: str = ""
 
 
 def proxy_config(config: Config, proxy: str, options: RenderOptions) -> Configuration:
-    """Return the configuration of *proxy* for the table of *config*. Raises `UsageError` with what cannot be meant."""
+    """Return the configuration of *proxy* for the table of *config*. Raises `UsageError` with every problem."""
     if proxy not in PROXIES:
         expected = f"{', '.join(PROXIES[:-1])} or {PROXIES[-1]}"
         raise UsageError([Problem("", f'expected {expected}, found "{proxy}"{did_you_mean(proxy, PROXIES)}')])
     module = import_module(f".{proxy}", __name__)
-    plan = make_plan(config, options, **getattr(module, "LACKS", {}))
+    plan = make_plan(config, options, unsupported=getattr(module, "UNSUPPORTED", ()))
     advice = ""
-    if not plan.fits:
-        advice = f"{config.file}: [proxy] does not fit this configuration; write\n\n{section(plan.trust)}\n"
+    if not plan.file_has_settings:
+        section = proxy_section(plan.settings)
+        advice = f"{config.file}: [proxy] does not match this configuration; write\n\n{section}\n"
     return Configuration(module.render(plan), advice)

@@ -1,21 +1,32 @@
-r"""Apache httpd, 2.4.39 or later: a balancer, and a virtual host a host, with a ProxyPass for each mount.
+r"""Apache httpd, 2.4.39 or later: a balancer, and a virtual host for each host, with a ProxyPass for each mount.
 
-- ProxyPass compares literal text with the decoded path, whose slashes are squeezed and whose dots are resolved, and
-  sends on what it compared, encoded again. With ``AllowEncodedSlashes NoDecode``, ``/admin%2Fx`` would be the root's
-  here and ``/admin``'s at mountpoint: they are decoded.
-- In quotes only ``${NAME}`` means something. A variable that stands for the dollar breaks it up, since what a variable
-  stands for is not looked at again. In patterns every special character is ``\x{..}``.
-- A client may name headers in ``Connection``, and httpd would drop ours: it may say close or keep-alive there only.
-- Whoever matches no name gets the first virtual host, which is therefore nobody's, or everybody's.
+- ProxyPass compares literal text with the path after httpd has decoded it, merged its slashes and resolved its dot
+  segments. It forwards that path, encoded again. With ``AllowEncodedSlashes NoDecode``, httpd would give ``/admin%2Fx``
+  to the root and mountpoint would give it to ``/admin``, so encoded slashes are decoded.
+- In quotes only ``${NAME}`` has a meaning. A variable with the value ``$`` breaks it up, because httpd does not expand
+  the value of a variable again. In patterns every special character is written as ``\x{..}``.
+- A client can name headers in ``Connection``, and httpd would remove ours. So only ``close`` and ``keep-alive`` arrive.
+- A request that matches no name gets the first virtual host, so the first one rejects requests, or serves every host.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
-from ..config.schema import Address
-from .plan import ANY_HOST, CLEARED, OTHER_HOSTS, Location, Plan, Site, encoded, heading, readable
+from ..config.address import Address
+from ..wsgi.keys import wsgi_string
+from .plan import (
+    ANY_HOST_COMMENT,
+    CLEARED_COMMENT,
+    OTHER_HOSTS_COMMENT,
+    Location,
+    Plan,
+    Site,
+    comment_safe,
+    heading,
+    percent_encoded,
+    regex_literal,
+)
 
 _FOR, _FOR_IPV6 = r"\"%{REMOTE_ADDR}\"", r"\"[%{REMOTE_ADDR}]\""
 _REST = r"host=\"%{HTTP_HOST}\";proto=%{REQUEST_SCHEME}"
@@ -29,37 +40,32 @@ _SET = {
     "forwarded": [f'Forwarded "expr=for={_FOR};{_REST}"', f'Forwarded "expr=for={_FOR_IPV6};{_REST}" {_IF_IPV6}'],
 }
 _MODULES = ("headers", "rewrite", "slotmem_shm", "proxy", "proxy_balancer", "lbmethod_byrequests", "proxy_http")
-_SPECIAL = re.compile(r"[^\w/~-]", re.ASCII)
 
 
 def render(plan: Plan) -> str:
-    """Return what goes into ``sites-available/``, or a whole configuration for ``apache2 -f``."""
-    modules = [*_MODULES, *(["ssl"] if plan.tls else [])]
+    """Return a file for ``sites-available/``, or a complete configuration for ``apache2 -f``."""
+    modules = [*_MODULES, "ssl"] if plan.tls else [*_MODULES]
     if plan.standalone:
-        where = "It is a whole configuration, with the folders of Debian; then: apache2 -t -f FILE && apache2 -f FILE"
-    else:
-        where = "For /etc/apache2/sites-available/mountpoint.conf; then, with Debian's commands:"
-    lines = heading(
-        plan,
-        where,
-        *(
-            ()
-            if plan.standalone
-            else (
-                f"    a2enmod {' '.join(modules)}",
-                "    a2dissite 000-default && a2ensite mountpoint && apache2ctl configtest && apache2ctl graceful",
-            )
-        ),
-    )
-    if plan.standalone:
+        lines = heading(
+            plan,
+            "This is a complete configuration, with the paths of Debian. Then run:",
+            "    apache2 -t -f FILE && apache2 -f FILE",
+        )
         lines += ["", *_server(plan, modules)]
+    else:
+        lines = heading(
+            plan,
+            "Save it as /etc/apache2/sites-available/mountpoint.conf. Then run, on Debian:",
+            f"    a2enmod {' '.join(modules)}",
+            "    a2dissite 000-default && a2ensite mountpoint && apache2ctl configtest && apache2ctl graceful",
+        )
     lines += ["", *_balancer(plan)]
-    # The first of its port is for every host that is not named.
-    if plan.is_open:
+    # httpd gives a request that matches no name to the first virtual host of the port.
+    if plan.serves_any_host:
         sites = [plan.sites[-1], *plan.sites[:-1]]
     else:
         sites = list(plan.sites)
-        lines += ["", *_others(plan)]
+        lines += ["", *_other_hosts(plan)]
     for site in sites:
         lines += ["", *_host(plan, site)]
     return "\n".join([*lines, ""])
@@ -82,11 +88,11 @@ def _server(plan: Plan, modules: list[str]) -> Iterator[str]:
 
 
 def _balancer(plan: Plan) -> Iterator[str]:
-    if any("${" in location.public for site in plan.sites for location in site.locations):
-        yield "# Keeps what looks like a variable in the names below from being one."
+    if any("${" in location.public_path for site in plan.sites for location in site.locations):
+        yield "# A dollar sign for the paths below, which httpd would read as variables."
         yield "Define mountpoint_dollar $"
     yield '<Proxy "balancer://mountpoint">'
-    yield "    # ttl: shorter than mountpoint's own, or it might close first. timeout: no shorter than drain_timeout."
+    yield "    # ttl is shorter than mountpoint's, so that httpd closes first. timeout is at least drain_timeout."
     retry = 10 if len(plan.upstreams) > 1 else 0
     times = f"connectiontimeout=5 timeout={plan.read_timeout} ttl={plan.idle_timeout} retry={retry}"
     for number, address in enumerate(plan.upstreams, 1):
@@ -98,8 +104,8 @@ def _upstream(number: int, address: Address) -> str:
     return f"unix:{address.unix}|http://mountpoint{number}" if address.unix else f"http://{address}"
 
 
-def _others(plan: Plan) -> Iterator[str]:
-    yield f"# {OTHER_HOSTS}"
+def _other_hosts(plan: Plan) -> Iterator[str]:
+    yield f"# {OTHER_HOSTS_COMMENT}"
     for port in ("80", "443") if plan.tls else ("80",):
         yield f"<VirtualHost *:{port}>"
         yield "    ServerName mountpoint.invalid"
@@ -113,7 +119,7 @@ def _others(plan: Plan) -> Iterator[str]:
 
 def _names(site: Site) -> Iterator[str]:
     if not site.name:
-        yield f"    # {ANY_HOST}"
+        yield f"    # {ANY_HOST_COMMENT}"
     if site.name[:1] not in ("", "*", "["):
         yield f"    ServerName {site.name}"
         return
@@ -141,57 +147,62 @@ def _host(plan: Plan, site: Site) -> Iterator[str]:
     yield from _names(site)
     yield from _certificate(plan)
     yield ""
-    yield "    # Decoded, as mountpoint decodes them: both look at the same path."
+    yield "    # httpd and mountpoint both decode slashes, so that they compare the same path."
     yield "    AllowEncodedSlashes On"
     yield "    MergeSlashes On"
     yield "    TraceEnable Off"
     yield "    RewriteEngine On"
-    yield "    # LimitRequestBody is not for what is passed on."
+    yield "    # LimitRequestBody does not apply to forwarded requests."
     yield f'    RewriteCond expr "%{{HTTP:Content-Length}} -gt {plan.body_limit}"'
     yield '    RewriteRule "^" - [R=413]'
     yield ""
     yield "    ProxyPreserveHost On"
-    yield "    # It would append to what the client sent."
+    yield "    # On would append to the headers that the client sent."
     yield "    ProxyAddHeaders Off"
-    yield "    # What a client names in Connection would be dropped, of ours too."
+    yield "    # A client could name headers here, and httpd would remove them, even those that are set below."
     yield '    RequestHeader edit Connection "(?i)^(?!(?:close|keep-alive)$).*" "close"'
-    yield f"    # {CLEARED}"
-    for header in [*plan.cleared(), *(["X-Forwarded-Prefix"] if plan.tells_prefix else [])]:
+    yield f"    # {CLEARED_COMMENT}"
+    for header in plan.uncounted_headers():
         yield f"    RequestHeader unset {header}"
-    for name in plan.trust.counts():
+    if plan.sends_prefix:
+        yield "    RequestHeader unset X-Forwarded-Prefix"
+    for name in plan.settings.counts():
         yield from (f"    RequestHeader set {header}" for header in _SET[name])
-    if plan.tells_prefix:
-        yield "    # The last that matches is the longest. Without its slash a mount's own address goes on whole."
+    if plan.sends_prefix:
+        yield "    # The last match wins, so the longest prefix is last. The path without its slash is not stripped."
         for location in reversed(site.locations):
-            if location.prefix:
-                prefix = location.prefix.replace("%", r"\%")
-                yield f'    RewriteRule "^{_pattern(location.public)}$" - [E=!MOUNTPOINT_PREFIX]'
-                yield f'    RewriteRule "^{_pattern(location.public)}/" - [E=MOUNTPOINT_PREFIX:{prefix}]'
+            if location.prefix_header:
+                pattern = _byte_pattern(location.public_path)
+                prefix = location.prefix_header.replace("%", r"\%")
+                yield f'    RewriteRule "^{pattern}$" - [E=!MOUNTPOINT_PREFIX]'
+                yield f'    RewriteRule "^{pattern}/" - [E=MOUNTPOINT_PREFIX:{prefix}]'
     yield ""
-    yield "    # The first that matches is the longest; each ends at a segment."
+    yield "    # The first match wins, so the longest path is first."
     for location in site.locations:
         yield from _location(location)
     yield "</VirtualHost>"
 
 
 def _location(location: Location) -> Iterator[str]:
-    yield f"    # {readable(location.key)}"
-    public, inner = _literal(location.public), _literal(location.inner)
-    if inner or not public:
-        # Without slashes at their ends, it is for what is below as well as for the mount's own address.
-        yield f'    ProxyPass "{public or "/"}" "balancer://mountpoint{inner or "/"}"'
+    yield f"    # {comment_safe(location.key)}"
+    public, upstream = _quoted(location.public_path), _quoted(location.upstream_path)
+    if upstream or not public:
+        # Without a slash at the end, one ProxyPass covers the mount's path and the paths below it.
+        yield f'    ProxyPass "{public or "/"}" "balancer://mountpoint{upstream or "/"}"'
         return
     yield f'    ProxyPass "{public}/" "balancer://mountpoint/"'
-    if location.slashless:
-        yield f'    ProxyPass "{public}" "balancer://mountpoint{_literal(location.slashless)}"'
+    if location.exact_target:
+        yield f'    ProxyPass "{public}" "balancer://mountpoint{_quoted(location.exact_target)}"'
     else:
-        target = encoded(location.public).replace("%", r"\%")
-        yield f'    RewriteRule "^{_pattern(location.public)}$" "{target}/" [R=308,NE,L]'
+        target = percent_encoded(location.public_path).replace("%", r"\%")
+        yield f'    RewriteRule "^{_byte_pattern(location.public_path)}$" "{target}/" [R=308,NE,L]'
 
 
-def _literal(path: str) -> str:
+def _quoted(path: str) -> str:
+    """Return *path* for a string in quotes, without anything that looks like a variable."""
     return path.replace("${", "${mountpoint_dollar}{")
 
 
-def _pattern(path: str) -> str:
-    return "".join(_SPECIAL.sub(lambda match: f"\\x{{{ord(match[0]):X}}}", chr(byte)) for byte in path.encode())
+def _byte_pattern(path: str) -> str:
+    """Return a pattern for *path*; httpd matches the bytes of its UTF-8 encoding, one by one."""
+    return regex_literal(wsgi_string(path))

@@ -1,22 +1,33 @@
-r"""Caddy, 2.6 or later: a site a host, with a handle for each mount.
+r"""Caddy, 2.6 or later: a site for each host, with a handle for each mount.
 
-- Caddy's own ``path`` ignores case, and both it and ``path_regexp`` squeeze slashes, while the path goes on as the
-  client sent it: ``//tv_ws`` would be one mount's here and another's there. ``vars_regexp`` is compared with the
-  decoded path as it is, as mountpoint's table is.
-- ``uri strip_prefix`` resolves dot segments, which would lead into siblings, and knows no UTF-8. ``uri path_regexp``
-  changes the path as it was sent, and nothing else of it.
-- A pattern stands in backquotes, which no key has, with every special character as ``\x{..}``: ``{$HOME}`` would be
-  replaced wherever it stands, in comments too, and other ``{placeholders}`` in many places.
-- Headers that a client names in ``Connection`` are dropped before ``header_up`` sets ours.
+- Caddy's matcher ``path`` ignores case, and both it and ``path_regexp`` merge slashes, but Caddy forwards the path as
+  the client sent it. So Caddy and mountpoint would give ``//tv_ws`` to different mounts. ``vars_regexp`` compares the
+  decoded path without other changes, as mountpoint does.
+- ``uri strip_prefix`` resolves dot segments, which would lead to sibling mounts, and does not handle UTF-8.
+  ``uri path_regexp`` changes only the matched part of the path that the client sent.
+- A pattern is in backquotes, which no key contains, and every special character is written as ``\x{..}``. Caddy
+  replaces ``{$HOME}`` everywhere, even in comments, and other ``{placeholders}`` in many places.
+- Caddy drops the headers that a client names in ``Connection`` before ``header_up`` sets ours.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
-from ..config.schema import Address
-from .plan import ANY_HOST, CLEARED, OTHER_HOSTS, Location, Plan, Site, encoded, heading, link_encoded, readable
+from ..config.address import Address
+from .plan import (
+    ANY_HOST_COMMENT,
+    CLEARED_COMMENT,
+    OTHER_HOSTS_COMMENT,
+    Location,
+    Plan,
+    Site,
+    comment_safe,
+    heading,
+    link_encoded,
+    percent_encoded,
+    regex_literal,
+)
 
 _SET = {
     "x_for": ("X-Forwarded-For", "{remote_host}"),
@@ -26,18 +37,17 @@ _SET = {
     "x_prefix": ("X-Forwarded-Prefix", "{vars.mountpoint_prefix}"),
     "forwarded": ("Forwarded", '`for="{mountpoint_for}";host="{hostport}";proto={scheme}`'),
 }
-_SPECIAL = re.compile(r"[^\w/~-]", re.ASCII)
 
 
 def render(plan: Plan) -> str:
-    """Return what goes into a ``Caddyfile``, which may be the whole of one."""
-    where = "It is a whole Caddyfile" if plan.standalone else "For a Caddyfile"
-    lines = heading(plan, f"{where}; then: caddy validate --config Caddyfile && caddy reload")
+    """Return a ``Caddyfile``, complete or to be added to one."""
+    where = "This is a complete Caddyfile." if plan.standalone else "Put it into your Caddyfile."
+    lines = heading(plan, f"{where} Then run: caddy validate --config Caddyfile && caddy reload")
     lines += ["", *_backend(plan)]
     for site in plan.sites:
         lines += ["", *_site(plan, site)]
-    if not plan.is_open:
-        lines += ["", *_others(plan)]
+    if not plan.serves_any_host:
+        lines += ["", *_other_hosts(plan)]
     return "\n".join([*lines, ""])
 
 
@@ -47,16 +57,16 @@ def _backend(plan: Plan) -> Iterator[str]:
     if len(plan.upstreams) > 1:
         yield "\t\tlb_policy least_conn"
         yield "\t\tfail_duration 10s"
-    yield "\t\tflush_interval -1 # what an app streams is sent at once"
-    for name in plan.trust.counts():
+    yield "\t\tflush_interval -1 # sends streamed responses at once"
+    for name in plan.settings.counts():
         header, value = _SET[name]
         yield f"\t\theader_up {header} {value}"
-    yield f"\t\t# {CLEARED}"
-    for header in plan.cleared():
+    yield f"\t\t# {CLEARED_COMMENT}"
+    for header in plan.uncounted_headers():
         yield f"\t\theader_up -{header}"
     yield "\t\ttransport http {"
-    yield f"\t\t\tkeepalive {plan.idle_timeout}s # shorter than mountpoint's, or it might close first"
-    yield f"\t\t\tresponse_header_timeout {plan.read_timeout}s # no shorter than drain_timeout"
+    yield f"\t\t\tkeepalive {plan.idle_timeout}s # shorter than mountpoint's, so that Caddy closes first"
+    yield f"\t\t\tresponse_header_timeout {plan.read_timeout}s # at least drain_timeout"
     yield "\t\t}"
     yield "\t}"
     yield "}"
@@ -68,23 +78,23 @@ def _upstream(address: Address) -> str:
 
 def _site(plan: Plan, site: Site) -> Iterator[str]:
     if not site.name:
-        yield f"# {ANY_HOST}"
+        yield f"# {ANY_HOST_COMMENT}"
     elif site.name.startswith("*."):
-        yield f"# Of a wildcard Caddy takes one label: a{site.name[1:]} is served here, a.b{site.name[1:]} is not."
+        yield f"# A wildcard of Caddy covers one label: a{site.name[1:]} is served, a.b{site.name[1:]} is not."
     yield f"{'https' if plan.tls else 'http'}://{site.name} {{"
     yield from _certificate(plan)
     yield "\trequest_body {"
     yield f"\t\tmax_size {plan.body_limit}"
     yield "\t}"
-    if plan.trust.forwarded:
+    if plan.settings.forwarded:
         yield "\tmap {remote_host} {mountpoint_for} {"
         yield "\t\t~: [{remote_host}]"
         yield "\t\tdefault {remote_host}"
         yield "\t}"
-    if plan.strips:
+    if plan.stripped_prefix:
         yield ""
-        yield "\t# What is stripped must be spelled like this: with a letter encoded it is not found."
-        yield f"\t@elsewhere not vars_regexp {{http.request.uri}} `^{_literal(link_encoded(plan.strips))}(/|\\?|$)`"
+        yield "\t# Caddy strips this spelling only, so a path with a percent-encoded letter in the prefix gets 404."
+        yield f"\t@elsewhere not vars_regexp {{http.request.uri}} `^{_link_pattern(plan.stripped_prefix)}(/|\\?|$)`"
         yield "\thandle @elsewhere {"
         yield "\t\terror 404"
         yield "\t}"
@@ -104,29 +114,29 @@ def _certificate(plan: Plan) -> list[str]:
 
 
 def _location(plan: Plan, number: int, location: Location) -> Iterator[str]:
-    yield f"\t# {readable(location.key)}"
-    if location.public:
-        yield f"\t@mount{number} vars_regexp {{http.request.uri.path}} `^{_literal(location.public)}(/|$)`"
+    yield f"\t# {comment_safe(location.key)}"
+    if location.public_path:
+        yield f"\t@mount{number} vars_regexp {{http.request.uri.path}} `^{regex_literal(location.public_path)}(/|$)`"
         yield f"\thandle @mount{number} {{"
     else:
         yield "\thandle {"
-    if location.prefix:
-        yield "\t\t# Spelled otherwise, a letter of it encoded say, or without its slash, it goes on whole."
-        yield f"\t\t@below{number} vars_regexp {{http.request.uri}} `^{_literal(link_encoded(location.public))}/`"
-        yield f"\t\tvars @below{number} mountpoint_prefix {location.prefix}"
-        yield f"\t\turi @below{number} path_regexp `^{_literal(link_encoded(location.public))}/` /"
-    elif location.strips:
-        if location.slashless is None:
-            pattern = f"^{_literal(link_encoded(location.public))}(\\?.*)?$"
+    if location.prefix_header:
+        yield "\t\t# Paths with a percent-encoded letter, and the path without its slash, are not stripped."
+        yield f"\t\t@below{number} vars_regexp {{http.request.uri}} `^{_link_pattern(location.public_path)}/`"
+        yield f"\t\tvars @below{number} mountpoint_prefix {location.prefix_header}"
+        yield f"\t\turi @below{number} path_regexp `^{_link_pattern(location.public_path)}/` /"
+    elif location.is_stripped:
+        if location.exact_target is None:
+            pattern = f"^{_link_pattern(location.public_path)}(\\?.*)?$"
             yield f"\t\t@slashless vars_regexp slashless {{http.request.uri}} `{pattern}`"
-            yield f"\t\tredir @slashless {encoded(location.public)}/{{re.slashless.1}} 308"
-        yield f"\t\turi path_regexp `^{_literal(link_encoded(plan.strips))}/` /"
+            yield f"\t\tredir @slashless {percent_encoded(location.public_path)}/{{re.slashless.1}} 308"
+        yield f"\t\turi path_regexp `^{_link_pattern(plan.stripped_prefix)}/` /"
     yield "\t\timport mountpoint"
     yield "\t}"
 
 
-def _others(plan: Plan) -> Iterator[str]:
-    yield f"# {OTHER_HOSTS}"
+def _other_hosts(plan: Plan) -> Iterator[str]:
+    yield f"# {OTHER_HOSTS_COMMENT}"
     yield "http:// {"
     yield "\tabort"
     yield "}"
@@ -137,6 +147,6 @@ def _others(plan: Plan) -> Iterator[str]:
         yield "}"
 
 
-def _literal(path: str) -> str:
-    """Return a pattern for *path*, in which nothing means anything to Caddy or to a regular expression."""
-    return _SPECIAL.sub(lambda match: f"\\x{{{ord(match[0]):X}}}", path)
+def _link_pattern(path: str) -> str:
+    """Return a pattern for *path* as a client sends it."""
+    return regex_literal(link_encoded(path))

@@ -1,17 +1,27 @@
-r"""nginx, 1.19.4 or later: an upstream, and a server a host.
+r"""nginx, 1.19.4 or later: an upstream, and a server block for each host.
 
-- A location in quotes is literal text but for ``"`` and ``\``, which no key has. It is compared with the decoded,
-  resolved path. So is mountpoint's table with the decoded one, and a path with dot segments is refused there: the two
-  agree as long as nginx squeezes no slashes, hence ``merge_slashes off``.
-- In a URL, ``$`` would begin a variable: there paths are percent-encoded.
-- One proxy_set_header in a location drops all of the server's. The prefix gets there by a variable.
+- A location in quotes is literal text, except for ``"`` and ``\``, which no key contains. nginx compares it with the
+  path after decoding it and resolving its dot segments. mountpoint compares the decoded path, and rejects dot segments.
+  The two agree if nginx does not merge slashes, which ``merge_slashes off`` ensures.
+- In a URL, ``$`` begins a variable, so paths are percent-encoded there.
+- One ``proxy_set_header`` in a location removes all those of the server block, so the prefix is passed in a variable.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .plan import ANY_HOST, CLEARED, OTHER_HOSTS, Location, Plan, Site, encoded, heading, readable
+from .plan import (
+    ANY_HOST_COMMENT,
+    CLEARED_COMMENT,
+    OTHER_HOSTS_COMMENT,
+    Location,
+    Plan,
+    Site,
+    comment_safe,
+    heading,
+    percent_encoded,
+)
 
 _SET = {
     "x_for": ("X-Forwarded-For", "$remote_addr"),
@@ -24,11 +34,14 @@ _SET = {
 
 
 def render(plan: Plan) -> str:
-    """Return what goes into ``/etc/nginx/conf.d/``, or a whole ``nginx.conf``."""
-    where = "It is all of nginx.conf" if plan.standalone else "For /etc/nginx/conf.d/, in the place of the default site"
-    head = heading(plan, f"{where}; then: nginx -t && nginx -s reload")
+    """Return a file for ``/etc/nginx/conf.d/``, or a complete ``nginx.conf``."""
+    if plan.standalone:
+        where = "This is a complete nginx.conf."
+    else:
+        where = "Put it into /etc/nginx/conf.d/, and remove the default site."
+    head = heading(plan, f"{where} Then run: nginx -t && nginx -s reload")
     body = [*_shared(plan)]
-    if not plan.is_open:
+    if not plan.serves_any_host:
         body += ["", *_default_server(plan)]
     for site in plan.sites:
         body += ["", *_server(plan, site)]
@@ -44,15 +57,15 @@ def _shared(plan: Plan) -> Iterator[str]:
     for address in plan.upstreams:
         yield f"    server {address};"
     yield "    keepalive 16;"
-    yield f"    keepalive_timeout {plan.idle_timeout}s;  # shorter than mountpoint's, or it might close first"
+    yield f"    keepalive_timeout {plan.idle_timeout}s;  # shorter than mountpoint's, so that nginx closes first"
     yield "}"
     yield ""
-    yield "# The port that the client wrote, for links: $host has none, and $http_host need not be who was asked."
+    yield "# The port in the Host header, for links: $host has no port, and $http_host can name another host."
     yield "map $http_host $mountpoint_port {"
     yield '    "~(?<mountpoint_own_port>:[0-9]+)$" $mountpoint_own_port;'
     yield '    default "";'
     yield "}"
-    if plan.trust.forwarded:
+    if plan.settings.forwarded:
         yield "map $remote_addr $mountpoint_for {"
         yield '    "~:" "[$remote_addr]";'
         yield "    default $remote_addr;"
@@ -70,9 +83,9 @@ def _certificate(plan: Plan) -> list[str]:
 
 
 def _default_server(plan: Plan) -> Iterator[str]:
-    yield f"# {OTHER_HOSTS} If you have a"
-    yield "# default_server already, leave this one out, and write merge_slashes off there: nginx squeezes before it"
-    yield "# knows the host."
+    yield f"# {OTHER_HOSTS_COMMENT}"
+    yield "# If you have a default_server already, remove this one, and write merge_slashes off in yours: nginx merges"
+    yield "# slashes before it knows the host."
     yield "server {"
     yield from _listen(plan, default=True)
     yield "    merge_slashes off;"
@@ -88,7 +101,7 @@ def _default_server(plan: Plan) -> Iterator[str]:
 
 
 def _to_https(plan: Plan, site: Site) -> Iterator[str]:
-    word = " default_server" if plan.is_open and not site.name else ""
+    word = " default_server" if plan.serves_any_host and not site.name else ""
     yield "server {"
     yield f"    listen 80{word};"
     yield f"    listen [::]:80{word};"
@@ -103,7 +116,7 @@ def _server(plan: Plan, site: Site) -> Iterator[str]:
     if site.name:
         yield f"    server_name {site.name};"
     else:
-        yield f"    # {ANY_HOST}"
+        yield f"    # {ANY_HOST_COMMENT}"
         yield "    server_name _;"
     yield from _certificate(plan)
     yield ""
@@ -114,45 +127,48 @@ def _server(plan: Plan, site: Site) -> Iterator[str]:
         yield "        return 404;"
         yield "    }"
         yield ""
-    yield "    merge_slashes off;      # //tv_ws is not /tv_ws, here as there"
+    yield "    merge_slashes off;      # mountpoint does not merge them either: //tv_ws is not /tv_ws"
     yield "    absolute_redirect off;  # a redirect keeps the scheme and the port that the client used"
     yield f"    client_max_body_size {plan.body_limit};"
-    yield f"    proxy_read_timeout {plan.read_timeout}s;  # no shorter than drain_timeout"
-    yield "    proxy_buffering off;    # what an app streams is sent at once; mountpoint buffers for slow readers"
-    yield "    proxy_redirect off;     # Location and Set-Cookie are right as they come"
+    yield f"    proxy_read_timeout {plan.read_timeout}s;  # at least drain_timeout"
+    yield "    proxy_buffering off;    # sends streamed responses at once; mountpoint buffers for slow clients"
+    yield "    proxy_redirect off;     # Location and Set-Cookie need no change"
     yield "    proxy_http_version 1.1;"
     yield ""
-    yield "    # A location with a proxy_set_header of its own loses all of these."
-    yield '    proxy_set_header Connection "";  # keep-alive; and a client cannot name headers to be dropped'
+    yield "    # A location with its own proxy_set_header loses all of these."
+    yield '    proxy_set_header Connection "";  # keep-alive; also, no client can name headers to remove'
     yield "    proxy_set_header Host $host$mountpoint_port;"
-    for name in plan.trust.counts():
+    for name in plan.settings.counts():
         header, value = _SET[name]
         yield f"    proxy_set_header {header} {value};"
-    yield f"    # {CLEARED}"
-    for header in plan.cleared():
+    yield f"    # {CLEARED_COMMENT}"
+    for header in plan.uncounted_headers():
         yield f'    proxy_set_header {header} "";'
-    if plan.tells_prefix:
-        yield '    set $mountpoint_prefix "";  # an empty header is not sent'
+    if plan.sends_prefix:
+        yield '    set $mountpoint_prefix "";  # nginx does not send an empty header'
     yield "}"
 
 
 def _location(location: Location) -> Iterator[str]:
-    """Yield two locations: what is below, with ``^~``, or a regex might take the assets; and the mount itself."""
-    yield f"    # {readable(location.key)}"
-    yield f'    location ^~ "{location.public}/" {{'
-    if location.prefix:
-        yield f'        set $mountpoint_prefix "{location.prefix}";'
-    # A URI after the host, were it a slash, is what strips. Without one the path goes on as the client sent it.
-    uri = f"{encoded(location.inner)}/" if location.strips else ""
+    """Yield a location for the paths below the mount, and one for the mount's path without a slash.
+
+    Without ``^~``, a regular expression elsewhere in the file could take the app's static files.
+    """
+    yield f"    # {comment_safe(location.key)}"
+    yield f'    location ^~ "{location.public_path}/" {{'
+    if location.prefix_header:
+        yield f'        set $mountpoint_prefix "{location.prefix_header}";'
+    # A path after the host, even only a slash, makes nginx strip. Without one it forwards what the client sent.
+    uri = f"{percent_encoded(location.upstream_path)}/" if location.is_stripped else ""
     yield f'        proxy_pass "http://mountpoint{uri}";'
     yield "    }"
-    if location.public:
-        yield f'    location = "{location.public}" {{'
-        if location.slashless is None:
-            yield f'        return 308 "{encoded(location.public)}/$is_args$args";'
+    if location.public_path:
+        yield f'    location = "{location.public_path}" {{'
+        if location.exact_target is None:
+            yield f'        return 308 "{percent_encoded(location.public_path)}/$is_args$args";'
         else:
-            changes = location.slashless != location.public
-            uri = encoded(location.slashless) if changes else ""
-            yield f'        proxy_pass "http://mountpoint{uri}";  # mountpoint redirects it, query and all'
+            is_changed = location.exact_target != location.public_path
+            uri = percent_encoded(location.exact_target) if is_changed else ""
+            yield f'        proxy_pass "http://mountpoint{uri}";  # mountpoint redirects it, or passes it to the app'
         yield "    }"
     yield ""

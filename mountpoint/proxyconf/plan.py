@@ -1,90 +1,100 @@
-"""What a proxy's configuration has to say of a table, in no proxy's language yet.
+"""The plan of a configuration: its sites, locations and settings, independent of any proxy's language.
 
-Nothing here knows a syntax; nothing in the modules that do looks into the file again. Paths are text, as the keys of
-the table are; `encoded` makes of one what stands in a URL or a header.
+This module knows no proxy's syntax, and the modules of the proxies read only a `Plan`. Paths in a plan are plain text,
+as in the keys of the table: `percent_encoded` and `link_encoded` encode them for URLs and headers.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 from urllib.parse import quote
 
+from ..config.address import Address
 from ..config.reader import Config
-from ..config.schema import Address
 from ..errors import Problem, UsageError
-from ..wsgi.keys import host_name, path_of_key, split_key
+from ..wsgi.keys import host_covers, host_name, is_below, path_of_key, split_key, wsgi_string
+from ..wsgi.percent import encode_path, encode_plain_path
 from ..wsgi.proxy_settings import COUNTED, FORWARDING, ProxySettings
-from .section import matching_settings, section
+from .section import matching_settings, proxy_section
 
 Shape = Literal["keep", "strip"]
 
-# Of waitress, where the file does not say otherwise.
-_BODY_LIMIT = 1_073_741_824  # bytes
-_CHANNEL_TIMEOUT = 120  # seconds
-# Paths of sockets and certificates go into five languages: characters that are plain in all of them, and no others.
+#: Features that not every proxy has: writing the header ``Forwarded``, and connecting to a unix socket.
+Feature = Literal["forwarded", "unix"]
+
+_DEFAULT_CHANNEL_TIMEOUT = 120  # seconds; waitress's default
+# Paths of sockets and certificates are not quoted, so they may have only characters that are plain in all languages.
 _PLAIN_PATH = re.compile(r"(?:[A-Za-z]:)?/[\w./@+=~-]*")
-_NOT_PLAIN = re.compile(r"[^\w/.~*-]")
+
+# Comments that several proxies share.
+ANY_HOST_COMMENT = "Apps get any Host that a client sends, and use it in links. --server-name limits this to one host."
+OTHER_HOSTS_COMMENT = "Rejects requests for other hosts: an app would use the client's Host in its links."
+CLEARED_COMMENT = "Cleared: not counted under [proxy], so a client could forge them."
 
 
 @dataclass(frozen=True, slots=True)
 class RenderOptions:
-    """What the command line asks for."""
+    """The options of the command line."""
 
     server_name: str = ""
     shape: Shape = "keep"
-    tls: tuple[str, str] | None = None
+    tls: tuple[str, str] | None = None  # the files of the certificate and the key
     upstreams: Sequence[Address] = ()
     standalone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """One mount as the proxy sees it: requests below ``public`` go on to below ``inner``.
+    """One mount at the proxy: a request below ``public_path`` is forwarded below ``upstream_path``.
 
-    Neither path ends in a slash, and the root is empty. ``prefix`` is the value of ``X-Forwarded-Prefix``, where what
-    is stripped is told.
+    Neither path ends with a slash; the root is the empty string. ``prefix_header`` is the value of
+    ``X-Forwarded-Prefix``, empty if the proxy does not send it.
     """
 
     key: str
-    public: str
-    inner: str
-    prefix: str = ""
+    public_path: str
+    upstream_path: str
+    prefix_header: str = ""
 
     @property
-    def strips(self) -> bool:
-        """Whether the path changes on its way."""
-        return self.public != self.inner
+    def is_stripped(self) -> bool:
+        """Whether the proxy removes a prefix from the path."""
+        return self.public_path != self.upstream_path
 
     @property
-    def slashless(self) -> str | None:
-        """The path to which exactly ``public`` goes, which mountpoint redirects, or hands to the app, as it should.
+    def exact_target(self) -> str | None:
+        """The upstream path for a request for exactly ``public_path``, without a slash at its end.
 
-        None if the proxy itself has to redirect it: of ``/apps`` nothing is left that could be asked for.
+        mountpoint redirects the client to the slash form, or passes the request to the app. It is None if the proxy has
+        to redirect instead: after ``/apps`` is stripped from ``/apps``, no path is left.
         """
-        return self.public if self.prefix else self.inner or None
+        return self.public_path if self.prefix_header else self.upstream_path or None
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What is served at a host: ``name`` is a name, ``*.`` and a domain, or empty for every host; longest first."""
+    """The locations of one host, longest path first.
+
+    ``name`` is a host name, a wildcard such as ``*.example.com``, or empty for every host.
+    """
 
     name: str
     locations: Sequence[Location]
 
     @property
     def has_root(self) -> bool:
-        """Whether every path belongs to some mount."""
-        return any(not location.public for location in self.locations)
+        """Whether every path belongs to a mount."""
+        return any(not location.public_path for location in self.locations)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All that a configuration says. ``trust`` is the ``[proxy]`` that goes with it; ``fits`` says if it is there."""
+    """The content of a proxy's configuration. ``settings`` is the ``[proxy]`` that the file needs for it."""
 
     file: str
     shape: Shape
@@ -92,147 +102,190 @@ class Plan:
     upstreams: Sequence[Address]
     tls: tuple[str, str] | None
     standalone: bool
-    trust: ProxySettings
-    fits: bool
+    settings: ProxySettings
+    file_has_settings: bool
     body_limit: int  # bytes
     read_timeout: int  # seconds
     idle_timeout: int  # seconds
 
     @property
-    def is_open(self) -> bool:
-        """Whether every host is served."""
+    def serves_any_host(self) -> bool:
         return any(not site.name for site in self.sites)
 
     @property
-    def tells_prefix(self) -> bool:
-        """Whether what is stripped is told in ``X-Forwarded-Prefix``."""
-        return bool(self.trust.x_prefix)
+    def sends_prefix(self) -> bool:
+        """Whether the proxy sends the prefix that it strips in ``X-Forwarded-Prefix``."""
+        return bool(self.settings.x_prefix)
 
     @property
-    def strips(self) -> str:
-        """The one prefix that is stripped everywhere, or empty."""
-        return path_of_key(self.trust.strips)
+    def stripped_prefix(self) -> str:
+        """The one prefix that the proxy strips from every path, or the empty string."""
+        return path_of_key(self.settings.strips)
 
-    def cleared(self) -> list[str]:
-        """Return the names of the forwarding headers that nobody counts."""
-        counted = {COUNTED[name] for name in self.trust.counts()}
+    def uncounted_headers(self) -> list[str]:
+        """Return the names of the forwarding headers that ``settings`` does not count."""
+        counted = {COUNTED[name] for name in self.settings.counts()}
         return sorted(_header(name) for name in FORWARDING - counted)
 
 
-def make_plan(
-    config: Config, options: RenderOptions, *, speaks_forwarded: bool = True, speaks_unix: bool = True
-) -> Plan:
-    """Return the plan of *options* for the table of *config*. Raises `UsageError` with all that cannot be meant.
+def make_plan(config: Config, options: RenderOptions, *, unsupported: Collection[Feature] = ()) -> Plan:
+    """Return the plan for the table of *config*, for a proxy that lacks the *unsupported* features.
 
-    A proxy that cannot write ``Forwarded``, or connect to a unix socket, says so.
+    Raises `UsageError` with every problem of the options.
     """
     problems: list[Problem] = []
     name = _server_name(options.server_name, problems)
-    own = [] if options.upstreams else [config.server.listen[0]]  # one process needs one address
-    upstreams = [_upstream(address, problems, speaks_unix=speaks_unix) for address in options.upstreams or own]
+    addresses = options.upstreams or config.server.listen[:1]  # all addresses of `listen` lead to the same process
+    upstreams = [_upstream(address, problems, can_use_unix="unix" not in unsupported) for address in addresses]
     if len(set(upstreams)) < len(upstreams):
         problems.append(Problem("--upstream", "expected each address once, found one twice"))
     tls = _tls(options.tls, problems)
     if problems:
         raise UsageError(problems)
-    trust = matching_settings(
+    settings = matching_settings(
         config.proxy,
         upstreams,
         strip=options.shape == "strip",
         is_https=options.tls is not None,
-        speaks_forwarded=speaks_forwarded,
+        can_send_forwarded="forwarded" not in unsupported,
     )
-    limits = config.server.adjustments
-    channel_timeout = limits.get("channel_timeout", _CHANNEL_TIMEOUT)
-    body_limit = limits.get("max_request_body_size", _BODY_LIMIT)
-    assert isinstance(channel_timeout, int) and isinstance(body_limit, int)  # noqa: PT018
+    adjustments = config.server.adjustments
+    channel_timeout = cast("int", adjustments.get("channel_timeout", _DEFAULT_CHANNEL_TIMEOUT))
     return Plan(
         file=str(config.file),
         shape=options.shape,
-        sites=tuple(_sites(config, name, trust)),
+        sites=tuple(_sites(config, name, settings)),
         upstreams=tuple(upstreams),
         tls=tls,
         standalone=options.standalone,
-        trust=trust,
-        fits=trust == config.proxy,
-        body_limit=body_limit,
-        # No shorter than the drain: what mountpoint still finishes must not be cut off here.
+        settings=settings,
+        file_has_settings=settings == config.proxy,
+        body_limit=cast("int", adjustments["max_request_body_size"]),
+        # At least drain_timeout, or the proxy would cut off requests that mountpoint still finishes.
         read_timeout=max(60, math.ceil(config.server.drain_timeout)),
-        # Shorter than mountpoint's: who closes first is never sent a request into a connection that is closing.
+        # Shorter than mountpoint's own, or the proxy could send a request on a connection that mountpoint is closing.
         idle_timeout=max(1, min(60, channel_timeout // 2)),
     )
 
 
-# ---------------------------------------------------------------------------------------------------------- the table
+# --------------------------------------------------------------------------------------- text in every proxy's language
 
 
-def _sites(config: Config, name: str, trust: ProxySettings) -> Iterator[Site]:
-    places: dict[str, list[tuple[str, str]]] = {}
+def percent_encoded(path: str) -> str:
+    """Return *path* percent-encoded, except for letters, digits and ``/-._~``."""
+    return encode_plain_path(wsgi_string(path))
+
+
+def link_encoded(path: str) -> str:
+    """Return *path* as apps write it in links: percent-encoded where RFC 3986 section 3.3 requires it."""
+    return encode_path(wsgi_string(path))
+
+
+def regex_literal(text: str, *, ascii_only: bool = True) -> str:
+    r"""Return a regular expression, for PCRE or Go, that matches exactly *text*.
+
+    Each special character is written as ``\x{..}``, so that it also has no meaning in the proxy's own language.
+    Letters outside ASCII are kept if *ascii_only* is false.
+
+    >>> print(regex_literal("/a.b/{caf\u00e9}"))
+    /a\x{2E}b/\x{7B}caf\x{E9}\x{7D}
+    """
+    special = re.compile(r"[^\w/~-]", re.ASCII if ascii_only else 0)
+    return special.sub(lambda match: f"\\x{{{ord(match[0]):X}}}", text)
+
+
+def comment_safe(text: str) -> str:
+    """Return *text* for a comment: characters that a proxy could interpret are percent-encoded, letters are not."""
+    return re.sub(r"[^\w/.~*-]", lambda match: quote(match[0], safe=""), text)
+
+
+def heading(plan: Plan, *lines: str) -> list[str]:
+    """Return the comment at the top: *lines*, and the section ``[proxy]`` if the file has a different one."""
+    if plan.stripped_prefix:
+        action = f"strips {comment_safe(plan.stripped_prefix)} from each path"
+    elif plan.shape == "strip":
+        action = "strips the prefix of each mount"
+    else:
+        action = "keeps the prefix of each mount"
+    head = [f"Made by mountpoint proxy-config from {comment_safe(plan.file)}. It {action}.", *lines]
+    if not plan.file_has_settings:
+        head += ["", "Put this section into the file, or mountpoint does not trust the headers that are set here:", ""]
+        head += [f"    {line}" for line in proxy_section(plan.settings).splitlines()]
+    return [f"# {line}".rstrip() for line in head]
+
+
+def _header(name: str) -> str:
+    """Return the header that *name*, a key of environ, stands for."""
+    words = name.removeprefix("HTTP_").split("_")
+    return "-".join("IP" if word == "IP" else word.capitalize() for word in words)
+
+
+# ------------------------------------------------------------------------------------------------- sites and locations
+
+
+def _sites(config: Config, server_name: str, settings: ProxySettings) -> Iterator[Site]:
+    paths_by_host: dict[str, list[tuple[str, str]]] = {}  # (key, path) of each mount
     for mount in config.mounts:
         host, path = split_key(mount.key)
-        places.setdefault(host, []).append((mount.key, path))
-    names = {host for host in places if host}
-    if name or "" in places:
-        names.add(name)
-    # Names before wildcards, these longest first, and whoever else comes last: for the languages where the first wins.
-    for host in sorted(names, key=lambda host: (not host, host.startswith("*."), -len(host), host)):
+        paths_by_host.setdefault(host, []).append((mount.key, path))
+    names = {host for host in paths_by_host if host}
+    if server_name or "" in paths_by_host:
+        names.add(server_name)
+    # Exact names, then wildcards with the longest first, then every host: in some languages the first match wins.
+    for name in sorted(names, key=lambda name: (not name, name.startswith("*."), -len(name), name)):
         locations: list[Location] = []
-        for place in _asked(host, places):
-            # What a place that is asked earlier owns never gets to this one.
-            before = [location.public for location in locations]
-            found = (_location(key, path, trust) for key, path in places[place])
-            locations += [location for location in found if not any(_owns(path, location.public) for path in before)]
+        for host in _covering_hosts(name, paths_by_host):
+            # A path that belongs to a more specific host never reaches the mounts of this one.
+            taken = [location.public_path for location in locations]
+            for key, path in paths_by_host[host]:
+                location = _location(key, path, settings)
+                if not any(is_below(location.public_path, prefix) for prefix in taken):
+                    locations.append(location)
         if locations:
-            yield Site(host, tuple(sorted(locations, key=lambda location: (-len(location.public), location.public))))
+            yield Site(name, tuple(sorted(locations, key=lambda found: (-len(found.public_path), found.public_path))))
 
 
-def _asked(host: str, places: Iterable[str]) -> list[str]:
-    """Return the *places* that are asked for a request to *host*, in their order: see `MountTable`."""
-    wildcards = [place for place in places if place.startswith("*.") and place != host and host.endswith(place[1:])]
-    candidates = [host, *sorted(wildcards, key=len, reverse=True), ""]
-    return [place for place in dict.fromkeys(candidates) if place in places]
+def _covering_hosts(name: str, hosts: Iterable[str]) -> list[str]:
+    """Return those of *hosts* that cover *name*, in the order in which `MountTable` looks them up."""
+    return sorted((host for host in hosts if host_covers(host, name)), key=lambda host: (host != name, -len(host)))
 
 
-def _owns(prefix: str, path: str) -> bool:
-    return path == prefix or path.startswith(f"{prefix}/")
+def _location(key: str, path: str, settings: ProxySettings) -> Location:
+    if settings.x_prefix:
+        return Location(key, public_path=path, upstream_path="", prefix_header=percent_encoded(path))
+    return Location(key, public_path=path_of_key(settings.strips) + path, upstream_path=path)
 
 
-def _location(key: str, path: str, trust: ProxySettings) -> Location:
-    if trust.x_prefix:
-        return Location(key, public=path, inner="", prefix=encoded(path))
-    return Location(key, public=path_of_key(trust.strips) + path, inner=path)
-
-
-# -------------------------------------------------------------------------------------------------------- the options
+# ------------------------------------------------------------------------------------------------------------- options
 
 
 def _server_name(text: str, problems: list[Problem]) -> str:
     name = text.lower().removesuffix(".")
     if text and host_name(name.removeprefix("*.")) != name.removeprefix("*."):
         problems.append(
-            Problem("--server-name", f'expected a name without a port, www.example.com say, found "{text}"')
+            Problem("--server-name", f'expected a name without a port, such as www.example.com, found "{text}"')
         )
     return name
 
 
-def _upstream(address: Address, problems: list[Problem], *, speaks_unix: bool) -> Address:
-    """Return where *address*, at which mountpoint listens, is met; what is wrong with it goes into *problems*."""
+def _upstream(address: Address, problems: list[Problem], *, can_use_unix: bool) -> Address:
+    """Return the address at which the proxy connects to mountpoint, which listens at *address*."""
 
-    def wrong(message: str) -> None:
+    def report(message: str) -> None:
         problems.append(Problem("--upstream", message))
 
     if address.unix:
         path = address.unix.absolute()
-        if not speaks_unix:
-            wrong("this proxy connects to no unix socket; write host:port")
+        if not can_use_unix:
+            report("this proxy cannot connect to a unix socket; write host:port")
         elif not _PLAIN_PATH.fullmatch(path.as_posix()):
-            wrong(f'expected a path without spaces and special characters, found "{path}"')
+            report(f'expected a path without spaces and special characters, found "{path}"')
         return Address(unix=path)
     host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)  # noqa: S104
     if not address.port:
-        wrong(f'expected a port, found "{address}", which listens on any that is free; write --upstream host:port')
+        report(f'expected a port, found "{address}", which stands for any free port; write --upstream host:port')
     if host_name(f"[{host}]" if ":" in host else host) is None:
-        wrong(f'expected a host or an address, found "{host}"')
+        report(f'expected a host or an address, found "{host}"')
     return Address(host, address.port)
 
 
@@ -240,49 +293,7 @@ def _tls(files: tuple[str, str] | None, problems: list[Problem]) -> tuple[str, s
     if files is None:
         return None
     certificate, key = (Path(file).absolute().as_posix() for file in files)
-    problems += [
-        Problem("--tls", f'expected a path without spaces and special characters, found "{file}"')
-        for file in (certificate, key)
-        if not _PLAIN_PATH.fullmatch(file)
-    ]
+    for file in (certificate, key):
+        if not _PLAIN_PATH.fullmatch(file):
+            problems.append(Problem("--tls", f'expected a path without spaces and special characters, found "{file}"'))
     return certificate, key
-
-
-# ---------------------------------------------------------------------------------------- for all languages alike
-
-#: Comments.
-ANY_HOST = "Whatever Host a client sends reaches the apps, and their links: better name the site, --server-name."
-OTHER_HOSTS = "A Host that is not ours never reaches an app, which would make links of it."
-CLEARED = "A client could send these. Nobody sets them here, so nobody shall be believed."
-
-
-def encoded(path: str) -> str:
-    """Return *path* percent-encoded: letters, digits, ``/``, ``-``, ``.``, ``_``, ``~`` and ``%``, and nothing else."""
-    return quote(path, safe="/")
-
-
-def link_encoded(path: str) -> str:
-    """Return *path* as it stands in the links of apps: encoded but for what RFC 3986 lets stand in a path."""
-    return quote(path, safe="/!$&'()*+,;=:@")
-
-
-def readable(text: str) -> str:
-    """Return *text* for a comment: what could mean something to any language is percent-encoded, letters are not."""
-    return _NOT_PLAIN.sub(lambda match: quote(match[0], safe=""), text)
-
-
-def heading(plan: Plan, *lines: str) -> list[str]:
-    """Return the comment at the top: *lines*, and the section ``[proxy]`` where the file's own does not fit."""
-    how = {"keep": "keeping the prefixes", "strip": "stripping the prefixes"}[plan.shape]
-    if plan.strips:
-        how = f"stripping {readable(plan.strips)}"
-    head = [f"mountpoint {readable(plan.file)}, {how}.", *lines]
-    if not plan.fits:
-        head += ["", "The file has to say, so that what is sent here is believed:", ""]
-        head += [f"    {line}" for line in section(plan.trust).splitlines()]
-    return [f"# {line}".rstrip() for line in head]
-
-
-def _header(name: str) -> str:
-    words = name.removeprefix("HTTP_").split("_")
-    return "-".join("IP" if word == "IP" else word.capitalize() for word in words)

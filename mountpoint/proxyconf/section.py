@@ -1,4 +1,4 @@
-"""Which ``[proxy]`` goes with a configuration: what it sends is believed, of whom it comes from, and nothing else."""
+"""The section ``[proxy]`` that matches a configuration: it trusts this proxy, and counts the headers that it sets."""
 
 from __future__ import annotations
 
@@ -7,45 +7,57 @@ import ipaddress
 import json
 from collections.abc import Sequence
 
-from ..config.schema import Address
+from ..config.address import Address
 from ..wsgi.keys import path_of_key
 from ..wsgi.proxy_settings import ProxySettings
 
-#: Stands for an address that only the owner knows.
+#: A placeholder for an address that only the operator knows (RFC 5737 reserves it for documentation).
 _UNKNOWN = "192.0.2.1"
 
 
 def matching_settings(
-    trust: ProxySettings, upstreams: Sequence[Address], *, strip: bool, is_https: bool, speaks_forwarded: bool
+    settings: ProxySettings, upstreams: Sequence[Address], *, strip: bool, is_https: bool, can_send_forwarded: bool
 ) -> ProxySettings:
-    """Return the ``[proxy]`` that fits: *trust* itself, if it does."""
-    strips = trust.strips if strip and path_of_key(trust.strips) else ""
-    tells_prefix = strip and not strips
-    names = {name for name in trust.counts() if name != "x_prefix"}
-    if "forwarded" in names and (tells_prefix or not speaks_forwarded):
-        names.clear()  # it excludes X-Forwarded-Prefix, and has nothing in its place
+    """Return the ``[proxy]`` for a proxy in front of *upstreams*; it equals *settings* if those match already."""
+    strips = settings.strips if strip and path_of_key(settings.strips) else ""
+    sends_prefix = strip and not strips
+    names = {name for name in settings.counts() if name != "x_prefix"}
+    if "forwarded" in names and (sends_prefix or not can_send_forwarded):
+        names.clear()  # Forwarded cannot carry a prefix, and excludes X-Forwarded-Prefix
     if not names:
         names = {"x_for", "x_proto"}
     if is_https and "forwarded" not in names:
-        names.add("x_proto")  # or apps would write http:// into their links
-    if tells_prefix:
+        names.add("x_proto")  # or apps would write http:// in their links
+    if sends_prefix:
         names.add("x_prefix")
     return ProxySettings(
-        trusted=_trusted(trust.trusted, upstreams),
+        trusted=_trusted(settings.trusted, upstreams),
         strips=strips,
-        restore_prefix=tells_prefix,
-        **dict.fromkeys(names, 1),  # each is set afresh: it has one value, whatever the client sent
+        restore_prefix=sends_prefix,
+        **dict.fromkeys(names, 1),  # the proxy replaces the client's headers, so each has one value
     )
 
 
-def _trusted(given: Sequence[str], upstreams: Sequence[Address]) -> Sequence[str]:
-    """Return *given*, and what it lacks of the addresses from which this proxy will come."""
-    needed = {peer for upstream in upstreams if not _is_trusted(peer := _peer(upstream), given)}
-    return [*given, *sorted(needed)] if needed else given
+def proxy_section(settings: ProxySettings) -> str:
+    """Return *settings* as the section ``[proxy]`` of ``mounts.toml``."""
+    lines = ["[proxy]"]
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        if value:
+            toml = json.dumps(list(value) if field.name == "trusted" else value, ensure_ascii=False)
+            comment = "  # replace this with the address from which the proxy connects" if _UNKNOWN in toml else ""
+            lines.append(f"{field.name} = {toml}{comment}")
+    return "\n".join(lines)
+
+
+def _trusted(trusted: Sequence[str], upstreams: Sequence[Address]) -> Sequence[str]:
+    """Return *trusted* and the addresses from which this proxy will connect, unless they are trusted already."""
+    missing = {peer for upstream in upstreams if not _is_trusted(peer := _peer(upstream), trusted)}
+    return [*trusted, *sorted(missing)] if missing else trusted
 
 
 def _peer(upstream: Address) -> str:
-    """Return the address from which a proxy on this machine comes to *upstream*."""
+    """Return the address from which a proxy on this machine connects to *upstream*."""
     if upstream.unix:
         return "unix"
     if upstream.host == "localhost":
@@ -56,20 +68,10 @@ def _peer(upstream: Address) -> str:
         return _UNKNOWN
 
 
-def _is_trusted(peer: str, given: Sequence[str]) -> bool:
-    if peer in ("unix", _UNKNOWN):
-        return peer in given or (peer == _UNKNOWN and any(item != "unix" for item in given))
-    networks = ProxySettings(given).networks()
+def _is_trusted(peer: str, trusted: Sequence[str]) -> bool:
+    if peer == "unix":
+        return "unix" in trusted
+    if peer == _UNKNOWN:  # then an address that the operator wrote is probably the one
+        return any(item != "unix" for item in trusted)
+    networks = ProxySettings(trusted).networks()
     return any(ipaddress.ip_address(peer) in network for network in networks)
-
-
-def section(trust: ProxySettings) -> str:
-    """Return *trust* as the section ``[proxy]`` of the file."""
-    lines = ["[proxy]"]
-    for field in dataclasses.fields(trust):
-        value = getattr(trust, field.name)
-        if value:
-            written = json.dumps(list(value) if field.name == "trusted" else value, ensure_ascii=False)
-            told = "  # write the address from which this proxy comes" if _UNKNOWN in written else ""
-            lines.append(f"{field.name} = {written}{told}")
-    return "\n".join(lines)

@@ -1,50 +1,60 @@
 r"""Traefik 3: routers, middlewares and a service for the file provider.
 
-- A rule is compared with the path as it was sent, but for its letters, which are decoded: ``/admin%2Fx`` and ``/a%24b``
-  stay, and go on, and mountpoint decodes them. So a mount's rule takes its reserved characters in either spelling.
-- Slashes are squeezed and dots resolved before that (``sanitizePath``), and the path goes on so.
-- Traefik sets its forwarding headers before any middleware, which may then remove what nobody counts.
-- The file is a Go template, in which ``{{`` means something, in comments too: no brace of a key is written as one.
-- A limit for bodies would hold back what an app streams: it is left to mountpoint.
+- A rule is compared with the path as the client sent it, but Traefik decodes all except reserved characters first. So
+  ``/admin%2Fx`` and ``/a%24b`` stay encoded until mountpoint decodes them, and a rule accepts each reserved character
+  in both spellings.
+- Before that, Traefik merges slashes and resolves dot segments (``sanitizePath``), and forwards the result.
+- Traefik sets its forwarding headers before any middleware runs. A middleware then removes those that are not counted.
+- The file is a Go template, in which ``{{`` has a meaning, even in comments. So braces of a key are written as escapes.
+- A limit for bodies would make Traefik hold back streamed responses, so mountpoint alone limits bodies.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from .plan import ANY_HOST, Location, Plan, Site, encoded, heading, readable
+from .plan import (
+    ANY_HOST_COMMENT,
+    CLEARED_COMMENT,
+    Feature,
+    Location,
+    Plan,
+    Site,
+    comment_safe,
+    heading,
+    percent_encoded,
+    regex_literal,
+)
 
-#: What the configuration cannot say: see `make_plan`.
-LACKS = {"speaks_forwarded": False, "speaks_unix": False}
+UNSUPPORTED: frozenset[Feature] = frozenset({"forwarded", "unix"})
 
-# RFC 3986 section 2.2: what Traefik leaves encoded, if it is.
-_RESERVED = ":/?#[]@!$&'()*+,;="
-_SPECIAL = re.compile(r"[^\w~-]")
+_RESERVED = ":/?#[]@!$&'()*+,;="  # RFC 3986 section 2.2; Traefik leaves these encoded if the client encoded them
 
 
 @dataclass(frozen=True, slots=True)
 class _Router:
     rule: str
     middlewares: Iterable[str]
-    comment: str = ""
+    comments: Sequence[str] = ()
     point: str = "web"
 
 
 def render(plan: Plan) -> str:
-    """Return a file for Traefik's file provider, which is complete but for the entry points."""
+    """Return a file for Traefik's file provider. It does not define the entry points."""
     points = {"web": 80, "websecure": 443} if plan.tls else {"web": 80}
     listed = " and ".join(f"{name} at :{port}" for name, port in points.items())
-    note = [f"For Traefik's file provider, with the entry points {listed}; what is wrong is in Traefik's log."]
-    note += ["mountpoint itself refuses bodies that are too large: here a limit would hold back what an app streams."]
+    notes = [
+        f"Give it to Traefik's file provider, with the entry points {listed}. Traefik logs the errors in it.",
+        "mountpoint rejects bodies that are too large: a limit here would hold back streamed responses.",
+    ]
     if plan.standalone:
         addresses = " ".join(f"--entryPoints.{name}.address=:{port}" for name, port in points.items())
-        note += ["Its settings are given at the start:", "", f"    traefik --providers.file.filename=FILE {addresses}"]
-    lines = [*heading(plan, *note), "", "http:", "  routers:"]
+        notes += ["Start Traefik with:", "", f"    traefik --providers.file.filename=FILE {addresses}"]
+    lines = [*heading(plan, *notes), "", "http:", "  routers:"]
     routers = [router for site in plan.sites for router in _routers(plan, site)]
     for number, router in enumerate(routers, 1):
-        lines += [f"    # {router.comment}"] if router.comment else []
+        lines += [f"    # {comment}" for comment in router.comments]
         lines += _router(f"mountpoint-{number}", router, priority=len(routers) - number + 1)
     lines += ["  middlewares:", *_middlewares(plan), "  services:", *_service(plan)]
     if plan.tls:
@@ -54,48 +64,51 @@ def render(plan: Plan) -> str:
 
 
 def _routers(plan: Plan, site: Site) -> Iterator[_Router]:
-    """Yield the routers of *site*, in the order in which they are to be asked."""
-    host = _host(site.name)
-    also = f" && {host}" if host else ""
+    """Yield the routers of *site*, in the order in which Traefik has to try them."""
+    host_rule = _host_rule(site.name)
+    and_host = f" && {host_rule}" if host_rule else ""
     point = "websecure" if plan.tls else "web"
-    comment = site.name or ANY_HOST
+    comments = [site.name or ANY_HOST_COMMENT]
     if plan.tls:
-        yield _Router(f"PathPrefix(`/`){also}", ["mountpoint-https"], comment)
-        comment = ""
+        yield _Router(f"PathPrefix(`/`){and_host}", ["mountpoint-https"], comments)
+        comments = []
     for location in site.locations:
-        comment = f"{comment}: " * bool(comment) + readable(location.key)
+        comments = [*comments, comment_safe(location.key)]
         for rule, middlewares in _routes(plan, location):
-            yield _Router(rule + also, middlewares, comment, point)
-            comment = ""
+            yield _Router(rule + and_host, middlewares, comments, point)
+            comments = []
 
 
-def _host(name: str) -> str:
+def _host_rule(name: str) -> str:
     if name.startswith("*."):
-        return f"HostRegexp(`^.+{_literal(name[1:])}$`)"
-    if name.startswith("["):  # which is looked at without its brackets where there is a port
-        return f"HostRegexp(`^\\[?{_literal(name[1:-1])}\\]?$`)"
+        return f"HostRegexp(`^.+{_pattern(name[1:])}$`)"
+    if name.startswith("["):  # Traefik removes the brackets if the header has a port
+        return f"HostRegexp(`^\\[?{_pattern(name[1:-1])}\\]?$`)"
     return f"Host(`{name}`)" if name else ""
 
 
 def _routes(plan: Plan, location: Location) -> Iterator[tuple[str, list[str]]]:
     """Yield the rules of a mount, each with its middlewares."""
-    whole = f"PathRegexp(`^{_either(location.public)}(/|%2F|$)`)" if location.public else "PathPrefix(`/`)"
     clear = "mountpoint-clear"
-    if location.prefix:
-        # Spelled otherwise, or without its slash, it goes on whole.
-        yield f"PathPrefix(`{location.public}/`)", [clear, *(f"{_name(location)}-{what}" for what in ("strip", "tell"))]
-        yield whole, [clear]
-    elif plan.strips:
-        if location.slashless is None:
-            yield f"Path(`{location.public}`)", ["mountpoint-slash"]
-        yield f"PathPrefix(`{plan.strips}/`) && {whole}", [clear, "mountpoint-strip"]
+    if location.public_path:
+        mount_rule = f"PathRegexp(`^{_pattern_with_encodings(location.public_path)}(/|%2F|$)`)"
     else:
-        yield whole, [clear]
+        mount_rule = "PathPrefix(`/`)"
+    if location.prefix_header:
+        name = _middleware_name(location)
+        yield f"PathPrefix(`{location.public_path}/`)", [clear, f"{name}-strip", f"{name}-tell"]
+        yield mount_rule, [clear]  # other spellings, and the path without its slash, are not stripped
+    elif plan.stripped_prefix:
+        if location.exact_target is None:
+            yield f"Path(`{location.public_path}`)", ["mountpoint-slash"]
+        yield f"PathPrefix(`{plan.stripped_prefix}/`) && {mount_rule}", [clear, "mountpoint-strip"]
+    else:
+        yield mount_rule, [clear]
 
 
-def _name(location: Location) -> str:
-    """Return a name for the middlewares of *location*, different for each path."""
-    return f"mountpoint-{location.public[1:].encode().hex()}"
+def _middleware_name(location: Location) -> str:
+    """Return the beginning of the names of the middlewares of *location*, unique for each path."""
+    return f"mountpoint-{location.public_path[1:].encode().hex()}"
 
 
 def _router(name: str, router: _Router, priority: int) -> Iterator[str]:
@@ -115,30 +128,32 @@ def _middlewares(plan: Plan) -> Iterator[str]:
         yield "      redirectScheme:"
         yield "        scheme: https"
         yield "        permanent: true"
-    yield "    # None of these arrives: a client could send the ones, and nobody counts the others, which Traefik sets."
+    yield f"    # {CLEARED_COMMENT}"
     yield "    mountpoint-clear:"
     yield "      headers:"
     yield "        customRequestHeaders:"
-    for header in [*plan.cleared(), *(["X-Forwarded-Prefix"] if plan.tells_prefix else [])]:
+    for header in plan.uncounted_headers():
         yield f'          {header}: ""'
-    if plan.strips:
+    if plan.sends_prefix:
+        yield '          X-Forwarded-Prefix: ""'
+    if plan.stripped_prefix:
         yield "    mountpoint-strip:"
-        yield from _strip(plan.strips)
+        yield from _strip(plan.stripped_prefix)
         yield "    mountpoint-slash:"
         yield "      redirectRegex:"
-        pattern = rf"^(https?://[^/?]+){_literal(plan.strips)}(\?.*)?$"
+        pattern = rf"^(https?://[^/?]+){_pattern(plan.stripped_prefix)}(\?.*)?$"
         yield f"        regex: {_text(pattern)}"
-        yield f'        replacement: "${{1}}{encoded(plan.strips)}/${{2}}"'
+        yield f'        replacement: "${{1}}{percent_encoded(plan.stripped_prefix)}/${{2}}"'
         yield "        permanent: true"
-    if plan.tells_prefix:
-        locations = {location.public: location for site in plan.sites for location in site.locations if location.prefix}
-        for location in locations.values():
-            yield f"    {_name(location)}-strip:"
-            yield from _strip(location.public)
-            yield f"    {_name(location)}-tell:"
+    if plan.sends_prefix:
+        locations = [location for site in plan.sites for location in site.locations if location.prefix_header]
+        for location in {location.public_path: location for location in locations}.values():
+            yield f"    {_middleware_name(location)}-strip:"
+            yield from _strip(location.public_path)
+            yield f"    {_middleware_name(location)}-tell:"
             yield "      headers:"
             yield "        customRequestHeaders:"
-            yield f"          X-Forwarded-Prefix: {_text(location.prefix)}"
+            yield f"          X-Forwarded-Prefix: {_text(location.prefix_header)}"
 
 
 def _strip(path: str) -> Iterator[str]:
@@ -158,24 +173,24 @@ def _service(plan: Plan) -> Iterator[str]:
     yield "    mountpoint:"
     yield "      forwardingTimeouts:"
     yield "        dialTimeout: 5s"
-    yield f"        responseHeaderTimeout: {plan.read_timeout}s  # no shorter than drain_timeout"
-    yield f"        idleConnTimeout: {plan.idle_timeout}s  # shorter than mountpoint's, or it might close first"
+    yield f"        responseHeaderTimeout: {plan.read_timeout}s  # at least drain_timeout"
+    yield f"        idleConnTimeout: {plan.idle_timeout}s  # shorter than mountpoint's, so that Traefik closes first"
 
 
-def _literal(text: str) -> str:
-    """Return a pattern for *text*, in which nothing means anything to Traefik or to a regular expression."""
-    return _SPECIAL.sub(lambda match: match[0] if match[0] == "/" else f"\\x{{{ord(match[0]):X}}}", text)
+def _pattern(text: str) -> str:
+    """Return a pattern for *text*. Traefik decodes letters before it compares, so letters stay as they are."""
+    return regex_literal(text, ascii_only=False)
 
 
-def _either(path: str) -> str:
-    """Return a pattern for *path*, with each reserved character as it is or encoded."""
-    return "/" + _SPECIAL.sub(
-        lambda match: f"({_literal(match[0])}|%{ord(match[0]):02X})" if match[0] in _RESERVED else _literal(match[0]),
-        path[1:],
+def _pattern_with_encodings(path: str) -> str:
+    """Return a pattern for *path* in which each reserved character may be percent-encoded or not."""
+    return "/" + "".join(
+        f"({_pattern(character)}|%{ord(character):02X})" if character in _RESERVED else _pattern(character)
+        for character in path[1:]
     )
 
 
 def _text(text: str) -> str:
-    """Return *text* as YAML has it in quotes, with no brace that a template could begin with."""
+    """Return *text* as a quoted YAML string, with an escape for each brace that could begin a Go template."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return '"' + "".join(c if c.isprintable() and c != "{" else f"\\U{ord(c):08X}" for c in escaped) + '"'

@@ -1,14 +1,16 @@
-"""The HTTP server: waitress, with fair queues, limits of time, and a drain. Only this package imports waitress.
+"""The HTTP server: waitress, with fair queues, time-outs and a graceful drain. Only this package imports waitress.
 
 Read in this order:
 
-    sockets        bind listening sockets
-    access_log     one line for each request
-    parser         parse a request as it was sent
-    file_wrapper   responses that the loop sends from a file
-    tasks          run a request and write its response
-    fair_queue     a queue for each mount, and the threads that serve them
-    channel        one client connection
-    slow_requests  report requests that run for too long
-    loop           run waitress's event loop, stop it, drain it
+    sockets         bind listening sockets
+    access_log      one line for each request
+    parser          parse a request, stricter than waitress
+    file_wrapper    responses that the loop sends from a file
+    environ         the WSGI environ of a request
+    tasks           run a request and write its response
+    channel         a client connection and its listener
+    fair_queue      a queue for each mount, and the threads that serve the queues
+    slow_requests   report requests that run for too long
+    loop            run the event loop of waitress, stop it, drain it
+    waitress_names  the list of waitress's names that all of this depends on
 """

@@ -1,9 +1,9 @@
-"""What is written down of a request: the access log, in the Combined format, plus the mount and the milliseconds.
+"""The access log: one line for each request, in the Combined Log Format plus the mount and the duration in ms.
 
     192.0.2.7 - - [22/Nov/2026:09:05:07 +0100] "GET /tv_ws/?stn=Lund HTTP/1.1" 200 512 "-" "curl/8.5" /tv_ws 3.2
 
-It goes to the logger ``mountpoint.access``, level INFO. Whatever a client sends is escaped as Apache escapes it, so
-that no line can be forged.
+Lines go to the logger ``mountpoint.access`` at level INFO. Text from the client is escaped as Apache does it, so that
+a client cannot forge a line.
 """
 
 from __future__ import annotations
@@ -15,20 +15,8 @@ from typing import Final
 
 access_logger: Final = logging.getLogger("mountpoint.access")
 
-_MONTHS = [
-    "Jan",
-    "Feb",
-    "Mar",
-    "Apr",
-    "May",
-    "Jun",
-    "Jul",
-    "Aug",
-    "Sep",
-    "Oct",
-    "Nov",
-    "Dec",
-]  # strftime's follow the locale, which an app may set
+# Not strftime: its month names follow the locale, which an app may set.
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _UNSAFE = re.compile(r'[^\x20-\x7e]|["\\]')
 _ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v", "\b": "\\b"}
 
@@ -47,8 +35,8 @@ def access_line(  # noqa: PLR0913 - the fields of a line
 ) -> str:
     """Return one line of the access log.
 
-    Strings of the client are WSGI strings, as sent; *size* is the bytes of the body that were handed to the server;
-    *started* and *finished* are Unix times, in seconds. What is None, and a size of 0, is written ``-``.
+    The client's strings are WSGI strings, as sent. *size* is the number of body bytes that the app has produced.
+    *started* and *finished* are Unix times, in seconds. None, and a size of 0, are written as ``-``.
     """
     return (
         f"{remote_addr or '-'} - - [{_clf_time(started)}] "
@@ -59,14 +47,18 @@ def access_line(  # noqa: PLR0913 - the fields of a line
 
 
 def escaped(text: str) -> str:
-    """Escape *text* as Apache's mod_log_config does: the quote, and as hexadecimals what is not printable ASCII."""
+    r"""Escape quotes, backslashes and all but printable ASCII in *text*, as Apache's mod_log_config does.
+
+    >>> print(escaped('"forged"\n'))
+    \"forged\"\n
+    """
     if _UNSAFE.search(text) is None:
         return text
     return _UNSAFE.sub(lambda match: _ESCAPES.get(match[0]) or f"\\x{ord(match[0]):02x}", text)
 
 
 def _clf_time(seconds: float) -> str:
-    """Return a Unix time as the Common Log Format has it, in local time."""
+    """Return a Unix time in the form of the Common Log Format, in local time."""
     when = time.localtime(seconds)
     month = _MONTHS[when.tm_mon - 1]
     sign, offset = ("-", -when.tm_gmtoff) if when.tm_gmtoff < 0 else ("+", when.tm_gmtoff)

@@ -1,26 +1,11 @@
-"""A connection and what listens for it: waitress's, with what they lack.
+"""A client connection and its listener: the classes of waitress, changed in four ways.
 
-The environ is built once, when a request is queued; and there is an end for who sends no header, or takes no byte.
+- `Channel.route` finds the mount of a request before the request is queued, and builds its environ once.
+- The header of a response and the start of its body leave in one packet (`Channel.cork`).
+- `Channel.close_if_stuck` closes a connection whose client never finishes its header or stops reading.
+- A listener wakes the loop without ever blocking.
 
-What is used of waitress beyond its documentation, here and in `mountpoint.server.parser`, `tasks`, `filewrapper` and
-`loop`, which are the only ones that import it:
-
-- the class attributes ``channel_class``, ``task_class``, ``error_task_class`` and ``parser_class``: to be there at all;
-- of the parser ``received``, ``parse_header``, ``first_line``, ``header_plus``, ``headers_finished``, ``body_rcv``,
-  ``expect_continue``, ``completed`` and ``error``, with `waitress.utilities`, `ChunkedReceiver` and
-  ``HEADER_FIELD_RE``: for the path as it was sent, and for what could be read in two ways;
-- of a task ``service``, ``execute``, ``get_environment``, ``write``, ``finish``, ``build_response_header``,
-  ``complete``, ``wrote_header``, ``chunked_response``, ``content_length``, ``has_body`` and ``start_time``: for the
-  log, and for HEAD;
-- of a channel ``service``, ``requests``, ``requests_lock``, ``request``, ``received``, ``connected``: for the queues;
-- of a channel ``write_soon``, ``handle_read``, ``handle_close``, ``total_outbufs_len``, ``last_activity``,
-  ``will_close``, ``close_when_flushed``, ``outbuf_lock``, ``_flush_some``, ``_flush_some_if_lockable``,
-  ``_flush_exception`` and ``_flush_outbufs_below_high_watermark``: for who is slow, and for the drain;
-- of `ReadOnlyFileBasedBuffer` ``prepare``, ``get``, ``file`` and ``remain``: for files that take long to read;
-- of a listener its constructor, with a task dispatcher of ours, ``handle_accept``, ``trigger`` and ``pull_trigger``;
-  and ``loop``, ``close_all`` and ``dispatcher.close`` of `waitress.wasyncore`: for signals, and for the drain.
-
-The tests run them against the oldest release that ``pyproject.toml`` admits, and the newest.
+`mountpoint.server.waitress_names` lists every name of waitress that this package depends on.
 """
 
 from __future__ import annotations
@@ -37,7 +22,7 @@ from waitress.buffers import ReadOnlyFileBasedBuffer
 from waitress.channel import ClientDisconnected, HTTPChannel
 from waitress.server import BaseWSGIServer, TcpWSGIServer
 
-from ..config.schema import Address
+from ..config.address import Address
 from ..wsgi.dispatch import Route
 from ..wsgi.responses import unavailable
 from .environ import make_environ
@@ -47,39 +32,42 @@ from .tasks import AppTask, LoggedErrorTask
 if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment
 
-RETRY_AFTER = 5  # seconds: how soon a client that was refused is to ask again
+RETRY_AFTER = 5  # seconds after which a rejected client may ask again
 
 logger = logging.getLogger("mountpoint")
 
 
 class Router(Protocol):
-    """Finds the app of a request without calling it: `mountpoint.wsgi.router.Router` does."""
+    """Finds the app of a request without calling it, as `mountpoint.wsgi.router.Router` does."""
 
     def route(self, environ: WSGIEnvironment) -> Route:
-        """Return the app that answers *environ*, the environ to call it with, and the key of its mount, if any."""
+        """Return the app for *environ*, the environ to call it with, and the key of its mount, if any."""
 
 
 class Channel(HTTPChannel):
-    """A connection."""
+    """A client connection. Its requests are served one after the other, the first of ``requests`` first."""
 
     server: TcpListener
     requests: list[Parser]  # type: ignore[assignment]  # ours stands in for waitress's parser
     request: Parser | None  # type: ignore[assignment]
     requests_lock: threading.Lock
     outbuf_lock: threading.Condition
-    task_class = AppTask
+    task_class = AppTask  # type: ignore[assignment]  # typeshed wants a WSGITask
     error_task_class = LoggedErrorTask
     parser_class = Parser  # type: ignore[assignment]
     _corked: list[bytes] | None = None
     _is_rejected = False  # whether the loop itself answers the first request
-    _active = 0.0  # the last activity before what is being read; a Unix time
-    _stands_since = 0.0  # when it was first seen that the client takes nothing of what is to be sent; a Unix time
+    _previous_activity = 0.0  # a Unix time: ``last_activity`` before the data that is being read
+    _stalled_since = 0.0  # a Unix time: when the client was first seen not to read a pending response
 
-    # ------------------------------------------------------------------------------------------- before it is served
+    # ------------------------------------------------------------------------------------- before a request is served
 
     def route(self, router: Router) -> str | None:
-        """Route the first request, again after a reload; return the key of its mount, None if no mount owns it."""
-        request = self.requests[0]
+        """Route the first request, or route it again after a reload.
+
+        Return the key of its mount, or None if no mount owns it.
+        """
+        request = self.first_request
         request.received_at = request.received_at or time.time()
         self._is_rejected = False
         if request.error:
@@ -92,35 +80,35 @@ class Channel(HTTPChannel):
         return request.route.mount
 
     def reject(self) -> None:
-        """Let the first request be answered 503, by the loop."""
+        """Let `service` answer the first request with 503. The loop then calls `service` itself."""
         self._is_rejected = True
-        request = self.requests[0]
+        request = self.first_request
         if request.route is not None:
             app = unavailable(RETRY_AFTER, "too many requests wait for the mount")
             request.route = request.route._replace(app=app)
 
     @property
-    def first(self) -> Parser:
-        """The request that is to be served, or is being served."""
+    def first_request(self) -> Parser:
+        """The request that is served now or next."""
         return self.requests[0]
 
-    # ------------------------------------------------------------------------------------------------ while it is sent
+    # ------------------------------------------------------------------------------------- while a response is written
 
     def cork(self) -> None:
-        """Keep what is written until `uncork`, so that the header leaves with the first of the body.
+        """Collect all writes until `uncork`, so that the header and the start of the body leave together.
 
-        That is one system call and one packet; waitress makes two, and its loop turns idly in between.
+        That takes one system call and one packet. waitress makes two of each, with a needless iteration of its loop.
         """
         self._corked = []
 
     def uncork(self) -> None:
-        """Write what was kept."""
-        held, self._corked = self._corked, None
-        self.write_soon(b"".join(held or ()))
+        """Write the collected data."""
+        corked, self._corked = self._corked, None
+        self.write_soon(b"".join(corked or ()))
 
     def write_soon(self, data: Any) -> int:
-        if isinstance(data, ReadOnlyFileBasedBuffer) and self.requests[0].command == "HEAD":
-            data.close()  # as waitress does once it has sent it
+        if isinstance(data, ReadOnlyFileBasedBuffer) and self.first_request.command == "HEAD":
+            data.close()  # waitress would close it after the last byte
             return 0
         if self._corked is None:
             return super().write_soon(data)
@@ -130,19 +118,20 @@ class Channel(HTTPChannel):
         return len(data)
 
     def _flush_outbufs_below_high_watermark(self) -> None:
-        if not self._is_rejected:  # else we are in the loop, which would wait for itself to send
+        # waitress waits here for the loop to send data. A rejected request is answered by the loop itself.
+        if not self._is_rejected:
             super()._flush_outbufs_below_high_watermark()  # type: ignore[misc]  # typeshed has none
 
     def _flush_some(self, do_close: bool = True) -> bool:
-        # waitress's loop does it without the lock where no request runs; the thread of the last one may be about to
-        # write "100 Continue", and both would send the same bytes.
+        # waitress takes no lock here if no request runs. The thread of the last request may be about to write
+        # "100 Continue", and both threads would send the same bytes.
         with self.outbuf_lock:
             return bool(super()._flush_some(do_close=do_close))  # type: ignore[misc]
 
     def service(self) -> None:
         try:
             super().service()
-        except BaseException:  # waitress has dealt with the app's: it is the log that cannot be written
+        except BaseException:  # waitress handles exceptions of the app: this one comes from a log handler
             with self.requests_lock:
                 self.close_when_flushed = True
                 self.requests = []
@@ -152,54 +141,58 @@ class Channel(HTTPChannel):
     # ------------------------------------------------------------------------------------------------- from the loop
 
     def handle_read(self) -> None:
-        self._active = self.last_activity
+        self._previous_activity = self.last_activity
         super().handle_read()
 
     def received(self, data: bytes) -> bool:
-        if not data.strip() and not self._reads():  # blank lines keep no connection: one could send them for ever
-            self.last_activity = self._active
+        # Blank lines between requests do not count as activity: a client could keep a connection open with them.
+        if not data.strip() and not self._is_reading_request():
+            self.last_activity = self._previous_activity
         return super().received(data)
 
     def is_idle(self) -> bool:
-        """Whether nothing is read of a request, being answered, or waiting to be sent."""
-        return not self._reads() and not self.requests and not self.total_outbufs_len
+        """Whether no request is being read or served, and no response is left to send."""
+        return not self._is_reading_request() and not self.requests and not self.total_outbufs_len
 
-    def _reads(self) -> bool:
-        """Whether a request is half read. Blank lines in front of one are none yet (RFC 9112 section 2.2)."""
+    def _is_reading_request(self) -> bool:
+        """Whether part of a request has come. Blank lines before it do not count (RFC 9112 section 2.2)."""
         request = self.request
         return request is not None and request.has_begun
 
-    def end_if_stuck(self, now: float, header_timeout: float) -> None:
-        """End the connection if its client sends a header for too long, or takes no byte of a response.
+    def close_if_stuck(self, now: float, header_timeout: float) -> None:
+        """Close the connection if its client never finishes a header, or stops reading a response.
 
-        *now* is a Unix time, *header_timeout* in seconds, 0 for no end. waitress has an end for neither: each byte of
-        a header counts as activity, and a thread that writes to a client who does not read waits for ever.
+        *now* is a Unix time. *header_timeout* is in seconds, 0 for no limit. waitress has neither limit: for it each
+        byte of a header is activity, and a thread that writes to a client that does not read waits for ever.
         """
-        if self.total_outbufs_len and self.last_activity <= self._stands_since:
-            if now - self._stands_since > self.adj.channel_timeout and not self._moves():
-                logger.info("closing: %s has taken nothing for %d s", self.description, self.adj.channel_timeout)
-                self.handle_close()  # which wakes the thread that writes
+        if self.total_outbufs_len and self.last_activity <= self._stalled_since:
+            if now - self._stalled_since > self.adj.channel_timeout and not self._client_reads():
+                seconds = self.adj.channel_timeout
+                logger.info("closing: the client has read nothing for %d s: %s", seconds, self.description)
+                self.handle_close()  # wakes the thread that writes
             return
-        self._stands_since = now if self.total_outbufs_len else 0.0
+        self._stalled_since = now if self.total_outbufs_len else 0.0
         request = self.request
         if request is None or not request.first_byte_at or request.headers_finished:
             return
         if self.requests or self.total_outbufs_len:
-            request.first_byte_at = now  # pipelined, behind a response: waitress may be leaving the rest unread
+            # Pipelined behind another request: waitress may not be reading the rest of the header yet.
+            request.first_byte_at = now
         elif header_timeout and now - request.first_byte_at > header_timeout:
             self._time_out()
 
-    def _moves(self) -> bool:
-        """Whether the client has taken something after all.
+    def _client_reads(self) -> bool:
+        """Try to send; return whether the kernel took data, or the connection is closed.
 
-        The kernel wakes the loop only once a third of its buffer is free, which may be megabytes; it takes less.
+        The kernel reports a socket as writable only when a third of its buffer is free, which may be megabytes. A send
+        succeeds earlier.
         """
         before = self.last_activity
         self._flush_exception(self._flush_some_if_lockable)  # type: ignore[attr-defined]
         return self.last_activity > before or not self.connected
 
     def _time_out(self) -> None:
-        """Answer the header that does not end 408."""
+        """Answer the unfinished header with 408."""
         with self.requests_lock:
             request = self.request
             if self.requests or request is None or not self.connected:
@@ -211,47 +204,50 @@ class Channel(HTTPChannel):
 
     @property
     def description(self) -> str:
-        """What is going on, for a line of the log."""
-        for request in self.requests[:1]:  # a thread may be taking it away
+        """The request or response in progress, for a line of the log."""
+        for request in self.requests[:1]:  # no index: another thread may empty the list
             mount = request.record.mount if request.record else None
             return f"{request.request_line!r} of {self.addr[0]}, mount {mount or '-'}"
-        what = "a request that was not read whole" if self.request else "a response that was not taken whole"
-        return f"{what}, of {self.addr[0]}"
+        progress = "a request that was not read whole" if self.request else "a response that was not sent whole"
+        return f"{progress}, of {self.addr[0]}"
 
 
-class _Waking(BaseWSGIServer):
-    """A listener that wakes the loop and never waits for that.
+class _Listener(BaseWSGIServer):
+    """A listening socket that wakes the loop without blocking.
 
-    Its pipe can be full, and the loop the one that writes: nobody else would empty it. A full one wakes the loop too.
+    waitress wakes the loop through a pipe. If the loop itself writes into a full pipe, nothing would ever empty it. A
+    full pipe wakes the loop anyway, so the write can be skipped.
     """
 
     channel_class = Channel
-    draining = False
+    draining = False  # whether each response closes its connection
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        end: Any = self.trigger.trigger  # type: ignore[attr-defined]  # typeshed has an int
+        write_end: Any = self.trigger.trigger  # type: ignore[attr-defined]  # typeshed has an int
         if sys.platform == "win32":
-            end.setblocking(False)  # a socket
+            write_end.setblocking(False)  # a socket
         else:
-            os.set_blocking(end, False)
+            os.set_blocking(write_end, False)
 
     def pull_trigger(self) -> None:
         with suppress(BlockingIOError):
             super().pull_trigger()
 
 
-class TcpListener(_Waking, TcpWSGIServer):
-    """A listening socket."""
+class TcpListener(_Listener, TcpWSGIServer):
+    """A listening TCP socket."""
 
 
 if sys.platform != "win32":
     from waitress.server import UnixWSGIServer
 
-    class UnixListener(_Waking, UnixWSGIServer):
+    class UnixListener(_Listener, UnixWSGIServer):
         """A listening unix socket."""
 
 
 def listener_class(address: Address) -> Any:
-    """Return the class whose instances listen on *address*."""
-    return UnixListener if sys.platform != "win32" and address.unix else TcpListener
+    """Return the listener class for *address*."""
+    if sys.platform != "win32" and address.unix:
+        return UnixListener
+    return TcpListener

@@ -1,7 +1,7 @@
-"""The WSGI environ of a request (PEP 3333), built once, when the request enters a queue.
+"""The WSGI environ of a request (PEP 3333). It is built once, before the request enters a queue.
 
-waitress builds one too, in its task. Ours is built from the target as it was sent: waitress collapses leading slashes,
-and its task does not exist yet while the request waits.
+waitress builds it later, in the task, and collapses the leading slashes of the path. Here the path stays as the client
+sent it, and the queue of a request depends on its environ.
 """
 
 from __future__ import annotations
@@ -16,11 +16,14 @@ from .parser import Parser
 if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment
 
-_WITHOUT_HTTP = {"CONTENT_LENGTH", "CONTENT_TYPE"}  # the headers whose variables have no HTTP_ in front
+_UNPREFIXED = {"CONTENT_LENGTH", "CONTENT_TYPE"}  # header variables without HTTP_ (RFC 3875 section 4.1)
 
 
 def make_environ(channel: Any, request: Parser) -> WSGIEnvironment:
-    """Return the environ of *request*, whole and without errors, that came over the `HTTPChannel` *channel*."""
+    """Return the environ of *request*, which came over *channel*, a waitress ``HTTPChannel``.
+
+    The request is complete and without error.
+    """
     server = channel.server
     peer = channel.addr[0]
     environ: WSGIEnvironment = {
@@ -48,6 +51,6 @@ def make_environ(channel: Any, request: Parser) -> WSGIEnvironment:
         "waitress.client_disconnected": channel.check_client_disconnected,
     }
     for name, value in request.headers.items():
-        environ.setdefault(name if name in _WITHOUT_HTTP else f"HTTP_{name}", value)
+        environ.setdefault(name if name in _UNPREFIXED else f"HTTP_{name}", value)
     request.record = environ[KEY] = RequestRecord(peer)
     return environ

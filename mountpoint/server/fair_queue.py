@@ -1,15 +1,28 @@
-"""Fair queues: each mount waits in a queue of its own, outside the threads, and those with work are served in turn.
+"""Fair queues: every mount has a queue of its own, and a fixed pool of threads serves the queues in turn.
 
-With one queue for all, an app that is slow and busy takes every thread, and its siblings wait behind it. Here a mount
-begins a request only while it has fewer running than there are threads free: one flooded mount gets half of the
-threads, two get a third each, and of three or more one is left for the next. ``limit`` caps that. Of a mount,
-``queue`` requests may wait; what comes beyond is refused at once, 503, since its client would have gone by its turn.
+With one queue for all requests, a mount that is slow and busy occupies every thread, and the other mounts starve.
+Here each mount can occupy only part of the threads. Two rules decide when a request starts, and a third bounds the
+wait:
 
-This is a task dispatcher for waitress: its ``add_task`` takes a channel, of which the first request is to be served.
+**Admission.** A queue may start a request while fewer of its own requests run than threads are free. A mount under
+flood therefore settles at half of the threads, two such mounts at a third each, and from three on one thread stays free
+for the next mount. With 8 threads: 4, 3 + 3, 2 + 2 + 2. ``limit`` caps this further. If the table has only one mount,
+that mount may use every thread. The queue of the requests that no mount owns follows the same rule.
+
+**Order.** Free threads go round-robin over the queues that have waiting requests. A queue joins the round at its end
+when its first request comes, and moves to the end when one of its requests starts. A queue that may not start a request
+is skipped and keeps its place. Within a queue requests are served first in, first out.
+
+**Rejection.** A queue holds as many requests as it may start at once, plus ``queue`` more. A request beyond that is
+rejected at once with 503, because its client would have given up by the time of its turn.
+
+`FairQueues` is a task dispatcher for waitress, which calls `FairQueues.add_task` with each channel whose first request
+is complete.
 """
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 import time
@@ -22,31 +35,36 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 logger = logging.getLogger("mountpoint")
 
 
-class Request(Protocol):
-    """A request; ``title`` says which."""
+class QueuedRequest(Protocol):
+    """A request, with a ``label`` for logs: its method and path."""
 
     @property
-    def title(self) -> str: ...
+    def label(self) -> str: ...
 
 
-class Channel(Protocol):
-    """What waits: a connection; ``service`` serves its first request, which ``reject`` has made a 503 before."""
+class QueuedChannel(Protocol):
+    """A connection whose first request waits.
+
+    ``service`` runs that request. After ``reject`` it writes a 503 instead.
+    """
 
     connected: bool
 
     @property
-    def first(self) -> Request: ...
+    def first_request(self) -> QueuedRequest: ...
     def service(self) -> None: ...
     def reject(self) -> None: ...
 
 
-C = TypeVar("C", bound=Channel)
+C = TypeVar("C", bound=QueuedChannel)
 
 
 class QueueLimits(NamedTuple):
-    """What one mount may take: ``limit`` requests running at once, None for no cap, and ``queue`` waiting.
+    """The limits of one mount.
 
-    One that runs for ``slow_after`` seconds is worth a report; 0 is never.
+    ``limit``       how many of its requests may run at once, None for no cap of its own
+    ``queue``       how many more may wait
+    ``slow_after``  the seconds after which a running request is reported as slow, 0 for never
     """
 
     limit: int | None = None
@@ -55,7 +73,7 @@ class QueueLimits(NamedTuple):
 
 
 class Queue(Generic[C]):
-    """The requests of one mount that wait, each with its number, and how many of its requests run."""
+    """The waiting requests of one mount, each with its arrival number, and the count of its running requests."""
 
     __slots__ = ("is_rejecting", "key", "limits", "running", "waiting")
 
@@ -64,74 +82,72 @@ class Queue(Generic[C]):
         self.limits = limits
         self.waiting: deque[tuple[int, C]] = deque()
         self.running = 0
-        self.is_rejecting = False  # whether it was said, since it was last empty, that it rejects
+        self.is_rejecting = False  # True from the logged warning until the queue is empty again
 
 
 @dataclass(slots=True, eq=False)
 class RunningRequest(Generic[C]):
-    """A *request* that runs: in whose queue it was, on which connection, since when (`time.monotonic`).
-
-    ``reported`` says whether it was reported as slow.
-    """
+    """A request that a thread runs. ``started_at`` is a `time.monotonic`, in seconds."""
 
     queue: Queue[C]
     channel: C
-    request: Request
-    since: float
-    reported: bool = False
+    request: QueuedRequest
+    started_at: float
+    is_reported: bool = False  # as slow
 
 
 class FairQueues(Generic[C]):
-    """*threads* threads, and a queue for each mount; what belongs to no mount, a 404 say, has a queue without a key.
+    """A pool of *threads* threads, and a queue for each mount.
 
-    *classify* returns the key of the mount that the first request of a channel is for. *ended* is called when a request
-    ends that was marked with `report`, in the thread that ran it.
+    *classify* returns the key of the mount that owns the first request of a channel. Requests that no mount owns, which
+    get a 404, share one queue whose key is None. *on_reported_end* is called with each request that `mark_reported` has
+    marked, when it ends, in the thread that ran it.
     """
 
     def __init__(
         self,
         threads: int,
         classify: Callable[[C], str | None],
-        ended: Callable[[RunningRequest[C]], object] = lambda run: None,
+        on_reported_end: Callable[[RunningRequest[C]], object] = lambda running: None,
     ) -> None:
         self._threads = threads
         self._classify = classify
-        self._ended = ended
+        self._on_reported_end = on_reported_end
         self._lock = threading.Lock()
         self._work = threading.Condition(self._lock)
-        self._idle = 0  # threads that wait, and that nobody has woken yet
-        self._stopped = False
-        self._number = 0  # of the latest request
+        self._idle_threads = 0  # those that wait and have not been notified
+        self._is_stopped = False
+        self._arrivals = itertools.count()
         self._limits: Mapping[str, QueueLimits] = {}
         self._queues: dict[str | None, Queue[C]] = {}
-        self._turns: deque[Queue[C]] = deque()  # those in which something waits; the first is the next
+        self._backlogged: deque[Queue[C]] = deque()  # the queues with waiting requests, in round-robin order
         self._rejected: list[tuple[Queue[C], C]] = []
-        self._runs: dict[int, RunningRequest[C]] = {}  # by the identifier of the thread
+        self._running: dict[int, RunningRequest[C]] = {}  # by thread identifier
         for number in range(threads):
             threading.Thread(target=self._serve, name=f"mountpoint-{number}", daemon=True).start()
 
-    # ------------------------------------------------------------------------------------------- of the loop's thread
+    # ------------------------------------------------------------------------------------------- in the loop's thread
 
     def add_task(self, channel: C) -> None:
         """Enqueue the first request of *channel*, or keep it for `answer_rejected`. Calls no app and never blocks."""
         key = self._classify(channel)
         with self._lock:
-            self._number += 1
+            arrival = next(self._arrivals)
             queue = self._queue(key)
             if self._is_full(queue, channel):
                 self._drop_disconnected(queue)
                 if self._is_full(queue, channel):
                     self._rejected.append((queue, channel))
                     return
-            self._enqueue(queue, self._number, channel)
-            if self._idle and self._free_slots(queue):
-                self._wake()
+            self._enqueue(queue, arrival, channel)
+            if self._idle_threads and self._free_slots(queue):
+                self._wake_thread()
 
     def answer_rejected(self) -> None:
-        """Answer what was set aside. To be called between turns of the loop: in one, waitress holds locks.
+        """Write a 503 for each rejected request. Call it between iterations: within one, waitress holds locks.
 
-        One of each connection: what a client has pipelined behind it is for the next turn, or one that pipelines much
-        would keep the loop from all others.
+        Each call answers one request of a connection. The requests that its client has pipelined behind it wait for the
+        next call. Otherwise one client that pipelines many requests would block the loop for all others.
         """
         with self._lock:
             rejected, self._rejected = self._rejected, []
@@ -140,70 +156,72 @@ class FairQueues(Generic[C]):
                 if channel.connected and not queue.is_rejecting:
                     queue.is_rejecting = True
                     logger.warning(
-                        "%s: refusing requests, 503: %d wait already (queue)", queue.key or "-", queue.limits.queue
+                        "%s: rejecting requests with 503: the queue is full (queue = %d)",
+                        queue.key or "-",
+                        queue.limits.queue,
                     )
                 channel.reject()
                 channel.service()
-            except Exception:  # the others are to have their answers
-                logger.exception("a request could not be refused")
+            except Exception:  # the next channels still get their responses
+                logger.exception("a rejected request could not be answered")
 
     def reconfigure(self, limits: Mapping[str, QueueLimits]) -> None:
-        """Let each mount have its share, by its key, from now on; and sort anew what waits."""
+        """Set the limits of every mount, by its key, and classify the waiting requests again."""
         with self._lock:
             waiting = sorted(item for queue in self._queues.values() for item in queue.waiting)
             self._limits = limits
-            self._turns.clear()
+            self._backlogged.clear()
             self._queues = {key: queue for key, queue in self._queues.items() if queue.running}
             for queue in self._queues.values():
                 queue.waiting.clear()
                 queue.limits = self._limits_of(queue.key)
-            for number, channel in waiting:
-                self._enqueue(self._queue(self._classify(channel)), number, channel)
-            self._idle = 0
+            for arrival, channel in waiting:
+                self._enqueue(self._queue(self._classify(channel)), arrival, channel)
+            self._idle_threads = 0
             self._work.notify_all()
 
     def stop(self) -> None:
-        """Let the threads end; what runs is finished, what waits is not begun."""
+        """End the threads. Running requests finish; waiting requests do not start."""
         with self._lock:
-            self._stopped = True
-            self._turns.clear()
+            self._is_stopped = True
+            self._backlogged.clear()
             self._work.notify_all()
 
-    # ---------------------------------------------------------------------------------------------------- of any thread
+    # ---------------------------------------------------------------------------------------------------- in any thread
 
     @property
     def is_busy(self) -> bool:
-        """Whether anything runs or waits."""
-        with self._lock:  # what is between waiting and running is neither
-            return bool(self._runs or self._turns or self._rejected)
+        """Whether a request runs, waits, or is rejected and not yet answered."""
+        with self._lock:  # without it, a request on its way from waiting to running would be missed
+            return bool(self._running or self._backlogged or self._rejected)
 
-    def runs(self) -> Sequence[tuple[int, RunningRequest[C]]]:
-        """Return what runs now, by the identifier of its thread, the oldest first."""
+    def running_requests(self) -> Sequence[tuple[int, RunningRequest[C]]]:
+        """Return the running requests with the identifiers of their threads, the oldest first."""
         with self._lock:
-            return sorted(self._runs.items(), key=lambda item: item[1].since)
+            return sorted(self._running.items(), key=lambda item: item[1].started_at)
 
-    def waiting(self) -> Mapping[str | None, int]:
-        """Return how many requests wait, by the key of their mount."""
+    def waiting_counts(self) -> Mapping[str | None, int]:
+        """Return how many requests wait, by the key of their mount; mounts without any are left out."""
         with self._lock:
-            return {queue.key: len(queue.waiting) for queue in self._turns}
+            return {queue.key: len(queue.waiting) for queue in self._backlogged}
 
-    def is_current(self, thread: int, run: RunningRequest[C]) -> bool:
-        """Whether *run* still runs in *thread*."""
-        return self._runs.get(thread) is run
+    def is_current(self, thread: int, running: RunningRequest[C]) -> bool:
+        """Whether *thread* still runs *running*."""
+        return self._running.get(thread) is running
 
-    def report(self, thread: int, run: RunningRequest[C]) -> bool:
-        """Mark *run* as reported; return False if it has ended."""
+    def mark_reported(self, thread: int, running: RunningRequest[C]) -> bool:
+        """Mark *running* as reported; return False if it has ended."""
         with self._lock:
-            if not self.is_current(thread, run):
+            if not self.is_current(thread, running):
                 return False
-            run.reported = True
+            running.is_reported = True
             return True
 
     def min_slow_after(self) -> float:
-        """Return the shortest time, in seconds, after which a request is slow; 0 if none ever is."""
+        """Return the shortest ``slow_after`` of all mounts, in seconds; 0 if every mount has it switched off."""
         return min((limits.slow_after for limits in self._limits.values() if limits.slow_after), default=0.0)
 
-    # ---------------------------------------------------------------------------------- with the lock, or in a thread
+    # ------------------------------------------------------------------------------------ private, called with the lock
 
     def _limits_of(self, key: str | None) -> QueueLimits:
         return self._limits.get(key, QueueLimits()) if key is not None else QueueLimits()
@@ -215,89 +233,93 @@ class FairQueues(Generic[C]):
         return queue
 
     def _is_full(self, queue: Queue[C], channel: C) -> bool:
-        """Whether *queue* has no place for a request of *channel*: all are taken, and it may not begin at once."""
+        """Whether *queue* must reject a request of *channel*."""
         if len(queue.waiting) < queue.limits.queue + self._free_slots(queue):
             return False
-        # An answer may have been read, and the next request of its connection be here, before its run has ended.
-        ending = next((run for run in self._runs.values() if run.channel is channel), None)
+        # A client may have read its response and sent its next request before the thread has finished the first.
+        ending = next((running for running in self._running.values() if running.channel is channel), None)
         return len(queue.waiting) >= queue.limits.queue + self._free_slots(queue, ending)
 
-    def _enqueue(self, queue: Queue[C], number: int, channel: C) -> None:
-        queue.waiting.append((number, channel))
+    def _enqueue(self, queue: Queue[C], arrival: int, channel: C) -> None:
+        queue.waiting.append((arrival, channel))
         if len(queue.waiting) == 1:
-            self._turns.append(queue)
+            self._backlogged.append(queue)
 
     def _drop_disconnected(self, queue: Queue[C]) -> None:
-        """Take the requests of clients that have gone out of *queue*: they need no place, and no thread."""
-        if gone := [channel for _, channel in queue.waiting if not channel.connected]:
+        """Remove the requests of disconnected clients from *queue*, so that they take neither place nor thread."""
+        if disconnected := [channel for _, channel in queue.waiting if not channel.connected]:
             queue.waiting = deque(item for item in queue.waiting if item[1].connected)
             if not queue.waiting:
-                self._turns.remove(queue)
-            self._rejected += [(queue, channel) for channel in gone]
+                self._backlogged.remove(queue)
+            self._rejected += [(queue, channel) for channel in disconnected]
 
     def _free_slots(self, queue: Queue[C], ending: RunningRequest[C] | None = None) -> int:
-        """Return how many requests of *queue* may begin now, or once *ending* has ended."""
-        free, running = self._threads - len(self._runs), queue.running
+        """Return how many requests *queue* may start now, or as soon as *ending* has ended."""
+        free, running = self._threads - len(self._running), queue.running
         if ending is not None:
             free += 1
             running -= ending.queue is queue
-        # The only mount has nobody to leave a thread to. Else each that begins is one more here and one less there.
-        room = free if len(self._limits) < 2 else (free - running + 1) // 2
+        # The largest n with running + n - 1 < free - (n - 1): each start adds one to the first and takes one from the
+        # second. A single mount may start as many as threads are free.
+        slots = free if len(self._limits) < 2 else (free - running + 1) // 2
         limit = queue.limits.limit
-        return max(room if limit is None else min(room, limit - running), 0)
+        return max(slots if limit is None else min(slots, limit - running), 0)
 
-    def _next(self) -> Queue[C] | None:
-        """Return the queue whose turn it is, of those that may begin a request; None if none may."""
-        for queue in self._turns:
+    def _next_queue(self) -> Queue[C] | None:
+        """Return the first queue in round-robin order that may start a request, or None."""
+        for queue in self._backlogged:
             if self._free_slots(queue):
                 return queue
         return None
 
-    def _begin(self, thread: int) -> RunningRequest[C] | None:
-        queue = self._next()
+    def _start_next(self, thread: int) -> RunningRequest[C] | None:
+        queue = self._next_queue()
         if queue is None:
             return None
         _, channel = queue.waiting.popleft()
-        self._turns.remove(queue)
+        self._backlogged.remove(queue)
         if queue.waiting:
-            self._turns.append(queue)
+            self._backlogged.append(queue)
         else:
             queue.is_rejecting = False
         queue.running += 1
-        run = self._runs[thread] = RunningRequest(queue, channel, channel.first, time.monotonic())
-        # An end makes room for two at times: one thread less is taken, and its own mount has one less.
-        if self._turns and self._idle and self._next() is not None:
-            self._wake()
-        return run
+        running = RunningRequest(queue, channel, channel.first_request, time.monotonic())
+        self._running[thread] = running
+        # One end can admit two starts: it frees a thread, and its own mount has one running request less.
+        if self._backlogged and self._idle_threads and self._next_queue() is not None:
+            self._wake_thread()
+        return running
 
-    def _wake(self) -> None:
-        self._idle -= 1
+    def _wake_thread(self) -> None:
+        self._idle_threads -= 1
         self._work.notify()
+
+    # ---------------------------------------------------------------------------------------- private, in a pool thread
 
     def _serve(self) -> None:
         thread = threading.get_ident()
-        while (run := self._wait(thread)) is not None:
-            _log_exceptions(run.channel.service)
+        while (running := self._wait_for_request(thread)) is not None:
+            _log_exceptions(running.channel.service)
             with self._lock:
-                del self._runs[thread]
-                run.queue.running -= 1
-            if run.reported:
-                _log_exceptions(self._ended, run)
-            del run  # it would be kept for as long as nothing comes
+                del self._running[thread]
+                running.queue.running -= 1
+            if running.is_reported:
+                _log_exceptions(self._on_reported_end, running)
+            del running  # an idle thread must not keep the last request alive
 
-    def _wait(self, thread: int) -> RunningRequest[C] | None:
-        """Wait for a request to begin; return None when there will be none."""
+    def _wait_for_request(self, thread: int) -> RunningRequest[C] | None:
+        """Wait until a request can start; return None once the queues are stopped."""
         with self._lock:
-            while (run := self._begin(thread)) is None:
-                if self._stopped:
+            while (running := self._start_next(thread)) is None:
+                if self._is_stopped:
                     return None
-                self._idle += 1
+                self._idle_threads += 1
                 self._work.wait()
-            return run
+            return running
 
 
 def _log_exceptions(call: Callable[..., object], *arguments: object) -> None:
-    """Call it; the thread is to outlive what it raises, and a log that cannot be written too."""
+    """Call *call*. The thread survives every exception, also that of a log handler that fails."""
     try:
         call(*arguments)
     except BaseException:

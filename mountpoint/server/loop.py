@@ -1,8 +1,10 @@
-"""The loop: waitress's, run a turn at a time, and the drain that loses nothing.
+"""The event loop of waitress, run one iteration at a time, and a drain that loses no request.
 
-A signal only sets a flag and wakes the loop. From then on: the accept queue is taken and the listeners closed; answers
-carry ``Connection: close``; connections that have been idle for a moment are closed; and whatever is in flight, queued
-requests and slow readers included, has until ``drain_timeout`` to finish.
+A signal handler only sets a flag and wakes the loop. The drain then goes through these steps:
+
+1. Every connection in the accept queue is accepted, and the listeners are closed.
+2. Responses carry ``Connection: close``, and connections that have been idle for `IDLE_SECONDS` are closed.
+3. Requests in flight, waiting requests and responses to slow readers have up to ``drain_timeout`` to finish.
 """
 
 from __future__ import annotations
@@ -20,20 +22,20 @@ from waitress.adjustments import Adjustments
 from ..config.reader import ServerConfig
 from .channel import Channel, Router, listener_class
 from .fair_queue import FairQueues, QueueLimits
-from .slow_requests import SlowWatch, log_in_flight, log_slow_end
-from .sockets import BoundSocket, cannot_listen
+from .slow_requests import SlowRequestReporter, log_in_flight, log_slow_end
+from .sockets import BoundSocket, listen_error
 
-IDLE = 1.0  # seconds without a byte, after which a keep-alive connection is taken to be idle while draining
-TURN = 1.0  # seconds after which the loop looks around, though nothing has come
+IDLE_SECONDS = 1.0  # without a byte, after which a drain closes a keep-alive connection
+MAX_WAIT = 1.0  # seconds for which the loop waits for an event at most
 
 logger = logging.getLogger("mountpoint")
 
 
 class Server:
-    """Serves *router* on bound sockets, each mount within its *limits*.
+    """Serves *router* on bound sockets, with the *limits* of each mount by its key.
 
-    `run` serves until `stop` is called, and then drains. Any thread and any signal handler may call
-    `call_soon_threadsafe` and `stop`; the rest belongs to the thread that runs the loop.
+    `run` serves until `stop` is called, and then drains. `call_soon_threadsafe` and `stop` may be called from any
+    thread and from signal handlers. All other methods belong to the thread that runs the loop.
     """
 
     def __init__(
@@ -44,32 +46,32 @@ class Server:
         self._bound = bound
         self._map: dict[int, Any] = {}
         self._callbacks: deque[Callable[[], object]] = deque()
-        self._stops = 0  # how often we were told to stop
-        self._is_handed_over = False
-        self._looked = 0.0  # when it was last looked around, a Unix time
+        self._stop_calls = 0
+        self._keeps_sockets = False  # open for the successor, while this process drains
+        self._stuck_check_at = 0.0  # a Unix time, in seconds: the latest search for stuck connections
         adjustments = Adjustments(
             **settings.adjustments,
             threads=settings.threads,
-            # waitress counts its listeners and their triggers among the connections.
+            # waitress counts each listener and its trigger as connections.
             connection_limit=settings.connection_limit + 2 * len(bound),
             sockets=[one.socket for one in bound],
-            asyncore_use_poll=True,  # select() dies past 1,024 descriptors
-            trusted_proxy=None,  # the proxy is ours to judge
+            asyncore_use_poll=True,  # select() fails with descriptors from 1,024 on
+            trusted_proxy=None,  # `mountpoint.wsgi.proxies` handles the headers of proxies
             clear_untrusted_proxy_headers=False,
         )
-        self._turn_timeout = min(adjustments.asyncore_loop_timeout, TURN)
+        self._max_wait = min(adjustments.asyncore_loop_timeout, MAX_WAIT)
         self.queues: FairQueues[Channel] = FairQueues(
             settings.threads, lambda channel: channel.route(self._router), log_slow_end
         )
         self.queues.reconfigure(limits)
-        self._watch = SlowWatch(self.queues)
+        self._slow_reporter = SlowRequestReporter(self.queues)
         self._listeners = [self._listen(adjustments, one) for one in bound]
 
-    def _listen(self, adjustments: Adjustments, one: BoundSocket) -> Any:
-        sock = one.socket
+    def _listen(self, adjustments: Adjustments, bound: BoundSocket) -> Any:
+        sock = bound.socket
         try:
-            return listener_class(one.address)(
-                None,  # the app: our tasks ask the route of their request
+            return listener_class(bound.address)(
+                None,  # the app: our tasks call the app of the route
                 self._map,
                 _sock=sock,
                 dispatcher=self.queues,
@@ -78,29 +80,29 @@ class Server:
                 bind_socket=False,
             )
         except OSError as error:
-            raise cannot_listen(one.address, error) from None
+            raise listen_error(bound.address, error) from None
 
     def urls(self) -> list[str]:
-        """Return where it listens: URLs, or ``unix:`` and a path."""
+        """Return the addresses of the server: URLs, or ``unix:`` and a path."""
         urls = []
-        for one in self._bound:
-            if one.address.unix:
-                urls.append(str(one.address))
+        for bound in self._bound:
+            if bound.address.unix:
+                urls.append(str(bound.address))
             else:
-                host, port = one.socket.getsockname()[:2]
+                host, port = bound.socket.getsockname()[:2]
                 urls.append(f"http://{f'[{host}]' if ':' in host else host}:{port}/")
         return urls
 
     # ------------------------------------------------------------------------- from any thread, and signal handlers
 
-    def call_soon_threadsafe(self, order: Callable[[], object]) -> None:
-        """Have the loop call *order* after its turn."""
-        self._callbacks.append(order)
+    def call_soon_threadsafe(self, callback: Callable[[], object]) -> None:
+        """Have the loop call *callback* at the end of an iteration."""
+        self._callbacks.append(callback)
         self._wake()
 
     def stop(self) -> None:
-        """Begin to drain; called again, end at once."""
-        self._stops += 1
+        """Drain. A second call ends the drain at once."""
+        self._stop_calls += 1
         self._wake()
 
     def _wake(self) -> None:
@@ -110,116 +112,116 @@ class Server:
     # ------------------------------------------------------------------------------------------ in the loop's thread
 
     def replace(self, router: Router, limits: Mapping[str, QueueLimits], settings: ServerConfig) -> None:
-        """Serve *router* from now on; requests that run end on what they began with, those that wait are sorted anew.
+        """Serve *router* from now on. Running requests finish on the old one; waiting requests are routed again.
 
-        Of *settings* are taken the times of the drain and of headers; the rest is what it was made with.
+        Of *settings* only ``drain_timeout`` and ``header_timeout`` take effect.
         """
         self.settings = settings
         self._router = router
         self.queues.reconfigure(limits)
-        self._watch.look_again()
+        self._slow_reporter.reschedule()
 
-    def hand_over(self) -> None:
-        """Drain, and leave the listening sockets to the process that has them too."""
-        self._is_handed_over = True
-        for one in self._bound:
-            one.file = None
+    def drain_and_keep_sockets(self) -> None:
+        """Drain, but leave the listening sockets and their files to the process that takes over."""
+        self._keeps_sockets = True
+        for bound in self._bound:
+            bound.file = None
         self._wake()
 
     def log_in_flight(self) -> None:
-        """Log all requests in flight, with their stacks."""
+        """Log every request in flight, with the stack of its thread."""
         log_in_flight(self.queues)
 
     def run(
         self,
-        ready: Callable[[], object] = lambda: None,
-        each_turn: Callable[[], object] = lambda: None,
-        longest_turn: float = TURN,
+        on_ready: Callable[[], object] = lambda: None,
+        on_iteration: Callable[[], object] = lambda: None,
+        max_wait: float = MAX_WAIT,
     ) -> int:
-        """Call *ready*, serve until `stop`, then drain. Return 0, or 1 if something was cut off, which is logged.
+        """Call *on_ready*, serve until `stop`, then drain. Return 0, or 1 if the drain cut off a request.
 
-        *each_turn* is called in the loop, while it serves, at least every *longest_turn* seconds.
+        While the server serves, each iteration of the loop calls *on_iteration*, at least every *max_wait* seconds.
         """
-        ready()
-        while not self._stops and not self._is_handed_over:
-            each_turn()
-            self._run_once(min(self._turn_timeout, longest_turn))
+        on_ready()
+        while not self._stop_calls and not self._keeps_sockets:
+            on_iteration()
+            self._run_once(min(self._max_wait, max_wait))
         try:
             return self._drain()
         finally:
             self.queues.stop()
-            self._watch.stop()
+            self._slow_reporter.stop()
 
-    def _run_once(self, seconds: float) -> None:
-        """Let the loop wait for events, for at most *seconds*, and handle them."""
-        wasyncore.loop(timeout=seconds, use_poll=True, map=self._map, count=1)
+    def _run_once(self, max_wait: float) -> None:
+        """Wait up to *max_wait* seconds for events, and handle them."""
+        wasyncore.loop(timeout=max_wait, use_poll=True, map=self._map, count=1)
         _run_callback(self.queues.answer_rejected)
         while self._callbacks:
             _run_callback(self._callbacks.popleft())
         now = time.time()
-        if not 0 <= now - self._looked < TURN:
-            self._looked = now
+        if not 0 <= now - self._stuck_check_at < MAX_WAIT:  # also when the clock was set back
+            self._stuck_check_at = now
             for channel in self._channels():
-                _run_callback(partial(channel.end_if_stuck, now, self.settings.header_timeout))
+                _run_callback(partial(channel.close_if_stuck, now, self.settings.header_timeout))
 
     # ------------------------------------------------------------------------------------------------------- draining
 
     def _drain(self) -> int:
         for listener in self._listeners:
-            listener.draining = True  # before it is said: answers from now on are the last of their connections
-        logger.info("draining: no new connections, up to %g s for what is in flight", self.settings.drain_timeout)
+            listener.draining = True  # before the log line: each response after it closes its connection
+        logger.info("draining: no new connections; requests in flight have up to %g s", self.settings.drain_timeout)
         deadline = time.monotonic() + self.settings.drain_timeout
 
         def is_over() -> bool:
-            return self._stops > 1 or time.monotonic() >= deadline
+            return self._stop_calls > 1 or time.monotonic() >= deadline
 
         self._close_listeners()
         while self._channels() and not is_over():
             self._close_idle_channels()
             self._run_once(0.1)
         unfinished = [channel for channel in self._channels() if not channel.is_idle()]
-        # What is left runs for clients that have gone; it may still write to a database.
+        # The requests of disconnected clients may still run, and may still write to a database.
         while not unfinished and self.queues.is_busy and not is_over():
             self._run_once(0.02)
         if unfinished or self.queues.is_busy:
             for channel in unfinished:
                 logger.warning("cut off: %s", channel.description)
-            running = len(self.queues.runs())
+            running = len(self.queues.running_requests())
             logger.warning("stopped; cut off: %d connections, %d running threads", len(unfinished), running)
             return 1
-        self._listeners = []  # a reload may still run: what it posts would go into a pipe that is another's by then
+        self._listeners = []  # a reload may still call `_wake`, and the descriptor of the trigger may be reused
         wasyncore.close_all(self._map)
         logger.info("stopped, nothing was cut off")
         return 0
 
     def _close_listeners(self) -> None:
-        """Take the connections that wait to be accepted, so that they are answered, and listen no longer.
+        """Accept the connections in the accept queue, so that they get their responses, and stop listening.
 
-        Where another process listens on the same sockets, it takes them.
+        If another process listens on the same sockets, that process accepts the rest.
         """
-        for one in self._bound:
-            one.unlink()
+        for bound in self._bound:
+            bound.unlink()
         for listener in self._listeners:
-            taken = len(self._map) if self._is_handed_over else -1
-            while taken != len(self._map):  # an accept that takes none leaves the map as it is
-                taken = len(self._map)
+            count = len(self._map) if self._keeps_sockets else -1
+            while count != len(self._map):  # an accept adds its connection to the map
+                count = len(self._map)
                 listener.handle_accept()
-            # Not listener.close(), which closes the trigger too, and the loop could no longer be woken.
+            # Not listener.close(): that also closes the trigger, and nothing could wake the loop.
             wasyncore.dispatcher.close(listener)
 
     def _close_idle_channels(self) -> None:
-        latest = time.time() - IDLE
+        idle_since = time.time() - IDLE_SECONDS
         for channel in self._channels():
-            if channel.is_idle() and channel.last_activity < latest:
+            if channel.is_idle() and channel.last_activity < idle_since:
                 channel.will_close = True
 
     def _channels(self) -> list[Channel]:
         return [channel for channel in self._map.values() if isinstance(channel, Channel)]
 
 
-def _run_callback(order: Callable[[], object]) -> None:
-    """Call *order*. Whatever it raises is logged: the loop is everybody's."""
+def _run_callback(callback: Callable[[], object]) -> None:
+    """Call *callback* and log what it raises. All connections depend on the loop, so the loop continues."""
     try:
-        order()
+        callback()
     except Exception:
-        logger.exception("the loop goes on, but not what it was told to do")
+        logger.exception("unhandled exception in a loop callback; continuing")

@@ -123,8 +123,8 @@ class Parser:
         return self.route
 
     @property
-    def title(self) -> str:
-        """The method, and the whole path."""
+    def label(self) -> str:
+        """The method and the full path."""
         return f"{self.command} {self.path_info!r}"
 
     @property

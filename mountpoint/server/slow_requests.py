@@ -1,8 +1,8 @@
-"""What a stuck app looks like: where its requests are, by the stacks of their threads.
+"""Report slow requests, with the stacks of their threads.
 
-A request that runs for longer than its mount's ``slow_after`` is reported on ``mountpoint.slow``: once while it runs,
-and once at its end. Nothing is done to it, and nothing is kept of it: `sys._current_frames` says where each thread is,
-inside generators too.
+A request that runs longer than the ``slow_after`` of its mount is reported on the logger ``mountpoint.slow``: once
+while it runs, and once when it ends. The reporter only observes. It takes the stacks from `sys._current_frames`, which
+also shows the frames inside generators.
 """
 
 from __future__ import annotations
@@ -20,88 +20,96 @@ from .fair_queue import FairQueues, RunningRequest
 logger = logging.getLogger("mountpoint.slow")
 _main_logger = logging.getLogger("mountpoint")
 
-_OURS = str(Path(__file__).parent.parent / "_")[:-1]  # with its slash: a neighbour may be named alike
+_PACKAGE_FOLDER = str(Path(__file__).parent.parent / "_")[:-1]  # ends in a separator, so "mountpoint_x" does not match
+_RETRY_SECONDS = 10.0
 
 
-class SlowWatch:
-    """A thread that reports what runs for long in *queues*. It sleeps until the next request can have become slow."""
+class SlowRequestReporter:
+    """A thread that reports the slow requests of *queues*. It sleeps until the next request can have become slow."""
 
     def __init__(self, queues: FairQueues[Any]) -> None:
         self._queues = queues
-        self._news = threading.Event()
-        self._stopped = False
-        threading.Thread(target=self._watch, name="mountpoint-slow", daemon=True).start()
+        self._wakeup = threading.Event()
+        self._is_stopped = False
+        threading.Thread(target=self._run, name="mountpoint-slow", daemon=True).start()
 
-    def look_again(self) -> None:
-        """Take notice that the times have changed."""
-        self._news.set()
+    def reschedule(self) -> None:
+        """Check again now, because a ``slow_after`` may have changed."""
+        self._wakeup.set()
 
     def stop(self) -> None:
-        """Let the thread end."""
-        self._stopped = True
-        self._news.set()
+        """End the thread."""
+        self._is_stopped = True
+        self._wakeup.set()
 
-    def _watch(self) -> None:
-        while not self._stopped:
+    def _run(self) -> None:
+        while not self._is_stopped:
             try:
-                pause = self._look()
-            except Exception:  # a log's handler, say: the next look may be luckier
-                logger.exception("the watch for slow requests failed")
-                pause = 10.0
-            self._news.wait(pause)
-            self._news.clear()
+                pause = self._report_slow()
+            except Exception:  # such as a log handler that raises
+                logger.exception("the check for slow requests failed; trying again in %g s", _RETRY_SECONDS)
+                pause = _RETRY_SECONDS
+            self._wakeup.wait(pause)
+            self._wakeup.clear()
 
-    def _look(self) -> float | None:
-        """Report what is slow by now; return the seconds until something can be, None if nothing ever is."""
-        soonest = self._queues.min_slow_after()
-        if not soonest:
+    def _report_slow(self) -> float | None:
+        """Report the requests that are slow by now.
+
+        Return the seconds until the next request can become slow, None if no mount reports slow requests.
+        """
+        pause = self._queues.min_slow_after()
+        if not pause:
             return None
         now = time.monotonic()
-        for thread, run in self._queues.runs():
-            slow_after = run.queue.limits.slow_after
-            if run.reported or not slow_after:
+        for thread, running in self._queues.running_requests():
+            slow_after = running.queue.limits.slow_after
+            if running.is_reported or not slow_after:
                 continue
-            left = run.since + slow_after - now
+            left = running.started_at + slow_after - now
             if left > 0:
-                soonest = min(soonest, left)
+                pause = min(pause, left)
                 continue
             stack = stack_of(thread)
-            if self._queues.report(thread, run):  # else it has ended, and these may be the frames of the next
+            if self._queues.mark_reported(thread, running):  # else the stack may be that of the thread's next request
                 logger.warning(
                     "%s: %s has run for %.1f s, and is at:\n%s",
-                    run.queue.key or "-",
-                    run.request.title,
-                    now - run.since,
+                    running.queue.key or "-",
+                    running.request.label,
+                    now - running.started_at,
                     stack,
                 )
-        return soonest
+        return pause
 
 
-def log_slow_end(run: RunningRequest[Any]) -> None:
-    """Log the end of *run*, which was reported."""
-    logger.warning("%s: %s ended after %.1f s", run.queue.key or "-", run.request.title, time.monotonic() - run.since)
+def log_slow_end(running: RunningRequest[Any]) -> None:
+    """Log the end of a request that was reported as slow."""
+    seconds = time.monotonic() - running.started_at
+    logger.warning("%s: %s ended after %.1f s", running.queue.key or "-", running.request.label, seconds)
 
 
 def log_in_flight(queues: FairQueues[Any]) -> None:
-    """Log every request in flight with the stack of its thread, and how many wait."""
+    """Log every running request with the stack of its thread, and how many requests wait."""
     now = time.monotonic()
-    found = [(run, stack_of(thread), thread) for thread, run in queues.runs()]
-    runs = [(run, stack) for run, stack, thread in found if queues.is_current(thread, run)]
-    lines = [f"{len(runs)} requests in flight"]
-    for run, stack in runs:
-        lines += [f"{run.queue.key or '-'}: {run.request.title}, for {now - run.since:.1f} s, is at:", stack]
-    lines += [f"{key or '-'}: {count} waiting" for key, count in queues.waiting().items()]
+    stacks = [(thread, running, stack_of(thread)) for thread, running in queues.running_requests()]
+    # The thread of a request that has ended in between may have begun another one: such a stack is dropped.
+    current = [(running, stack) for thread, running, stack in stacks if queues.is_current(thread, running)]
+    lines = [f"{len(current)} requests in flight"]
+    for running, stack in current:
+        seconds = now - running.started_at
+        lines += [f"{running.queue.key or '-'}: {running.request.label}, for {seconds:.1f} s, is at:", stack]
+    lines += [f"{key or '-'}: {count} waiting" for key, count in queues.waiting_counts().items()]
     _main_logger.info("%s", "\n".join(lines))
 
 
 def stack_of(thread: int) -> str:
-    """Return where *thread*, an identifier, is: its stack from the first frame that is not the server's."""
+    """Return the formatted stack of the thread with that identifier, from the first frame outside the server on."""
     frame = sys._current_frames().get(thread)
     summary = traceback.extract_stack(frame) if frame else []
-    del frame  # it would keep what the app has in its variables
-    own = next((place for place, line in enumerate(summary) if not _is_host(line.filename)), 0)
-    return "".join(traceback.format_list(summary[own:])).rstrip()
+    del frame  # it would keep the app's local variables alive
+    first = next((index for index, line in enumerate(summary) if not _is_server_code(line.filename)), 0)
+    return "".join(traceback.format_list(summary[first:])).rstrip()
 
 
-def _is_host(filename: str) -> bool:
-    return filename.startswith(_OURS) or filename == threading.__file__ or "/waitress/" in filename.replace("\\", "/")
+def _is_server_code(filename: str) -> bool:
+    is_waitress = "/waitress/" in filename.replace("\\", "/")
+    return filename.startswith(_PACKAGE_FOLDER) or filename == threading.__file__ or is_waitress

@@ -1,4 +1,4 @@
-"""Sockets to listen on: bound here, so that each way in which it can fail gets a sentence of its own."""
+"""Bind the listening sockets. Every way in which that can fail has an error message of its own."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..config.schema import Address
+from ..config.address import Address
 from ..errors import ServeError
 
 
 @dataclass(slots=True)
 class BoundSocket:
-    """A socket that is bound; of a unix socket, which listens already, the *file* that we made: its path and inode.
+    """A socket that is bound to *address*. A unix socket already listens.
 
-    One that *is_systemds* stands for no ``listen`` of the file, and stays when that changes.
+    ``file``          path and inode of a unix socket's file that this process has made, else None
+    ``from_systemd``  whether systemd has bound it; then ``listen`` in the file does not name it
     """
 
     socket: socket.socket
     address: Address
     file: tuple[Path, int] | None = None
-    is_systemds: bool = False
+    from_systemd: bool = False
 
     def close(self) -> None:
         """Close the socket, and remove its file."""
@@ -34,7 +35,7 @@ class BoundSocket:
         self.socket.close()
 
     def unlink(self) -> None:
-        """Remove the file of a unix socket, if it is still the one that we made."""
+        """Remove the file of a unix socket, unless another process has replaced it."""
         if self.file:
             path, inode = self.file
             self.file = None
@@ -42,7 +43,7 @@ class BoundSocket:
                 if path.stat().st_ino == inode:
                     path.unlink()
             except OSError:
-                pass  # it is gone already, or its folder is
+                pass  # the file or its folder is gone
 
 
 def bind(
@@ -53,11 +54,11 @@ def bind(
     permissions: int = 0o660,
     inherited: Mapping[str, Sequence[socket.socket]] | None = None,
 ) -> list[BoundSocket]:
-    """Bind a socket to each of *addresses*: one for each address that a host name stands for.
+    """Bind to each of *addresses*. A host name gets a socket for each of its IP addresses.
 
-    *permissions* are those of the file of a unix socket. *inherited* are sockets that another process has bound, by the
-    text of their address; those are taken in the place of new ones, and what is not among *addresses* is closed.
-    Raises `ServeError`, with nothing left bound.
+    *permissions* are those of a unix socket's file. *inherited* holds sockets that another process has bound, by the
+    text of their address. They are used instead of new ones, and closed if *addresses* lacks their address.
+    Raises `ServeError`, and closes all sockets then.
     """
     bound: list[BoundSocket] = []
     inherited = inherited or {}
@@ -79,31 +80,31 @@ def bind(
     return bound
 
 
-def bound_by_systemd(sockets: Iterable[socket.socket]) -> list[BoundSocket]:
-    """Return *sockets*, which listen already, as if they had been bound here; they stay systemd's, files and all."""
+def wrap_systemd_sockets(sockets: Iterable[socket.socket]) -> list[BoundSocket]:
+    """Return the listening *sockets* of systemd as bound sockets. Their files belong to systemd and stay."""
     bound = []
-    for one in sockets:
-        name = one.getsockname()
-        if sys.platform != "win32" and one.family == socket.AF_UNIX:
+    for sock in sockets:
+        name = sock.getsockname()
+        if sys.platform != "win32" and sock.family == socket.AF_UNIX:
             path = os.fsdecode(name).replace("\0", "@")
             address = Address(unix=Path(path))
         else:
             address = Address(host=name[0], port=name[1])
-        bound.append(BoundSocket(one, address, is_systemds=True))
+        bound.append(BoundSocket(sock, address, from_systemd=True))
     return bound
 
 
-def cannot_listen(address: Address, error: OSError) -> ServeError:
-    """Return what is to be said of *error*, which came of listening on *address*."""
+def listen_error(address: Address, error: OSError) -> ServeError:
+    """Return the error that tells the operator why the server cannot listen on *address*."""
     match error.errno:
         case errno.EADDRINUSE:
             why = "another program listens there already; stop it, or choose another address (listen, --listen)"
         case errno.EACCES | errno.EPERM if address.unix:
-            why = f"no permission to make a socket in {address.unix.parent}; mend it, or choose another folder"
+            why = f"no permission to create a socket in {address.unix.parent}; change it, or choose another folder"
         case errno.EACCES | errno.EPERM:
-            why = "no permission: ports below 1024 are for root; choose one above, and let the proxy listen on this one"
+            why = "no permission: ports below 1024 need root; choose one above, and let the proxy listen on this one"
         case errno.EADDRNOTAVAIL:
-            why = "this machine has no such address; choose one that it has, 127.0.0.1 say"
+            why = "this machine does not have that address; choose one of its own, such as 127.0.0.1"
         case _:
             why = error.strerror or str(error)
     return ServeError(f"cannot listen on {address}: {why}")
@@ -114,7 +115,7 @@ def _bind_tcp(address: Address, *, ipv4: bool, ipv6: bool) -> list[BoundSocket]:
     try:
         found = socket.getaddrinfo(address.host or None, address.port, family, socket.SOCK_STREAM, 0, socket.AI_PASSIVE)
     except (socket.gaierror, UnicodeError):
-        raise ServeError(f"cannot listen on {address}: no such host is known here; write an address") from None
+        raise ServeError(f"cannot listen on {address}: this host name is unknown here; write an IP address") from None
     bound: list[BoundSocket] = []
     failure: OSError | None = None
     for family, _, _, _, name in dict.fromkeys(found):
@@ -122,7 +123,7 @@ def _bind_tcp(address: Address, *, ipv4: bool, ipv6: bool) -> list[BoundSocket]:
             bound.append(BoundSocket(_bind_one(family, name), address))
         except OSError as error:
             failure = error
-            # A name or "*" stands for IPv4 and IPv6, and one of the two may be missing here.
+            # A host name, and "*", stand for IPv4 and IPv6, and this machine may lack one of the two.
             if error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
                 break
     else:
@@ -131,13 +132,13 @@ def _bind_tcp(address: Address, *, ipv4: bool, ipv6: bool) -> list[BoundSocket]:
     for one in bound:
         one.close()
     assert failure is not None
-    raise cannot_listen(address, failure)
+    raise listen_error(address, failure)
 
 
 def _bind_one(family: int, name: Any) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
-        if os.name == "posix":  # elsewhere it would let two servers share the port
+        if os.name == "posix":  # on Windows this option would let two servers share the port
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
@@ -150,29 +151,31 @@ def _bind_one(family: int, name: Any) -> socket.socket:
 
 def _bind_unix(address: Address, path: Path, permissions: int) -> BoundSocket:
     if sys.platform == "win32":
-        raise ServeError(f"cannot listen on {address}: Windows has no unix sockets for servers")
+        raise ServeError(f"cannot listen on {address}: a server on Windows cannot use unix sockets")
     try:
         if not path.parent.is_dir():
-            raise ServeError(f"cannot listen on {address}: the folder {path.parent} is missing; make it")
+            raise ServeError(f"cannot listen on {address}: the folder {path.parent} is missing; create it")
         _remove_stale(address, path)
-    except OSError as error:  # a name that is too long, or a folder that is not permitted
-        raise cannot_listen(address, error) from None
+    except OSError as error:  # the path is too long, or a folder denies access
+        raise listen_error(address, error) from None
     except ValueError:
-        raise ServeError(f"cannot listen on {address}: expected a path, found a NUL in it") from None
+        raise ServeError(f"cannot listen on {address}: expected a path, found a NUL character in it") from None
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.bind(str(path))
-        # Nobody can connect before it listens, so that there is no moment with other permissions.
-        path.chmod(permissions)
-        sock.listen(1)  # now, so that who starts while our apps are loaded sees that somebody lives here
+        path.chmod(permissions)  # before it listens: no client can connect while it has other permissions
+        sock.listen(1)  # before the apps load: a second server then sees that the socket is in use
         return BoundSocket(sock, address, (path, path.stat().st_ino))
     except OSError as error:
         sock.close()
-        raise cannot_listen(address, error) from None
+        raise listen_error(address, error) from None
 
 
 def _remove_stale(address: Address, path: Path) -> None:
-    """Remove the socket that a server left behind; raise `ServeError` if one listens there, or if it is no socket."""
+    """Remove the socket file of a server that has ended.
+
+    Raises `ServeError` if another process listens on it, or if the file is not a socket.
+    """
     if sys.platform == "win32":
         return
     try:
@@ -180,9 +183,9 @@ def _remove_stale(address: Address, path: Path) -> None:
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(mode):
-        raise ServeError(f"cannot listen on {address}: there is a file of that name which is no socket; move it away")
+        raise ServeError(f"cannot listen on {address}: a file of that name exists and is not a socket; move it away")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.setblocking(False)  # one whose queue is full lives too
+        probe.setblocking(False)  # a live server with a full accept queue gives EAGAIN at once
         try:
             probe.connect(str(path))
         except ConnectionRefusedError:
@@ -192,4 +195,4 @@ def _remove_stale(address: Address, path: Path) -> None:
             return
         except OSError:
             pass
-    raise cannot_listen(address, OSError(errno.EADDRINUSE, ""))
+    raise listen_error(address, OSError(errno.EADDRINUSE, ""))

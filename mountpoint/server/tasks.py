@@ -1,7 +1,10 @@
-"""How a request is answered: waitress's tasks, with what they lack.
+"""Run a request and write its response: the tasks of waitress, changed in five ways.
 
-The access log is written where a response is finished, so that waitress's own 400, 413 and 431 are in it. Responses
-carry ``Connection: close`` while the server drains. HEAD has no body, which would be taken for the next response.
+- `AppTask` calls the app of the request's route.
+- The access log is written where a response ends, so waitress's own 400, 413 and 431 are in it too.
+- While the server drains, responses carry ``Connection: close``.
+- A response to HEAD has no body. waitress writes one, and the client would take it for the next response.
+- An app that raises SystemExit or forks harms neither its thread nor the connection.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from waitress.buffers import ReadOnlyFileBasedBuffer
 from waitress.channel import ClientDisconnected
-from waitress.task import ErrorTask, Task, WSGITask, hop_by_hop
+from waitress.task import ErrorTask, Task, hop_by_hop
 
 from .access_log import access_line, access_logger
 from .parser import Parser
@@ -22,11 +25,11 @@ from .parser import Parser
 if TYPE_CHECKING:
     from _typeshed import OptExcInfo
 
-COALESCE_LIMIT = 16_384  # bytes of a body that are worth a copy to save a system call
+COALESCE_LIMIT = 16_384  # bytes: a larger start of a body costs more to copy than a second system call
 
 
-class Channel(Protocol):
-    """The connection of a task, as far as a task uses it."""
+class TaskChannel(Protocol):
+    """The part of a `mountpoint.server.channel.Channel` that a task uses."""
 
     addr: Any
     requests: list[Parser]
@@ -38,33 +41,33 @@ class Channel(Protocol):
 
 
 class _HeadDone(Exception):
-    """The header that a HEAD asks for is written, and the app has more."""
+    """The header of a response to HEAD is written, and the app goes on to write a body."""
 
 
 class _LoggedTask(Task):
-    """What our tasks do beyond waitress's, when they begin and when they finish a response."""
+    """A task that treats HEAD and draining as the module says, and that can be logged."""
 
-    channel: Channel  # type: ignore[assignment]  # an `HTTPChannel` of ours
-    request: Parser  # type: ignore[assignment]  # of the parser_class of our channel
+    channel: TaskChannel  # type: ignore[assignment]  # waitress has an HTTPChannel
+    request: Parser  # type: ignore[assignment]  # the parser_class of our channel
     body_bytes = 0
 
-    def __init__(self, channel: Channel, request: Parser) -> None:
+    def __init__(self, channel: TaskChannel, request: Parser) -> None:
         super().__init__(channel, request)  # type: ignore[arg-type]
-        # For an exception of the app waitress makes up a request of its own: the one that failed is still the first.
-        self.sent: Parser = channel.requests[0] if channel.requests else request
+        # For a 500, waitress makes up a second request. The one that the client sent is still the first of the channel.
+        self.client_request: Parser = channel.requests[0] if channel.requests else request
 
     def build_response_header(self) -> bytes:
-        is_last = self.channel.server.draining and len(self.channel.requests) <= 1  # none is waiting behind this one
-        # waitress compares the whole value with one option; the environ has the value as it was sent.
+        is_last = self.channel.server.draining and len(self.channel.requests) <= 1
+        # waitress compares the whole value with one option. The environ has the value as the client sent it.
         closes = is_last or self.close_on_finish or not self.request.keeps_alive
         self.request.headers["CONNECTION"] = "close" if closes else "keep-alive"
         return super().build_response_header()
 
     def write(self, data: bytes) -> None:
-        if self.sent.command == "HEAD":  # has no body (RFC 9110 section 9.3.2)
+        if self.client_request.command == "HEAD":  # no body (RFC 9110 section 9.3.2)
             if not self.wrote_header:
                 super().write(b"")
-            elif data:  # the header is out: what follows is for nobody, and may have no end
+            elif data:  # the body may be endless, and the client gets none of it
                 raise _HeadDone
         elif self.wrote_header or len(data) > COALESCE_LIMIT:
             super().write(data)
@@ -77,43 +80,43 @@ class _LoggedTask(Task):
         self.body_bytes += len(data)
 
     def finish(self) -> None:
-        if self.sent.command == "HEAD":
-            if not self.wrote_header:  # which says, as for GET, that the body would be chunked
-                self.write(b"")
-            self.chunked_response = False  # there is no last chunk either
+        if self.client_request.command == "HEAD":
+            if not self.wrote_header:
+                self.write(b"")  # may announce a chunked body, as for GET
+            self.chunked_response = False  # but no last chunk follows
         super().finish()
 
     def log(self) -> None:
         """Write the line of the access log."""
         if not access_logger.isEnabledFor(logging.INFO):
             return
-        headers, record = self.sent.headers, self.sent.record
+        headers, record = self.client_request.headers, self.client_request.record
         access_logger.info(
             "%s",
             access_line(
                 remote_addr=record.remote_addr if record else self.channel.addr[0],
-                request_line=self.sent.request_line,
+                request_line=self.client_request.request_line,
                 status=self.status[:3] if self.wrote_header else "-",
                 size=self._size(),
                 referer=headers.get("REFERER"),
                 user_agent=headers.get("USER_AGENT"),
                 mount=record.mount if record else None,
-                started=self.sent.received_at or self.start_time,
+                started=self.client_request.received_at or self.start_time,
                 finished=time.time(),
             ),
         )
 
     def _size(self) -> int:
-        if not self.has_body or self.sent.command == "HEAD":
+        if not self.has_body or self.client_request.command == "HEAD":
             return 0
         if self.content_length is None:
             return self.body_bytes
-        # A file handed over by wsgi.file_wrapper goes past write(), at its full length.
+        # A file of wsgi.file_wrapper does not pass through write(): the loop sends it, at its full length.
         return min(self.body_bytes, self.content_length) or self.content_length
 
 
-class AppTask(_LoggedTask, WSGITask):
-    """A request on its way through the app."""
+class AppTask(_LoggedTask):
+    """A request that an app answers. It replaces waitress's ``WSGITask``, which calls one app for all requests."""
 
     def service(self) -> None:
         try:
@@ -122,39 +125,44 @@ class AppTask(_LoggedTask, WSGITask):
             self.log()
             raise
         except BaseException:
-            if self.wrote_header:  # else an LoggedErrorTask answers, and logs, in the place of this one
+            if self.wrote_header:  # else a LoggedErrorTask answers with 500, and logs that
                 self.log()
             raise
         self.log()
 
     def execute(self) -> None:
-        """Call the app of the route, and write its response."""
-        app, environ, _ = self.request.routed
-        process = os.getpid()
+        """Call the app and write its response. Raises only an `Exception`, for which waitress answers 500."""
         try:
-            response = app(environ, self.start_response)
-            if os.getpid() != process:  # a child that the app has forked must not respond too
-                os._exit(1)
-            self._send(response)
+            self._send(self._call_app())
         except _HeadDone:
             pass
         except Exception:
             raise
-        except BaseException as error:  # for SystemExit and the like waitress would leave the client without a response
+        except BaseException as error:
             raise RuntimeError(f"the app raised {error!r}") from error
 
+    def _call_app(self) -> Iterable[bytes]:
+        app, environ, _ = self.request.routed
+        process = os.getpid()
+        try:
+            return app(environ, self.start_response)
+        finally:
+            if os.getpid() != process:  # a child that the app has forked: it must neither respond nor serve
+                os._exit(1)
+
     def start_response(
-        self, status: str, headers: list[tuple[str, str]], exc_info: OptExcInfo | None = None, /
+        self, status: str, headers: list[tuple[str, str]], exc_info: OptExcInfo | None = None
     ) -> Callable[[bytes], object]:
-        """Take status and headers from the app, and return the ``write`` of PEP 3333."""
+        """Take status and headers from the app, and return ``write`` (PEP 3333)."""
         if self.complete and not exc_info:
             raise AssertionError("start_response called a second time without providing exc_info.")
         if exc_info:
             try:
-                if self.wrote_header:  # the client has another status already
+                if self.wrote_header:  # too late for another status
                     assert exc_info[1] is not None
                     raise exc_info[1]
                 self.response_headers = []
+                self.content_length = None
             finally:
                 exc_info = None
         self.complete = True
@@ -172,7 +180,7 @@ class AppTask(_LoggedTask, WSGITask):
         return self.write
 
     def _send(self, response: Iterable[bytes]) -> None:
-        closes = True
+        closes_response = True
         try:
             if isinstance(response, ReadOnlyFileBasedBuffer) and (size := response.prepare(self.content_length)):
                 if self.content_length != size:
@@ -181,24 +189,26 @@ class AppTask(_LoggedTask, WSGITask):
                     self.content_length = size
                 self.write(b"")
                 self.channel.write_soon(response)
-                closes = False  # the channel closes it, once it is sent or the client has gone
+                closes_response = False  # the channel closes it, after the last byte or when the client disconnects
                 return
             self._write_each(response)
         finally:
-            if closes and hasattr(response, "close"):
+            if closes_response and hasattr(response, "close"):
                 response.close()
 
     def _write_each(self, response: Iterable[bytes]) -> None:
         is_first = True
         for chunk in response:
-            if is_first and self.content_length is None and isinstance(response, Sized) and len(response) == 1:
-                self.content_length = len(chunk)
-            is_first = False
+            if is_first:
+                is_first = False
+                size = len(chunk)  # raises TypeError for None and for numbers
+                if self.content_length is None and isinstance(response, Sized) and len(response) == 1:
+                    self.content_length = size
             if chunk:  # the header leaves with the first byte of the body (PEP 3333)
                 self.write(chunk)
         expected = self.content_length
-        if expected is not None and self.content_bytes_written != expected and self.sent.command != "HEAD":
-            self.set_close_on_finish()  # or the client would wait for the rest
+        if expected is not None and self.content_bytes_written != expected and self.client_request.command != "HEAD":
+            self.set_close_on_finish()  # else the client waits for the missing bytes
             self.logger.warning(
                 "application returned too few bytes (%s) for specified Content-Length (%s) via app_iter",
                 self.content_bytes_written,
@@ -207,7 +217,7 @@ class AppTask(_LoggedTask, WSGITask):
 
 
 def _require_line(kind: str, text: object) -> None:
-    """Raise an error unless *text* is a string that cannot begin another line of the header."""
+    """Raise an error unless *text* is a string that cannot start another line of the header."""
     if not isinstance(text, str):
         raise AssertionError(f"{kind} {text!r} is not a string")
     if "\n" in text or "\r" in text:
@@ -215,7 +225,7 @@ def _require_line(kind: str, text: object) -> None:
 
 
 class LoggedErrorTask(_LoggedTask, ErrorTask):
-    """A request that waitress answers itself: one that it could not read, or whose app raised."""
+    """A request that waitress answers itself: it could not be read, or its app raised an exception."""
 
     def service(self) -> None:
         try:

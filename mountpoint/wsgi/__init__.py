@@ -3,6 +3,7 @@
 Read in this order:
 
     keys            a mount's key and the value of ``Host``, as the forms that are compared
+    percent         percent-encoding of paths, queries and URLs
     table           which mount owns a path
     record          the facts about one request that every layer shares
     responses       the responses that mountpoint makes itself

@@ -1,7 +1,7 @@
-"""The echo: tells whoever has the key what arrived, which nobody outside can see otherwise.
+"""The echo: it shows ``mountpoint doctor`` how a request arrived behind the proxies, which no client can see.
 
-It stands outermost, so that nothing has been matched, believed or removed yet, and answers before dispatch. Without a
-key in ``[doctor]`` it is not there at all.
+It is the outermost layer, so it sees the request before any header is removed. It is installed only
+if the file has a ``key`` under ``[doctor]``.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _VARIABLE = "HTTP_X_MOUNTPOINT_ECHO"
 
 
 class Echo:
-    """WSGI middleware that answers a request with the *key* in ``X-Mountpoint-Echo``, and hands on all others.
+    """WSGI middleware that responds to a request with *key* in ``X-Mountpoint-Echo``, and passes on all others.
 
-    The answer is JSON: ``path`` and ``script_name`` (WSGI strings), ``peer``, and ``forwarding``, the forwarding
-    headers by their variables; nothing of any other header. The key is compared in constant time. A wrong one is
+    The response is JSON: ``path`` and ``script_name`` (WSGI strings), ``peer``, and ``forwarding``, the forwarding
+    headers by their names in environ. It holds no other header. The key is compared in constant time. A wrong key is
     removed, so that no app can log it.
     """
 
@@ -34,12 +34,12 @@ class Echo:
         self._key = key.encode()
 
     def is_asked(self, environ: WSGIEnvironment) -> bool:
-        """Whether the request has the key, and is answered here."""
+        """Whether the request has the key."""
         given = environ.get(_VARIABLE)
         return given is not None and hmac.compare_digest(given.encode(errors="replace"), self._key)
 
     def without_key(self, environ: WSGIEnvironment) -> WSGIEnvironment:
-        """Return the environ that the app gets: *environ* itself where there is nothing to remove."""
+        """Return the environ that the app gets: *environ* itself if it has no key, right or wrong."""
         if _VARIABLE not in environ:
             return environ
         return {name: value for name, value in environ.items() if name != _VARIABLE}

@@ -1,6 +1,6 @@
-"""What a mount's key is, and what the value of ``Host`` is: text into the forms that are matched.
+"""The text of a mount's key and of a ``Host`` header, turned into the forms that are compared.
 
-A key, ``[host]/path``, is written for people, in plain Unicode; the path of a request is a *WSGI string* (PEP 3333):
+A key, ``[host]/path``, is written for people, in plain Unicode. The path of a request is a *WSGI string* (PEP 3333):
 bytes decoded as latin-1.
 """
 
@@ -10,7 +10,7 @@ import ipaddress
 import posixpath
 import re
 
-# RFC 3986 would allow more in a reg-name (a comma, say, which is how servers join two Host headers); no host has it.
+# RFC 3986 allows more in a reg-name, such as the comma by which servers join two Host headers. No real host has one.
 _LABELS = r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*"
 _HOST = re.compile(rf"(?:(?P<name>{_LABELS})\.?|(?P<ipv6>\[[0-9a-f:.]+\]))(?::[0-9]{{0,5}})?", re.ASCII | re.IGNORECASE)
 _HOST_OF_KEY = re.compile(rf"(?:\*\.)?{_LABELS}|\[[0-9a-f:.]+\]", re.ASCII)
@@ -26,54 +26,62 @@ _INSTEAD = {
 }
 
 
+class InvalidKeyError(ValueError):
+    """A key that is not ``[host]/path``. *advice* is the key to write instead, empty if none is known."""
+
+    def __init__(self, message: str, advice: str = "") -> None:
+        super().__init__(f'{message}; write "{advice}"' if advice else message)
+        self.advice = advice
+
+
 def split_key(key: object) -> tuple[str, str]:
     """Split a mount's *key* into its host, empty for every host, and its path, empty for the root.
 
-    Raises ValueError with what is wrong and what to write instead.
+    Raises `InvalidKeyError`.
 
     >>> split_key("*.Example.com/shop/")
     ('*.example.com', '/shop')
     """
     if not isinstance(key, str):
-        raise ValueError(f'expected a string such as "/shop", found {type(key).__name__}')
+        raise InvalidKeyError(f'expected a string such as "/shop", found {type(key).__name__}')
     if scheme := _SCHEME.match(key):
-        raise ValueError(f"expected [host]/path, found a scheme{_advice(key[scheme.end() :])}")
+        raise InvalidKeyError("expected [host]/path, found a scheme", _advice(key[scheme.end() :]))
     host, slash, rest = key.partition("/")
     host = _checked_host(host, key) if host else ""
     path = (slash + rest).removesuffix("/")
     if found := _FORBIDDEN.search(path):
         instead = _INSTEAD.get(found[0], "leave it out")
-        raise ValueError(f"expected a path of plain segments, found {found[0]!r}; {instead}")
+        raise InvalidKeyError(f"expected a path of plain segments, found {found[0]!r}; {instead}")
     segments = path.split("/")[1:]
     if "" in segments:
         advice = _advice(host + "/" + "/".join(filter(None, segments)))
-        raise ValueError(f"expected one slash between segments, found an empty segment{advice}")
+        raise InvalidKeyError("expected one slash between segments, found an empty segment", advice)
     if "." in segments or ".." in segments:
-        right = host + posixpath.normpath(path)
-        raise ValueError(f'expected a path without dot segments, found "{path}"; write "{right}"')
+        advice = host + posixpath.normpath(path)
+        raise InvalidKeyError(f'expected a path without dot segments, found "{path}"', advice)
     return host, path
 
 
 def path_of_key(key: object) -> str:
-    """Return the path of a *key* that must not name a host. Raises ValueError, as `split_key` does."""
+    """Return the path of a *key* that must not name a host. Raises `InvalidKeyError`."""
     if isinstance(key, str) and _SCHEME.match(key):
-        raise ValueError('expected a path such as "/apps", found a scheme; write "/apps"')
+        raise InvalidKeyError('expected a path such as "/apps", found a scheme', "/apps")
     host, path = split_key(key)
     if host:
-        raise ValueError(f'expected a path such as "/apps", found a host in "{key}"')
+        raise InvalidKeyError(f'expected a path such as "/apps", found a host in "{key}"')
     return path
 
 
 def wsgi_string(text: str) -> str:
-    """Return *text*, written for people, as PEP 3333 has it in environ: its UTF-8 bytes decoded as latin-1."""
+    """Return *text*, written for people, as it stands in environ: its UTF-8 bytes decoded as latin-1 (PEP 3333)."""
     return text if text.isascii() else text.encode().decode("latin-1")
 
 
 def host_name(value: str) -> str | None:
-    """Return the bare name in *value*, the value of ``Host``: lower case, without port and trailing dot, or None.
+    """Return the bare name in *value*, the value of ``Host``: lower case, without port and trailing dot.
 
-    None means that *value* is outside the grammar: two values joined by a comma, userinfo, a slash. An IPv6 literal is
-    kept whole, in its brackets. (RFC 9110 section 7.2, RFC 3986 section 3.2.2.)
+    Return None if *value* is outside the grammar: two values joined by a comma, userinfo, a slash. An IPv6 literal
+    keeps its brackets. (RFC 9110 section 7.2, RFC 3986 section 3.2.2)
 
     >>> host_name("Example.com.:8080"), host_name("[::1]:80"), host_name("a, b")
     ('example.com', '[::1]', None)
@@ -85,36 +93,56 @@ def host_name(value: str) -> str | None:
     return name if name[0] != "[" or _is_ipv6(name) else None
 
 
+def host_covers(pattern: str, host: str) -> bool:
+    """Whether *pattern*, the host of a key, covers *host*, which may be a wildcard too.
+
+    An empty pattern covers every host. A wildcard covers one label or more, so ``*.example.com`` does not cover
+    ``example.com``.
+
+    >>> host_covers("*.example.com", "a.b.example.com"), host_covers("*.example.com", "example.com")
+    (True, False)
+    """
+    return pattern in ("", host) or (pattern.startswith("*.") and host.endswith(pattern[1:]))
+
+
+def is_below(path: str, prefix: str) -> bool:
+    """Whether *path* is *prefix* or lies below it. A prefix ends at a segment boundary, and an empty one is the root.
+
+    >>> is_below("/shop/cart", "/shop"), is_below("/shop", "/shop"), is_below("/shopping", "/shop")
+    (True, True, False)
+    """
+    return path == prefix or path.startswith(f"{prefix}/")
+
+
 def _checked_host(host: str, key: str) -> str:
-    """Return the *host* of a *key*, normalised; raise ValueError if it is none."""
+    """Return the *host* of *key*, normalised. Raises `InvalidKeyError`."""
     bare = host.removesuffix(".")
     if not ("." in bare or bare.startswith("[") or bare.lower().partition(":")[0] == "localhost"):
         advice = _advice(key[len(host) :] if bare == "*" else "/" + key.strip().lstrip("/"))  # "*" means every host
-        raise ValueError(f'expected a path that starts with a slash, found "{key}"{advice}')
+        raise InvalidKeyError(f'expected a path that starts with a slash, found "{key}"', advice)
     name = host.lower().removesuffix(".")
     if _HOST_OF_KEY.fullmatch(name) and (name[0] != "[" or _is_ipv6(name)):
         return name
     if with_port := _PORT.fullmatch(host):
         advice = _advice(key.replace(host, with_port[1], 1))
-        raise ValueError(f'expected a host without a port, found "{host}"{advice}')
+        raise InvalidKeyError(f'expected a host without a port, found "{host}"', advice)
     try:
         ascii_form = name.encode("idna").decode("ascii")
     except UnicodeError:
         ascii_form = ""
     if ascii_form and ascii_form != name and _HOST_OF_KEY.fullmatch(ascii_form):
         advice = _advice(key.replace(host, ascii_form, 1))
-        raise ValueError(f'expected a host as browsers send it, found "{host}"{advice}')
-    raise ValueError(f'expected a host such as "example.com", "*.example.com" or "[::1]", found "{host}"')
+        raise InvalidKeyError(f'expected a host as browsers send it, found "{host}"', advice)
+    raise InvalidKeyError(f'expected a host such as "example.com", "*.example.com" or "[::1]", found "{host}"')
 
 
 def _advice(key: str) -> str:
-    """Return ``; write "..."`` with *key*, or with what would be advised in its place; nothing where nothing would."""
+    """Return *key* if it is valid, else the advice for it, which may be empty."""
     try:
         split_key(key)
-    except ValueError as error:
-        _, found, advice = str(error).rpartition('; write "')
-        return found + advice if found else ""
-    return f'; write "{key or "/"}"'
+    except InvalidKeyError as error:
+        return error.advice
+    return key or "/"
 
 
 def _is_ipv6(literal: str) -> bool:

@@ -1,12 +1,13 @@
-"""Two bounds around an app, under any WSGI server: how many requests run in it at once, and how long a body may be.
+"""Two limits on one app, under any WSGI server: how many requests run in it at once, and how long a body may be.
 
-Both refuse at once and never wait: a request that waits holds one of the server's threads, and those are what the
-other apps need.
+Both reject a request immediately. A request that waited here would hold a thread of the server, and the other apps
+need the threads.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import ConfigError, Problem
@@ -15,17 +16,17 @@ from .responses import OwnResponse, unavailable
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-#: The most that a limit can be: its places lie in a list, of eight bytes each.
-MOST_PLACES: Final = 1_000_000
+#: The largest limit. Each permit takes eight bytes.
+MAX_LIMIT: Final = 1_000_000
 
 
 class ConcurrencyLimit:
-    """WSGI middleware that lets at most *limit* requests run in *app*, and answers 503 to what comes beyond.
+    """WSGI middleware that lets at most *limit* requests run in *app*, and responds 503 to every further request.
 
-    A request runs until its response is closed, so that a slow reader counts as long as it reads. The 503 asks the
-    client to come again in *retry_after* seconds. Each process counts its own. Raises `ConfigError`.
+    A request runs until its response is closed, so a client that reads slowly counts for as long as it reads. The 503
+    asks the client to retry after *retry_after* seconds. Each process counts its own requests. Raises `ConfigError`.
 
-    Under ``mountpoint serve`` a mount's own ``limit`` does better: there a request waits outside the threads.
+    Under ``mountpoint serve``, use the ``limit`` of the mount instead: there a request waits without a thread.
 
     >>> shop = ConcurrencyLimit(shop, 4)
     >>> shop.running
@@ -34,34 +35,36 @@ class ConcurrencyLimit:
 
     def __init__(self, app: WSGIApplication, limit: int, *, retry_after: int = 1) -> None:
         problems = [
-            *_not_an_integer("limit", limit, 1, MOST_PLACES),
-            *_not_an_integer("retry_after", retry_after, 0),
+            *_integer_problems("limit", limit, 1, MAX_LIMIT),
+            *_integer_problems("retry_after", retry_after, 0),
         ]
         if problems:
             raise ConfigError(problems)
         self.app = app
         self.limit = limit
         self.retry_after = retry_after
-        # Not a lock and a number: the garbage collector may end a response at any moment, and so within the lock that
-        # it would need. A list's pop and append are atomic.
-        self._free: list[None] = [None] * limit
+        # The garbage collector can release a permit at any moment, even while this thread takes one. A semaphore would
+        # deadlock then. SimpleQueue.put is reentrant.
+        self._permits: SimpleQueue[None] = SimpleQueue()
+        for _ in range(limit):
+            self._permits.put(None)
 
     @property
     def running(self) -> int:
         """How many requests are running."""
-        return self.limit - len(self._free)
+        return self.limit - self._permits.qsize()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         try:
-            self._free.pop()
-        except IndexError:
+            self._permits.get_nowait()
+        except Empty:
             return unavailable(self.retry_after, "the mount's limit is reached")(environ, start_response)
-        permit = _Permit(self._free)
+        permit = _Permit(self._permits)
         try:
             app = self.app
             response = app(environ, start_response)
             permit.response_close = getattr(response, "close", None)
-            if _is_handed_over(response, environ.get("wsgi.file_wrapper")) and _set_close(response, permit.close):
+            if _is_sent_by_server(response, environ.get("wsgi.file_wrapper")) and _set_close(response, permit.close):
                 return response
             return (_SizedResponse if hasattr(response, "__len__") else _Response)(response, permit.close)
         except BaseException:
@@ -70,36 +73,36 @@ class ConcurrencyLimit:
 
 
 class _Permit:
-    """The right of one request to run. It goes back once, whoever closes it, on whatever thread, and how often."""
+    """The right of one request to run. Released exactly once, however often and from whichever thread it is closed."""
 
-    __slots__ = ("_places", "response_close")
+    __slots__ = ("_release_to", "response_close")
 
-    def __init__(self, free: list[None]) -> None:
-        self._places = [free]  # a list for its pop, which one caller only gets through
+    def __init__(self, permits: SimpleQueue[None]) -> None:
+        self._release_to = [permits]  # list.pop is atomic, so only the first caller gets the queue
         self.response_close: Callable[[], object] | None = None
 
     def close(self) -> None:
-        """Close the response of the app, then give the permit back, even if that raises. Again: do nothing."""
+        """Close the app's response, then release the permit, even if that raises. Further calls do nothing."""
         try:
-            free = self._places.pop()
+            permits = self._release_to.pop()
         except IndexError:
             return
-        # The wrapper of a file refers to us by its close, and we to it by this one: leave no cycle behind.
+        # The wrapper of a file refers to this permit by its close, and the permit to the wrapper: break the cycle.
         response_close, self.response_close = self.response_close, None
         try:
             if response_close is not None:
                 response_close()
         finally:
-            free.append(None)
+            permits.put(None)
 
     def __del__(self) -> None:
-        # A server that drops a response and never closes it breaks PEP 3333; the permit goes back all the same.
-        if self._places:
-            self._places.pop().append(None)
+        # Some servers drop a response without closing it, against PEP 3333.
+        if self._release_to:
+            self._release_to.pop().put(None)
 
 
 class _Response:
-    """An app's response that gives its permit back when it is closed."""
+    """An app's response that releases its permit when it is closed."""
 
     __slots__ = ("_chunks", "close")
 
@@ -108,14 +111,14 @@ class _Response:
         self.close = close
 
     def __iter__(self) -> Iterator[bytes]:
-        # A generator, since it keeps us, and so the permit, alive as long as somebody iterates. No "yield from": that
-        # would close an iterator that is given up halfway, and the server closes the response a second time.
+        # A generator, because it keeps this object alive, and so the permit, until the iteration ends. "yield from"
+        # would close an iterator that is abandoned halfway, and the server then closes the response a second time.
         for chunk in self._chunks:  # noqa: UP028
             yield chunk
 
 
 class _SizedResponse(_Response):
-    """The same for a response with a length: of a list of one item, servers know the Content-Length."""
+    """A response with a length: servers derive the Content-Length from a list of one item."""
 
     __slots__ = ()
 
@@ -123,11 +126,11 @@ class _SizedResponse(_Response):
         return len(self._chunks)  # type: ignore[arg-type]
 
 
-def _is_handed_over(response: object, file_wrapper: Any) -> bool:
-    """Whether *response* is one that the server sends by itself, if it gets the very object back.
+def _is_sent_by_server(response: object, file_wrapper: Any) -> bool:
+    """Whether the server sends *response* itself, as a file, if it gets this very object back.
 
-    waitress, gunicorn and wsgiref know it by its type, which is *file_wrapper*. uWSGI's *file_wrapper* is a function:
-    it returns the file that it is given, and the file is known again by its identity.
+    waitress, gunicorn and wsgiref recognize it by its type, which is *file_wrapper*. uWSGI's *file_wrapper* is a
+    function that returns the file that it is given, and uWSGI recognizes the file by its identity.
     """
     if isinstance(file_wrapper, type):
         return isinstance(response, file_wrapper)
@@ -135,7 +138,7 @@ def _is_handed_over(response: object, file_wrapper: Any) -> bool:
 
 
 def _set_close(response: object, close: Callable[[], None]) -> bool:
-    """Let *close* stand in for the method of that one object; return False if it takes no attribute, as some in C."""
+    """Replace the ``close`` of this one object; return False if it accepts no attributes, like some types in C."""
     try:
         response.close = close  # type: ignore[attr-defined]
     except (AttributeError, TypeError):
@@ -147,35 +150,35 @@ _TOO_LARGE = OwnResponse("413 Content Too Large", "the body is over the mount's 
 
 
 class MaxBody:
-    """WSGI middleware that answers 413 to a request whose Content-Length is more than *most* bytes.
+    """WSGI middleware that responds 413 to a request whose Content-Length is more than *max_bytes*.
 
-    The app is not called. A request without a Content-Length is handed on: waitress gives one to every body, for it
-    has read it by then; gunicorn, cheroot and uWSGI let a chunked body through, which is the app's to bound. What is
-    no Content-Length at all is handed on as well, since it is the server's to refuse. Raises `ConfigError`.
+    The app is not called. Two kinds of requests pass: one without a Content-Length, and one whose Content-Length is
+    not a number, which the server has to reject. waitress reads every body first, so it always knows a length.
+    gunicorn, cheroot and uWSGI pass chunked bodies on without one: the app has to limit these. Raises `ConfigError`.
     """
 
-    def __init__(self, app: WSGIApplication, most: int) -> None:
-        if problems := list(_not_an_integer("most", most, 0)):
+    def __init__(self, app: WSGIApplication, max_bytes: int) -> None:
+        if problems := list(_integer_problems("max_bytes", max_bytes, 0)):
             raise ConfigError(problems)
         self.app = app
-        self._most = _in_order(str(most))
+        self._max_bytes = _numeric_key(str(max_bytes))
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         length = environ.get("CONTENT_LENGTH", "")
-        if length.isascii() and length.isdigit() and _in_order(length) > self._most:
+        if length.isascii() and length.isdigit() and _numeric_key(length) > self._max_bytes:
             return _TOO_LARGE(environ, start_response)
         app = self.app
         return app(environ, start_response)
 
 
-def _in_order(digits: str) -> tuple[int, str]:
-    """Return what sorts as the number does. int() would refuse one of 5,000 digits."""
+def _numeric_key(digits: str) -> tuple[int, str]:
+    """Return a key that sorts as the number does. int() raises for 5,000 digits."""
     digits = digits.lstrip("0")
     return len(digits), digits
 
 
-def _not_an_integer(key: str, found: object, least: int, most: int | None = None) -> Iterator[Problem]:
-    """Yield what is wrong with *found*, if it is no integer of at least *least* and at most *most*."""
+def _integer_problems(key: str, found: object, least: int, most: int | None = None) -> Iterator[Problem]:
+    """Yield a problem at *key* unless *found* is an integer of at least *least* and at most *most*."""
     if type(found) is not int or found < least or (most is not None and found > most):
         expected = f"of at least {least}" if most is None else f"from {least} to {most}"
         yield Problem(key, f"expected an integer {expected}, found {found!r}")

@@ -1,11 +1,11 @@
-"""Who may speak for the client: nobody, until the owner says who, and about what.
+"""Rewrite environ from the forwarding headers of trusted proxies, and remove all other forwarding headers.
 
-Every proxy passes a client's own ``X-Forwarded-Prefix`` through untouched, unless it is told otherwise. So forwarding
-headers are believed from trusted peers only, and of those only the ones that have a count. All others are removed,
-before an app, or a ``ProxyFix`` inside it, can believe them.
+By default every proxy passes a client's own ``X-Forwarded-Prefix`` through. So this middleware uses a forwarding header
+only if it comes from a trusted peer and has a count in the settings. It removes all others, before an app, or a
+``ProxyFix`` inside the app, can trust them.
 
-werkzeug's ``ProxyFix`` asks nobody who the peer is and looks at no value: ``//evil.example`` for a prefix gives an open
-redirect. Hence this one.
+werkzeug's ``ProxyFix`` is not enough: it checks neither the peer nor the values, so ``//evil.example`` as a prefix
+gives an open redirect.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 _PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
-# RFC 7239 section 4, taking unquoted values with colons and brackets too, as many proxies write addresses.
+# RFC 7239 section 4. Unquoted values may hold colons and brackets too, because many proxies write addresses so.
 _FORWARDED = re.compile(
     r"""(?P<name>[!#$%&'*+.^_`|~0-9A-Za-z-]+)=(?P<text>"(?:[^"\\]|\\.)*"|[^",;\s]*)|[,;]|[ \t]+""", re.ASCII
 )
-# RFC 7239 section 6, taking IPv6 without brackets too.
+# RFC 7239 section 6. IPv6 addresses may lack the brackets.
 _NODE = re.compile(
     r"(?:\[(?P<bracketed>[0-9a-f:.]+)\]|(?P<plain>[0-9.]+))(?::(?:[0-9]{1,5}|_[\w.-]+))?|[0-9a-f]*:[0-9a-f:.]*(?:%\w+)?",
     re.ASCII | re.IGNORECASE,
@@ -44,17 +44,17 @@ _LONGEST_PREFIX = 1024  # bytes
 class TrustedProxies:
     """WSGI middleware between the proxy and the app, which may be a dispatcher.
 
-    *trusted* are the addresses and networks of the proxies, and ``unix`` for whoever connects over a unix socket.
-    *x_for*, *x_proto*, *x_host*, *x_port* and *x_prefix* say for each of the ``X-Forwarded-`` headers how many proxies
-    append to it, and *forwarded* for the header of RFC 7239; 0 does not believe it. The value taken is the one that
-    many from the right; with fewer values the header is ignored. `mountpoint.wsgi.proxy_settings` says
-    what happens when a setting is wrong.
+    *trusted* lists the addresses and networks of the proxies, and ``unix`` for every peer on a unix socket. *x_for*,
+    *x_proto*, *x_host*, *x_port* and *x_prefix* are counts: how many proxies append to that ``X-Forwarded-`` header.
+    *forwarded* is the count of the header of RFC 7239. A header with the count 0 is removed. With the count *n*, the
+    *n*-th value from the right is used, and the header is ignored if it has fewer values.
+    `mountpoint.wsgi.proxy_settings` explains what a wrong setting leads to.
 
-    *strips* is the one fixed prefix that the proxy takes away (``/apps``): ``SCRIPT_NAME`` begins with it, and paths
-    are matched as they arrive. With *restore_prefix* the forwarded prefix goes in front of the path again, so that the
-    table behind is written in public paths; without, it goes in front of ``SCRIPT_NAME``.
+    *strips* is the one fixed prefix that the proxy strips, such as ``/apps``: ``SCRIPT_NAME`` begins with it, and paths
+    are matched as they arrive. With *restore_prefix*, the forwarded prefix goes back in front of ``PATH_INFO``, so that
+    the table can be written in public paths. Otherwise it goes in front of ``SCRIPT_NAME``.
 
-    Raises `ConfigError` with all that is wrong. A value outside its grammar is answered 400.
+    Raises `ConfigError`, which names every wrong setting. A malformed value from a trusted proxy gets the response 400.
     """
 
     def __init__(  # noqa: PLR0913 - the settings of [proxy], by their names
@@ -71,85 +71,89 @@ class TrustedProxies:
         strips: str = "",
         restore_prefix: bool = False,
     ) -> None:
-        trust = ProxySettings(trusted, x_for, x_proto, x_host, x_port, x_prefix, forwarded, strips, restore_prefix)
-        if problems := trust.problems():
+        settings = ProxySettings(trusted, x_for, x_proto, x_host, x_port, x_prefix, forwarded, strips, restore_prefix)
+        if problems := settings.problems():
             raise ConfigError(problems)
         self.app = app
-        self._networks = trust.networks()
+        self._networks = settings.networks()
         self._trusts_unix = "unix" in trusted
-        self._counts = trust.counts()
-        self._strips = trust.strips_prefix()
+        self._counts = settings.counts()
+        self._strips = settings.strips_prefix()
         self._restores = restore_prefix
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         try:
             inner = self.rewrite(environ)
         except ValueError as error:
-            return refusal(error)(environ, start_response)
+            return bad_header_response(error)(environ, start_response)
         return self.app(inner, start_response)
 
     def rewrite(self, environ: WSGIEnvironment) -> WSGIEnvironment:
-        """Return the environ that the app gets: *environ* itself where there is nothing to believe or to remove.
+        """Return the environ that the app gets: *environ* itself if there is nothing to rewrite or to remove.
 
-        Raises ValueError for a value of a trusted peer that is outside its grammar.
+        Raises ValueError if a trusted proxy sends a malformed value.
         """
         if not self._strips and environ.keys().isdisjoint(FORWARDING):
             return environ
         inner = {key: value for key, value in environ.items() if key not in FORWARDING}
         if self._counts and self._is_trusted(environ.get("REMOTE_ADDR")):
-            self._believe(environ, inner)
+            self._apply_headers(environ, inner)
         if self._strips:
             inner["SCRIPT_NAME"] = self._strips + inner.get("SCRIPT_NAME", "").rstrip("/")
         return inner
 
     def _is_trusted(self, peer: str | None) -> bool:
-        if peer in ("", "localhost"):  # what gunicorn and waitress call the other end of a unix socket
+        if peer in ("", "localhost"):  # the peer of a unix socket, as gunicorn and waitress write it
             return self._trusts_unix
         address = _address(peer or "")
         return address is not None and any(address in network for network in self._networks)
 
-    def _believe(self, environ: WSGIEnvironment, inner: WSGIEnvironment) -> None:
-        """Write into *inner* what the trusted peer of *environ* says. Raises ValueError for what is no such value."""
-        told = self._trusted_values(environ)
+    def _apply_headers(self, environ: WSGIEnvironment, inner: WSGIEnvironment) -> None:
+        """Rewrite *inner* from the counted headers of *environ*. Raises ValueError for a malformed value.
+
+        The app keeps the counted headers, except for the prefix: a ``ProxyFix`` in the app would apply it again.
+        """
+        values = self._trusted_values(environ)
         for name in self._counts:
             if name != "x_prefix" and (header := COUNTED[name]) in environ:
                 inner[header] = environ[header]
-        if address := _node(told.get("for", "")):
+        if address := _node_address(values.get("for", "")):
             _set_client(inner, address)
-        if scheme := told.get("proto", "").lower():
+        if scheme := values.get("proto", "").lower():
             if scheme not in _DEFAULT_PORTS:
                 raise ValueError(f"{scheme!r} is neither http nor https")
             inner["wsgi.url_scheme"] = scheme
-        _set_host(inner, told.get("host", ""), told.get("port", ""))
-        if prefix := _prefix(told.get("prefix", "")):
+        _set_host(inner, values.get("host", ""), values.get("port", ""))
+        if prefix := _valid_prefix(values.get("prefix", "")):
             if not self._restores:
                 inner["SCRIPT_NAME"] = prefix + inner.get("SCRIPT_NAME", "").rstrip("/")
-            elif inner.get("PATH_INFO", "")[:1] in ("", "/"):  # else it is no path, and the dispatcher refuses it
+            elif inner.get("PATH_INFO", "")[:1] in ("", "/"):  # else the dispatcher responds 400
                 inner["PATH_INFO"] = prefix + inner.get("PATH_INFO", "")
 
     def _trusted_values(self, environ: WSGIEnvironment) -> dict[str, str]:
-        """Return what is believed, by RFC 7239's names and ``port`` and ``prefix``, as it was sent.
+        """Return the counted values as they were sent, by the names ``for``, ``proto``, ``host``, ``port``, ``prefix``.
 
-        RFC 7239 lets anybody add names: of a ``Forwarded`` only those that it defines itself are believed.
+        RFC 7239 allows extensions, so a client could add a ``prefix`` to ``Forwarded``: from there, only the names that
+        the RFC itself defines are used.
         """
         if count := self._counts.get("forwarded"):
-            elements = _forwarded(environ.get("HTTP_FORWARDED", ""))
+            elements = _forwarded_elements(environ.get("HTTP_FORWARDED", ""))
             element = elements[-count] if len(elements) >= count else {}
             return {name: element[name] for name in ("for", "proto", "host") if name in element}
-        told = {}
+        found = {}
         for name, count in self._counts.items():
             values = environ.get(COUNTED[name], "").split(",")
             if len(values) >= count:
-                told[name.removeprefix("x_")] = values[-count].strip(" \t")
-        return told
+                found[name.removeprefix("x_")] = values[-count].strip(" \t")
+        return found
 
 
-def refusal(error: ValueError) -> OwnResponse:
-    """Return the response to a request whose forwarding headers `TrustedProxies.rewrite` refuses with *error*."""
+def bad_header_response(error: ValueError) -> OwnResponse:
+    """Return the response to a request for which `TrustedProxies.rewrite` raised *error*."""
     return OwnResponse("400 Bad Request", f"a forwarding header is wrong: {error}")
 
 
-def _forwarded(value: str) -> list[dict[str, str]]:
+def _forwarded_elements(value: str) -> list[dict[str, str]]:
     """Return the elements of a ``Forwarded`` header, the nearest proxy last (RFC 7239 section 4). Raises ValueError."""
     elements: list[dict[str, str]] = [{}]
     place = 0
@@ -157,11 +161,11 @@ def _forwarded(value: str) -> list[dict[str, str]]:
     while place < len(value):
         token = _FORWARDED.match(value, place)
         if token is None or (token["name"] and needs_separator):
-            raise ValueError("Forwarded is not made of name=value, with commas and semicolons between")
+            raise ValueError("Forwarded is not a list of name=value with commas and semicolons between")
         place = token.end()
         if name := (token["name"] or "").lower():
             if name in elements[-1]:
-                raise ValueError("a name stands twice in one element of Forwarded")
+                raise ValueError("a name occurs twice in one element of Forwarded")
             text = token["text"]
             elements[-1][name] = _QUOTED_PAIR.sub(r"\1", text[1:-1]) if text[:1] == '"' else text
             needs_separator = True
@@ -169,7 +173,7 @@ def _forwarded(value: str) -> list[dict[str, str]]:
             needs_separator = False
             if token[0] == ",":
                 elements.append({})
-    return [element for element in elements if element]  # an empty one is none (RFC 9110 section 5.6.1)
+    return [element for element in elements if element]  # empty elements do not count (RFC 9110 section 5.6.1)
 
 
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
@@ -180,8 +184,8 @@ def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     return getattr(address, "ipv4_mapped", None) or address
 
 
-def _node(text: str) -> str | None:
-    """Return the address in *text*, a node of RFC 7239 section 6, port or not; None for ``unknown`` and the like."""
+def _node_address(text: str) -> str | None:
+    """Return the address of a node (RFC 7239 section 6) without its port, None for ``unknown`` and ``_name``."""
     match = _NODE.fullmatch(text)
     address = _address(match["bracketed"] or match["plain"] or text) if match else None
     return str(address) if address else None
@@ -191,23 +195,23 @@ def _set_client(inner: WSGIEnvironment, address: str) -> None:
     inner["REMOTE_ADDR"] = address
     if "REMOTE_HOST" in inner:
         inner["REMOTE_HOST"] = address
-    inner.pop("REMOTE_PORT", None)  # was the proxy's
+    inner.pop("REMOTE_PORT", None)  # the port of the proxy's connection
     record: RequestRecord | None = inner.get(KEY)
     if record is not None:
         record.remote_addr = address
 
 
 def _set_host(inner: WSGIEnvironment, host: str, port: str) -> None:
-    """Rebuild ``Host``. A port in the forwarded host goes before the forwarded port; the scheme's own is left out."""
+    """Rebuild ``Host``. A port in *host* wins over *port*. The default port of the scheme is left out."""
     if host and host_name(host) is None:
         raise ValueError(f"{host!r} is not a host")
     name, own_port = _split_port(host or inner.get("HTTP_HOST", ""))
-    port = _port(port)
+    port = _valid_port(port)
     if host:
-        port = _port(own_port) or port
+        port = _valid_port(own_port) or port
     elif not port:
         return
-    elif host_name(name) is None:  # the client's own, which nobody has looked at yet
+    elif host_name(name) is None:  # the client's own Host, which has not been validated yet
         name = ""
     default = _DEFAULT_PORTS.get(inner["wsgi.url_scheme"], "")
     if name:
@@ -216,8 +220,8 @@ def _set_host(inner: WSGIEnvironment, host: str, port: str) -> None:
     inner["SERVER_PORT"] = port or default
 
 
-def _port(text: str) -> str:
-    """Return the port in *text* as it is written shortest, empty for none. Raises ValueError if it is none."""
+def _valid_port(text: str) -> str:
+    """Return the port *text*, without leading zeros; empty if *text* is. Raises ValueError if it is not a port."""
     if text and not (_PORT.fullmatch(text) and 0 < int(text) < 65_536):
         raise ValueError(f"{text!r} is not a port")
     return text.lstrip("0")
@@ -228,8 +232,8 @@ def _split_port(host: str) -> tuple[str, str]:
     return (name, port) if colon and not port.endswith("]") else (host, "")
 
 
-def _prefix(text: str) -> str:
-    """Return a forwarded prefix as it stands in ``SCRIPT_NAME``, empty for none. Raises ValueError if it is no path."""
+def _valid_prefix(text: str) -> str:
+    """Return a forwarded prefix in the form of ``SCRIPT_NAME``, empty for the root. Raises ValueError."""
     if len(text) > _LONGEST_PREFIX:
         raise ValueError(f"a prefix of more than {_LONGEST_PREFIX} bytes")
     if _ENCODED_SEPARATOR.search(text):

@@ -1,12 +1,12 @@
-"""Whom to believe about a client, and what of it: the settings, checked before the first request.
+"""Which proxies to trust, and for which headers: the settings, validated before the first request.
 
-Each setting fails one way only if it is wrong, and the way matters:
+A wrong setting has one of these effects:
 
-- ``trusted`` too wide (a network in which clients live): clients choose their address, scheme, host and prefix. Too
-  narrow: nothing is believed, and apps see the proxy's address and scheme.
-- a count too high: the value is taken from what a client wrote, so that clients choose it. Too low: it is the value of
-  a proxy nearer to us, so that every client has that proxy's address.
-- a header counted that the proxy does not set: the client's own passes through it, so that clients choose it.
+- ``trusted`` is too wide, such as a network with clients in it: clients choose their address, scheme, host and prefix.
+- ``trusted`` is too narrow: no header is used, and apps see the address and the scheme of the proxy.
+- A count is too high: the value is one that the client wrote, so clients choose it.
+- A count is too low: the value is one that the nearest proxy saw, so every client has the address of another proxy.
+- A counted header is not set by the proxy: the client's own header passes through, so clients choose it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from ..errors import Problem
 from .keys import path_of_key, wsgi_string
 
-#: The header, as a key of environ, that each count is about.
+#: The header of each count, as a key of environ.
 COUNTED = {
     "x_for": "HTTP_X_FORWARDED_FOR",
     "x_proto": "HTTP_X_FORWARDED_PROTO",
@@ -29,7 +29,7 @@ COUNTED = {
     "forwarded": "HTTP_FORWARDED",
 }
 
-#: Every header by which a proxy tells of the client, as keys of environ.
+#: Every header in which proxies describe the client, as keys of environ.
 FORWARDING = frozenset(COUNTED.values()) | {
     "HTTP_X_FORWARDED_BY",
     "HTTP_X_FORWARDED_SERVER",
@@ -42,7 +42,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 @dataclass(frozen=True, slots=True)
 class ProxySettings:
-    """The settings of `TrustedProxies`, and of ``[proxy]``; `problems` says what is wrong with them."""
+    """The settings of `TrustedProxies` and of ``[proxy]``. They may be wrong: `problems` validates them."""
 
     trusted: Sequence[str] = ()
     x_for: int = 0
@@ -59,19 +59,19 @@ class ProxySettings:
         return {name: count for name in COUNTED if (count := getattr(self, name))}
 
     def networks(self) -> list[Network]:
-        """Return ``trusted`` without ``unix``. Raises ValueError if there is one that is no network."""
+        """Return ``trusted`` without ``unix``. Raises ValueError if an item is not a network."""
         return [_network(item) for item in self.trusted if item != "unix"]
 
     def strips_prefix(self) -> str:
-        """Return ``strips`` as it stands in ``SCRIPT_NAME``. Raises ValueError if it is no path."""
+        """Return ``strips`` in the form of ``SCRIPT_NAME``. Raises ValueError if it is not a path."""
         return wsgi_string(path_of_key(self.strips))
 
     def problems(self) -> list[Problem]:
-        """Return all that is wrong, each with the name of its setting for a key."""
+        """Return all mistakes. The key of each problem is the name of its setting."""
         return self.wrong_values() or self._contradictions()
 
     def wrong_values(self) -> list[Problem]:
-        """Return what is wrong with single values, whatever the others are."""
+        """Return the mistakes in single values, without comparing them to each other."""
         found = []
         if isinstance(self.trusted, str):
             found.append(Problem("trusted", f'expected a list, found a string; write ["{self.trusted}"]'))
@@ -95,7 +95,8 @@ class ProxySettings:
         found = []
         counts = self.counts()
         if counts and not self.trusted:
-            message = 'is set, and nobody is trusted; write the addresses of your proxies, trusted = ["127.0.0.1"] say'
+            message = "is set, but trusted is empty; write the addresses of your proxies, such as "
+            message += 'trusted = ["127.0.0.1"]'
             found += [Problem(name, message) for name in counts]
         if self.forwarded and len(counts) > 1:
             others = ", ".join(name for name in counts if name != "forwarded")
@@ -103,7 +104,7 @@ class ProxySettings:
                 Problem("forwarded", f"excludes {others}; a proxy sets one kind, keep the one that yours sets")
             )
         if self.strips and self.x_prefix:
-            found.append(Problem("strips", "excludes x_prefix: the prefix is fixed, or a header tells it; keep one"))
+            found.append(Problem("strips", "excludes x_prefix: the prefix is either fixed or in a header; keep one"))
         if self.strips and self.restore_prefix:
             found.append(Problem("strips", "excludes restore_prefix; keep the one that your proxy needs"))
         if self.restore_prefix and not self.x_prefix:
@@ -113,18 +114,17 @@ class ProxySettings:
 
 def _network(text: object) -> Network:
     hint = ""
-    if isinstance(text, str):  # ip_network would take a number, too
+    if isinstance(text, str):  # ip_network accepts integers too
         try:
             return _unmapped(ipaddress.ip_network(text))
         except ValueError:
-            with suppress(ValueError):  # an address inside a network, instead of its first
+            with suppress(ValueError):  # the address is inside the network, but not its first one
                 hint = f'; write "{ipaddress.ip_network(text, strict=False)}"'
     raise ValueError(f'expected an address, a network such as "10.0.0.0/8", or "unix", found {text!r}{hint}')
 
 
 def _unmapped(network: Network) -> Network:
-    """Return an IPv4-mapped *network* of IPv6 as the IPv4 one that its peers are looked up in."""
+    """Return an IPv4-mapped *network* of IPv6 as an IPv4 network, since the addresses of peers are mapped back too."""
     mapped = getattr(network.network_address, "ipv4_mapped", None)
-    if mapped is None or network.prefixlen < 96:
-        return network
-    return ipaddress.IPv4Network((mapped, network.prefixlen - 96))
+    # The last of the 96 bits in front of a mapped address is 1, so the network has at least these.
+    return network if mapped is None else ipaddress.IPv4Network((mapped, network.prefixlen - 96))

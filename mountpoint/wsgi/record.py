@@ -1,8 +1,8 @@
-"""The one thing that travels outward: what became of a request.
+"""The facts about one request that every layer shares.
 
-Inward a layer speaks to the next through its own copy of environ. Outward, past those copies, nothing would be seen;
-so a single mutable record lies in environ under `KEY`, put there by the server (or by the first of our layers) and
-shared by every copy. The dispatcher writes it; the access log reads it; none of them has to wrap the response.
+Each layer hands its own copy of environ to the next one, so nothing that an inner layer writes into environ is visible
+outside. Therefore one mutable record is in environ under `KEY`, put there by the server or else by the dispatcher, and
+every copy refers to it. The layers write it and the access log reads it, so none of them has to wrap the response.
 """
 
 from __future__ import annotations
@@ -13,20 +13,21 @@ KEY: Final = "mountpoint.request"
 
 
 class RequestRecord:
-    """What is known of one request.
+    """The facts about one request.
 
-    ``mount``        key of the mount that got it, None while nobody has
-    ``remote_addr``  the client's address, as far as it is trusted; None when the server gave none
-    ``reason``       why we answered it ourselves, None while nobody has
+    ``mount``        key of the mount that owns the path; None until the request is routed, and if no mount owns it
+    ``remote_addr``  address of the client, from a trusted proxy's header if there is one; None if the server gave none
+    ``reason``       why mountpoint responds itself; None if the app responds
     """
 
     __slots__ = ("mount", "reason", "remote_addr")
 
     def __init__(self, remote_addr: str | None = None) -> None:
-        self.reset(remote_addr)
-
-    def reset(self, remote_addr: str | None) -> None:
-        """Forget what the layers wrote: the request is routed once more, on another table."""
         self.mount: str | None = None
         self.reason: str | None = None
+        self.remote_addr = remote_addr
+
+    def reset(self, remote_addr: str | None) -> None:
+        """Return to the state of a new record, before the request is routed again on another table."""
+        self.mount = self.reason = None
         self.remote_addr = remote_addr

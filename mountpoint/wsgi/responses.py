@@ -1,4 +1,4 @@
-"""The responses that mountpoint makes itself: short, plain, and without a word of the path or of the table."""
+"""The responses that mountpoint makes itself: one line of plain text that shows nothing of the path or the table."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class OwnResponse:
     """A WSGI application that responds with *status*, *headers* and a line of plain text.
 
-    *reason* goes into the request's record, for ``mountpoint resolve``, and never to the client.
+    *reason* goes into the `RequestRecord` and into ``mountpoint resolve``, never to the client.
     """
 
     status: str
@@ -27,7 +27,7 @@ class OwnResponse:
         record: RequestRecord | None = environ.get(KEY)
         if record is not None:
             record.reason = self.reason
-        if self.status.startswith("204"):  # has no body, and so neither type nor length (RFC 9110 section 8.6)
+        if self.status.startswith("204"):  # has no body, and no Content-Length (RFC 9110 section 8.6)
             start_response(self.status, [*self.headers])
             return []
         body = f"{self.status}\n".encode("latin-1")
@@ -37,5 +37,5 @@ class OwnResponse:
 
 
 def unavailable(retry_after: int, reason: str) -> OwnResponse:
-    """Return the app that takes the place of one that cannot answer: 503, ask again in *retry_after* seconds."""
+    """Return a response for an app that cannot respond: 503, which asks to retry after *retry_after* seconds."""
     return OwnResponse("503 Service Unavailable", reason, [("Retry-After", str(retry_after))])

@@ -2,8 +2,8 @@
 
     server  ->  Echo, if it has a key  ->  TrustedProxies  ->  Dispatcher  ->  app
 
-``serve`` asks the router for the route of a request before it calls the app: the request waits in the queue of its
-mount, so the mount must be known first. The WSGI call takes the same route.
+``mountpoint serve`` routes a request before it calls the app, because the request waits in the queue of its mount. The
+WSGI call uses the same method, so both always agree.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from .dispatch import Dispatcher, Route
 from .echo import Echo
-from .proxies import TrustedProxies, refusal
+from .proxies import TrustedProxies, bad_header_response
 from .proxy_settings import ProxySettings
 from .table import MountTable
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class Router:
     """A WSGI application that serves *table* behind the proxies of *settings*.
 
-    A request with *echo_key* in ``X-Mountpoint-Echo`` gets a report of how it arrived; with an empty key none does.
+    A request with *echo_key* in ``X-Mountpoint-Echo`` gets a report of how it arrived. An empty key turns this off.
     """
 
     def __init__(self, table: MountTable, settings: ProxySettings, echo_key: str = "") -> None:
@@ -38,7 +38,7 @@ class Router:
         return app(inner, start_response)
 
     def route(self, environ: WSGIEnvironment) -> Route:
-        """Return the app that answers *environ*, without calling it: that of a mount, or one of ours."""
+        """Return the app that answers *environ*, without calling it: the app of a mount, or a response of our own."""
         if self._echo:
             if self._echo.is_asked(environ):
                 return Route(self._echo, environ, None)
@@ -46,5 +46,5 @@ class Router:
         try:
             inner = self._proxies.rewrite(environ)
         except ValueError as error:
-            return Route(refusal(error), environ, None)
+            return Route(bad_header_response(error), environ, None)
         return self._dispatcher.route(inner)

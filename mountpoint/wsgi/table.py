@@ -1,15 +1,16 @@
 """Which mount owns a path: the pure heart of mountpoint.
 
-A mount table is a set of *keys*, ``[host]/path``, each with an app. Given the path and the host of a request it answers
-with the one mount that owns them, and with nothing else: no I/O, no WSGI, no dependency.
+A mount table is a set of *keys*, ``[host]/path``, each with an app. It maps the path and the host of a request to the
+one mount that owns them. It does no I/O, calls no app and depends on nothing.
 
-A mount owns a path at a segment boundary, ``/shop`` owns ``/shop`` and ``/shop/cart`` and not ``/shopping``, and of all
-that own a path the longest wins. So the only candidates are the path's own beginnings at its slashes, shortest first::
+A mount owns a path at a segment boundary: ``/shop`` owns ``/shop`` and ``/shop/cart``, but not ``/shopping``. If
+several mounts own a path, the longest wins. So the only candidates are the beginnings of the path at its slashes,
+shortest first::
 
     /shop/admin/users       ""   /shop   /shop/admin   /shop/admin/users
 
-and the walk along them ends as soon as no mount lies deeper. It costs as many look-ups as the table is deep, whatever
-the number of its mounts and whatever the length of the path.
+The walk along them ends as soon as no mount lies deeper. It costs as many look-ups as the table is deep, whatever the
+number of mounts and the length of the path.
 
 Paths are *WSGI strings* (PEP 3333): bytes decoded as latin-1. Keys are written for people, in plain Unicode, and are
 matched as their UTF-8 bytes.
@@ -36,15 +37,14 @@ DotSegments = Literal["refuse", "pass"]
 class Mount:
     """An app and the place where it is mounted.
 
-    ``key`` is ``[host]/path``: ``/shop`` for every host, ``admin.example.com/shop`` for one, ``*.example.com/`` for its
-    subdomains. One trailing slash is dropped, and ``/`` and the empty string are the root.
+    ``key`` is ``[host]/path``: ``/shop`` for every host, ``admin.example.com/shop`` for one host, ``*.example.com/``
+    for its subdomains. One trailing slash is dropped. Both ``/`` and the empty string are the root.
 
-    ``slash`` says what happens to GET and HEAD of the exact prefix: ``"redirect"`` sends them to the slash form,
-    ``"pass"`` hands them to the app with an empty ``PATH_INFO``. ``dot_segments`` says what happens to a path with a
-    ``.`` or ``..`` segment: ``"refuse"`` answers 400, ``"pass"`` hands it on.
+    ``slash`` is the rule for GET and HEAD of the exact prefix: ``"redirect"`` sends the client to the slash form,
+    ``"pass"`` calls the app with an empty ``PATH_INFO``. ``dot_segments`` is the rule for a path with a ``.`` or ``..``
+    segment: ``"refuse"`` responds 400, ``"pass"`` calls the app.
 
-    A mount with a mistake in it can be made; the table that it is put into refuses it, so that the table can name every
-    mistake at once.
+    A mount with a mistake raises nothing. The `MountTable` raises instead, so that it can name all mistakes at once.
 
     >>> mount = Mount("Example.com/caf\u00e9/", app)
     >>> mount.key, mount.host, mount.prefix.encode("latin-1").decode()
@@ -55,13 +55,13 @@ class Mount:
     app: WSGIApplication
     slash: Slash = "redirect"
     dot_segments: DotSegments = "refuse"
-    #: The host's name in lower case, ``*.`` in front for its subdomains; empty for every host.
+    #: The host in lower case, with ``*.`` in front for its subdomains; empty for every host.
     host: str = field(init=False, repr=False, compare=False)
     #: The path as it stands in ``PATH_INFO``: a WSGI string, empty for the root.
     prefix: str = field(init=False, repr=False, compare=False)
-    #: Whether the key is right, whatever else is wrong.
+    #: Whether the key is valid, even if another argument is not.
     has_place: bool = field(init=False, repr=False, compare=False)
-    #: What is wrong with this mount; empty when nothing is.
+    #: All mistakes of this mount.
     problems: tuple[Problem, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -88,7 +88,7 @@ class Mount:
 
 
 class Match(NamedTuple):
-    """A mount and the two halves of the path that it owns: ``script_name + path_info`` is what was asked for."""
+    """A mount and the two halves of the path that it owns: ``script_name + path_info`` is the whole path."""
 
     mount: Mount
     script_name: str
@@ -96,10 +96,10 @@ class Match(NamedTuple):
 
 
 class MountTable:
-    """The mounts of one dispatcher; it does not change once it is made.
+    """The mounts of one dispatcher. A table does not change.
 
     Raises `ConfigError`, which names every bad mount, if a key is not ``[host]/path``, if two keys are the same place,
-    or if there is no mount at all.
+    or if *mounts* is empty.
 
     >>> table = MountTable([Mount("/shop", app), Mount("/shop/admin", app)])
     >>> match = table.resolve("/shop/admin/users")
@@ -127,9 +127,9 @@ class MountTable:
         everywhere = self._everywhere = places.pop("")
         self._hosts = places
         self._most_labels = max((host.count(".") for host in places if host.startswith("*.")), default=0)
-        #: Whether any key names a host; a table that names none never looks at the host of a request.
+        #: Whether any key names a host. If not, the host of a request does not matter, and may be malformed.
         self.names_hosts = bool(places)
-        #: Return the mount that owns a ``PATH_INFO`` at a host, a name as `host_name` gives it, or None.
+        #: Called with a ``PATH_INFO`` and a host that `host_name` returned; returns the mount that owns them, or None.
         self.owner: Callable[[str, str], Mount | None] = self._owner_at_host if places else everywhere.owner
 
     def __iter__(self) -> Iterator[Mount]:
@@ -142,8 +142,9 @@ class MountTable:
     def resolve(self, path_info: str, host: str = "") -> Match | None:
         """Return the most specific mount that owns *path_info*, a WSGI string, or None.
 
-        *host* is the value of ``Host``, port and all; one outside the grammar is no host's. Nothing is normalised in
-        the path: repeated slashes, case and dot segments are left to the caller. Nobody owns what is no path, as ``*``.
+        *host* is the value of ``Host``, with its port. A malformed host matches only mounts without a host. The path
+        is not normalised: repeated slashes, case and dot segments are left to the caller. No mount owns ``*`` or
+        another path that does not start with a slash.
         """
         if path_info and path_info[0] != "/":
             return None
@@ -160,12 +161,12 @@ class MountTable:
         return self._everywhere.owner(path_info)
 
     def _places_of(self, host: str) -> Iterator[_Place]:
-        """Yield what is mounted at exactly *host*, then at the wildcards over it, the longest first."""
+        """Yield the mounts at exactly *host*, then at the wildcards that cover it, longest first; see `host_covers`."""
         if host in self._hosts:
             yield self._hosts[host]
         if self._most_labels:
             labels = host.split(".")
-            # A wildcard stands for one label or more, so that of n labels at most n - 1 are its own.
+            # A wildcard covers one label or more, so the domain after its "*." has at most n - 1 of n labels.
             for count in range(min(len(labels) - 1, self._most_labels), 0, -1):
                 place = self._hosts.get("*." + ".".join(labels[-count:]))
                 if place is not None:
@@ -173,19 +174,19 @@ class MountTable:
 
 
 class _Place:
-    """The mounts of one host: which of them owns a path."""
+    """The mounts of one host, indexed to find the owner of a path."""
 
     __slots__ = ("_beginnings", "_reach", "_root", "_shortest")
 
     def __init__(self) -> None:
         self._root: Mount | None = None
-        #: By every beginning of a prefix, whole segments long: the mount there, if any, and whether one lies below it.
+        #: Maps each beginning of a prefix, in whole segments, to the mount there, if any, and whether one lies below.
         self._beginnings: dict[str, tuple[Mount | None, bool]] = {}
         self._shortest = sys.maxsize  # characters in the shortest prefix
-        self._reach = 0  # one more than in the longest
+        self._reach = 0  # characters in the longest prefix, plus one
 
     def add(self, mount: Mount) -> bool:
-        """Take *mount* in; return False if its place is taken."""
+        """Add *mount*; return False if its place is taken."""
         prefix = mount.prefix
         if not prefix:
             taken = self._root is not None
@@ -205,10 +206,10 @@ class _Place:
         return there is None
 
     def owner(self, path: str, host: str = "") -> Mount | None:
-        """Return the mount with the longest prefix that ends where a segment of *path* ends, whatever the *host*."""
+        """Return the mount with the longest prefix that ends where a segment of *path* ends. *host* is ignored."""
         owner = self._root
         beginnings = self._beginnings
-        # No prefix ends before the shortest one or beyond the longest: the table bounds the walk, not the path.
+        # No prefix ends before the shortest one or after the longest, so the table bounds the walk, not the path.
         reach = self._reach
         end = path.find("/", self._shortest, reach)
         while end > 0:

@@ -1,4 +1,4 @@
-"""The contenders of the dispatcher's benchmark, and how one call of each is timed."""
+"""The contenders of the dispatcher's benchmark, and the timing of one call of each."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CALLS = 64  # in one turn
 
 def _paste(mounts: Mapping[str, App], default: App) -> App:
     urlmap = paste.urlmap.URLMap(not_found_app=default)
-    # In one go: its own __setitem__ sorts the whole map, and searches it, for each mount that is added.
+    # All at once, because URLMap.__setitem__ sorts and searches the whole map for each mount.
     urlmap.applications = [(urlmap.normalize_url(key), app) for key, app in mounts.items()]
     urlmap.sort_apps()
     return urlmap
@@ -36,7 +36,7 @@ def _paste(mounts: Mapping[str, App], default: App) -> App:
 class Contender:
     name: str
     build: Callable[[Mapping[str, App], App], App]
-    copies: bool = False  # it is called with a copy of environ
+    copies: bool = False  # whether each call gets a copy of environ
 
 
 CONTENDERS = (
@@ -64,7 +64,7 @@ def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
 
 
 def environ_of_a_browser() -> tuple[dict[str, Any], RequestRecord]:
-    """Return the environ of a page that Firefox asks for, as waitress builds it behind nginx, and its record."""
+    """Return the environ, as waitress builds it behind nginx, of a page that Firefox requests, and its record."""
     record = RequestRecord("192.0.2.7")
     environ = {
         "REMOTE_ADDR": "127.0.0.1",
@@ -108,7 +108,7 @@ def environ_of_a_browser() -> tuple[dict[str, Any], RequestRecord]:
 
 @dataclass(frozen=True)
 class Effort:
-    """How long to try: *rounds* of turns for each cell, and *patience* seconds for one contender in it."""
+    """The limits of one cell: *rounds* of turns, and *patience* seconds for each contender."""
 
     rounds: int
     patience: float
@@ -122,7 +122,7 @@ class Arena:
         self._apps = {one.name: (one.build(mounts, app), one.copies) for one in contenders}
 
     def seconds(self, paths: str | Callable[[], list[str]], effort: Effort) -> dict[str, float]:
-        """Return the seconds that a call takes each contender; *paths* is one path, or makes those of a turn."""
+        """Return the seconds of a call for each contender. *paths* is one path, or returns the paths of a turn."""
         make = paths if callable(paths) else lambda: [paths] * CALLS
         with no_garbage_collection():
             runs = {name: _runner(app, copies, make) for name, (app, copies) in self._apps.items()}
@@ -132,16 +132,19 @@ class Arena:
 
 
 def _runner(app: App | None, copies: bool, make: Callable[[], list[str]]) -> Callable[[], float]:
-    """Return what takes one turn: seconds of a call of *app*, the loop included; without an app, of the loop alone."""
-    slowest = 1e-3  # seconds in one turn, as far as one call stays below it
+    """Return a function that takes one turn and returns the seconds of a call, including the loop.
+
+    If *app* is None, the loop makes no call.
+    """
+    longest = 1e-3  # seconds in one turn, unless a single call takes longer
     calls = 1
 
     def turn() -> float:
         nonlocal calls
-        paths = [(path + "/")[:-1] for path in make()[:calls]]  # new strings
+        paths = [(path + "/")[:-1] for path in make()[:calls]]  # new strings, whose hash is not computed yet
         environ, record = environ_of_a_browser()
         taken = _loop(paths, environ, record, app, copies) / len(paths)
-        calls = max(1, min(len(make()), int(slowest / taken)))
+        calls = max(1, min(len(make()), int(longest / taken)))
         return taken
 
     return turn

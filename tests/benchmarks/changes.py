@@ -1,20 +1,21 @@
-"""Is a request lost when the table or the code changes, and does memory grow? Linux only.
+"""Count the requests that are lost when the table or the code changes, and the growth of memory. Linux only.
 
     python tests/benchmarks/changes.py              # about a minute
     python tests/benchmarks/changes.py --quick
 
-Under clients that ask without a pause, half of them over keep-alive connections and half with a connection for each
-request, ``mountpoint serve`` gets SIGHUP again and again, each time with another table (a mount comes, goes, changes
-its app, its environment or its settings, is broken, is mended), and then SIGUSR2, each time with other code. Counted
-are requests that were not answered 200 with the body of that mount, connections that were refused, and the processes
-that answered. Memory is that of the server, as the kernel counts it in /proc/PID/smaps_rollup, without the clients'
-load, before the first reload and after the last. Before the first there are others, under the same load: a process
-takes some MiB more during its first hundreds of reloads, in steps of the allocator's, and then no more; how much that
-is, is printed too.
+Clients send requests without a pause, half of them over keep-alive connections and half with a connection for each
+request. ``mountpoint serve`` gets SIGHUP many times, each time with another table: a mount is added, removed, broken or
+repaired, or changes its app, its environment or its settings. Then it gets SIGUSR2, each time with other code. The
+benchmark counts the requests that do not get 200 with the body of their mount, the connections that are refused, and
+the processes that respond.
 
-A keep-alive client that a server closes between two requests connects again: HTTP lets both sides do that, and a
-request of which no byte was answered on a connection that was used before is sent once more, as clients do (RFC 9112
-section 9.3.1). How often that happened is printed: it is no request lost, and should be rare.
+Memory is that of the server, as the kernel counts it in /proc/PID/smaps_rollup, before the first reload and after the
+last, without load. A warm-up of reloads under the same load comes before: a process takes some MiB more during its
+first hundreds of reloads, in steps of the allocator, and then stops growing. That growth is printed too.
+
+If the server closes a keep-alive connection between two requests, the client connects again and sends its request once
+more, as RFC 9112 section 9.3.1 allows. The number of these retries is printed: they are not lost requests, and should
+be rare.
 """
 
 from __future__ import annotations
@@ -36,9 +37,9 @@ from pathlib import Path
 from children import script
 from measure import text_table, verdict, warn_if_busy
 
-PATIENCE = 60  # seconds
+PATIENCE = 60  # seconds until the benchmark gives up
 WARM_UP = 600  # reloads
-GROWTH = 1.05  # of memory, at most
+GROWTH = 1.05  # goal for the ratio of memory, after to before
 
 APP = """
 import os
@@ -66,7 +67,7 @@ TABLES = [
 
 
 class Server:
-    """`mountpoint serve` on a port of its own, and the processes that take over from it."""
+    """`mountpoint serve` on its own port, and the processes that take over from it."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -89,13 +90,13 @@ class Server:
     def write_table(self, more: str) -> None:
         file = self._folder / "mounts.toml"
         file.write_text(f"[mounts]\n{KEPT}{more}")
-        os.utime(file, (1, 1))  # of one that has changed just now, the server waits for the rest
+        os.utime(file, (1, 1))  # the server waits before it reads a file that has just changed
 
     def _await(self, text: str, count: int) -> None:
         deadline = time.monotonic() + PATIENCE
         while self.log().count(text) < count:
             if time.monotonic() > deadline:
-                sys.exit(f"not said {count} times: {text}\n{self.log()}")
+                sys.exit(f"the log does not have {count} times: {text}\n{self.log()}")
             time.sleep(0.005)
 
     def reload(self, number: int) -> None:
@@ -132,7 +133,7 @@ class Server:
 
 
 class Load:
-    """Clients that ask without a pause, until `stop`."""
+    """Clients that send requests without a pause, until `stop`."""
 
     def __init__(self, port: int, clients: int) -> None:
         self._port = port
@@ -159,9 +160,9 @@ class Load:
             except Exception as error:
                 self._count(f"requests failed: {error!r}")
 
-    def _count(self, what: str, version: str = "") -> None:
+    def _count(self, event: str, version: str = "") -> None:
         with self._lock:
-            self.counts[what] += 1
+            self.counts[event] += 1
             if version:
                 self.versions[version] += 1
 
@@ -179,14 +180,14 @@ class Load:
                 except ConnectionResetError:
                     if not answered:
                         raise
-                    self._count("asked again: closed between two requests")
+                    self._count("retried: closed between two requests")
                     return
                 answered += 1
 
     def _ask(self, sock: socket.socket, header: str = "") -> bool:
-        """Send one request, and return whether its answer is the last on the connection.
+        """Send one request, and return whether its response is the last on the connection.
 
-        Raises ConnectionResetError if no byte of it comes, and ValueError if it is not what it should be.
+        Raises ConnectionResetError if no byte arrives, and ValueError if the response is wrong.
         """
         try:
             sock.sendall(f"GET /app HTTP/1.1\r\nHost: localhost\r\n{header}\r\n".encode())
@@ -207,14 +208,16 @@ class Load:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Count what is lost while the table and the code change.")
+    parser = argparse.ArgumentParser(
+        description="Count the requests that are lost while the table and the code change."
+    )
     parser.add_argument("--quick", action="store_true", help="few reloads, takeovers and clients")
-    parser.add_argument("--reloads", type=int, help="how many (200)")
-    parser.add_argument("--takeovers", type=int, help="how many (20)")
-    parser.add_argument("--clients", type=int, help="of each kind (40)")
+    parser.add_argument("--reloads", type=int, help="number of reloads (200)")
+    parser.add_argument("--takeovers", type=int, help="number of takeovers (20)")
+    parser.add_argument("--clients", type=int, help="number of clients of each kind (40)")
     options = parser.parse_args()
     if sys.platform != "linux":
-        sys.exit("the memory of another process is read as only Linux tells it")
+        sys.exit("this benchmark reads /proc/PID/smaps_rollup, which only Linux has")
     warn_if_busy()
     reloads = options.reloads or (40 if options.quick else 200)
     takeovers = options.takeovers or (3 if options.quick else 20)
@@ -230,38 +233,38 @@ def main() -> None:
 
 
 def run(server: Server, reloads: int, takeovers: int, clients: int) -> bool:
-    """Run all of it and print it; return whether a goal was missed."""
+    """Run and print everything; return whether a goal was missed."""
     rows = []
     fresh = server.memory()
     before = after = (0, 0)
     lost = 0
-    for what, count in (("reloads", reloads), ("takeovers", takeovers)):
-        if what == "reloads":
+    for change, count in (("reloads", reloads), ("takeovers", takeovers)):
+        if change == "reloads":
             warm_up(server, clients)
             before, descriptors = server.memory(), server.descriptors()
         load = Load(server.port, clients)
         began = time.monotonic()
         try:
             for number in range(1, count + 1):
-                (server.reload if what == "reloads" else server.take_over)(number)
+                (server.reload if change == "reloads" else server.take_over)(number)
         finally:
             load.stop()
         taken = time.monotonic() - began
         failed = {kind: times for kind, times in load.counts.items() if kind.startswith("requests failed")}
         refused = load.counts["connections refused"]
-        again = load.counts["asked again: closed between two requests"]
+        retried = load.counts["retried: closed between two requests"]
         rows.append(
-            [f"{count} {what}", f"{taken:.0f} s", f"{load.counts['answered']:,}"]
-            + [str(number) for number in (len(load.versions), sum(failed.values()), refused, again)]
+            [f"{count} {change}", f"{taken:.0f} s", f"{load.counts['answered']:,}"]
+            + [str(number) for number in (len(load.versions), sum(failed.values()), refused, retried)]
         )
         lost += sum(failed.values()) + refused
         for kind, times in failed.items():
             print(f"{times} times: {kind}")
-        if what == "reloads":
+        if change == "reloads":
             settle(server, descriptors)
             after = server.memory()
     load_of = f"under {clients} + {clients} clients"
-    header = [load_of, "took", "answered", "by processes", "failed", "refused", "asked again"]
+    header = [load_of, "took", "answered", "by processes", "failed", "refused", "retried"]
     print(f"Python {sys.version.split()[0]}, {os.cpu_count()} CPUs\n")
     print(text_table(header, rows))
     print(f"\nlost: {lost}   {verdict(lost, 0, digits=0)}")
@@ -275,7 +278,7 @@ def run(server: Server, reloads: int, takeovers: int, clients: int) -> bool:
 
 
 def warm_up(server: Server, clients: int) -> None:
-    """Bring memory to where it stays: every table once or more, under load."""
+    """Reload every table many times under load, until memory stays the same."""
     descriptors = server.descriptors()
     load = Load(server.port, clients)
     try:
@@ -287,7 +290,7 @@ def warm_up(server: Server, clients: int) -> None:
 
 
 def settle(server: Server, descriptors: int) -> None:
-    """Wait until the server has closed the connections of clients that have gone."""
+    """Wait until the server has closed the connections of clients that have disconnected."""
     deadline = time.monotonic() + PATIENCE
     while server.descriptors() > descriptors and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""The picture of the dispatcher's benchmark: SVG, written by hand, readable on a light page and on a dark one."""
+"""The chart of the dispatcher's benchmark, as SVG that is readable on light and dark pages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 WIDTH, HEIGHT = 860, 640
 
-# Colours that colour-blind readers tell apart (Okabe and Ito), lighter on dark; marks and dashes tell them apart too.
+# Colours that colour-blind readers can distinguish (Okabe and Ito), lighter on dark. Marks and dashes differ too.
 _STYLE = """
   text { font: 13px system-ui, -apple-system, "Segoe UI", Helvetica, Arial, sans-serif; fill: #1f2328 }
   .page { fill: #ffffff; stroke: #d1d9e0 }
@@ -41,11 +41,11 @@ class Bar(NamedTuple):
 
 class Line(NamedTuple):
     name: str
-    points: Sequence[tuple[float, float]]  # (what grows, seconds)
+    points: Sequence[tuple[float, float]]  # (mounts or bytes, seconds)
 
 
 def draw(*, bars: Sequence[Bar], mounts: Sequence[Line], lengths: Sequence[Line], note: str) -> str:
-    """Return the picture: a typical request above, below it what happens as the table grows, and as the path does."""
+    """Return the chart: a typical request above, growing tables and growing paths below."""
     kinds = {line.name: number for number, line in enumerate(mounts)}
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img"',
@@ -85,7 +85,7 @@ def _family(name: str) -> str:
 
 
 def _panel(lines: Sequence[Line], kinds: dict[str, int], *, left: int, title: str, axis: str) -> list[str]:
-    """Return lines over two logarithmic axes."""
+    """Return a panel of lines with two logarithmic axes."""
     top, width, height = 258, 320, 270
     points = [point for line in lines for point in line.points]
     x_low, x_high = min(x for x, _ in points), max(x for x, _ in points)
@@ -147,5 +147,7 @@ def _legend(kinds: dict[str, int]) -> list[str]:
 
 
 def _text(x: float, y: float, text: str, kind: str = "", *, anchor: str = "start") -> str:
-    attributes = f' class="{kind}"' * bool(kind) + f' text-anchor="{anchor}"' * (anchor != "start")
+    attributes = f' class="{kind}"' if kind else ""
+    if anchor != "start":
+        attributes += f' text-anchor="{anchor}"'
     return f'<text x="{x:.1f}" y="{y:.1f}"{attributes}>{escape(text)}</text>'

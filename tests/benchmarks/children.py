@@ -1,4 +1,4 @@
-"""Child processes of the benchmarks: find a port, wait until somebody listens there, end what was started."""
+"""Child processes of the benchmarks: find a free port, start a server, wait until it listens, end it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-PATIENCE = 20  # seconds
+PATIENCE = 20  # seconds until a benchmark gives up
 
 
 def free_port() -> int:
@@ -22,7 +22,7 @@ def free_port() -> int:
 
 
 def script(name: str) -> str:
-    """Return the file of a console script of this environment."""
+    """Return the path of a console script in this environment."""
     file = Path(sys.executable).with_name(name)
     if not file.exists():
         sys.exit(f"{file} is missing: pip install -e '.[test]' with {sys.executable}")
@@ -31,7 +31,7 @@ def script(name: str) -> str:
 
 @contextmanager
 def running(command: Sequence[str], folder: str | Path, port: int) -> Iterator[tuple[subprocess.Popen[bytes], float]]:
-    """Start *command* in *folder* and wait until it listens on *port*; yield it and the seconds that that took."""
+    """Start *command* in *folder* and wait until it listens on *port*; yield the process and the seconds waited."""
     with tempfile.TemporaryFile() as log:
         start = time.perf_counter()
         process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)

@@ -21,10 +21,11 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
+from mountpoint.doctor.site import cookies_of
+
 import mountpoint
 from mountpoint.doctor.fetch import ProbeResult
 from mountpoint.doctor.pages import links
-from mountpoint.doctor.site import cookies_of
 from mountpoint.server.access_log import escaped
 from mountpoint.server.body import ChunkedBody
 from mountpoint.server.head import RequestError, body_length, parse_head

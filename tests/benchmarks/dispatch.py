@@ -1,17 +1,16 @@
-"""How fast is the dispatcher? Side by side with its peers, in one run. Prints tables, and draws dispatch.svg.
+"""Time the dispatcher beside its peers, in one run. Prints tables, and draws dispatch.svg.
 
     python tests/benchmarks/dispatch.py             # under five minutes
     python tests/benchmarks/dispatch.py --quick     # under 20 seconds, noisier
 
-What is measured is the time of one call, the one-line app included, with an environ as waitress builds it for a browser
-behind nginx. Contenders take turns (A B C, A B C, ...) and the least time of each counts: the one that other programs
-disturbed least. Before every call, for every contender, the loop puts PATH_INFO and SCRIPT_NAME back, since two of
-the peers overwrite them, and empties the mount in the request's record; what the bare loop costs is measured in the
-same turns and subtracted. Each path is a new string, as it is in a server, so that nobody profits from a hash that is
-known already.
+The benchmark measures one call, including a one-line app, with an environ as waitress builds it for a browser behind
+nginx. Contenders take turns (A B C, A B C, ...), and the least time of each counts, because other programs disturbed it
+least. Before every call, for every contender, the loop restores PATH_INFO and SCRIPT_NAME, which two of the peers
+overwrite, and clears the mount in the request's record. The time of the loop itself is measured in the same turns and
+subtracted. Each path is a new string, as in a server, so that no contender finds its hash computed already.
 
-"As it is" is a peer as its users have it. "With a copy" is the same peer called with a copy of environ, which is what
-mountpoint and cheroot make anyway, so that the caller's own is never touched: that is like for like.
+"As it is" is a peer as its users have it. "With a copy" is the same peer, called with a copy of environ. mountpoint and
+cheroot copy environ themselves, to leave the caller's environ unchanged, so "with a copy" compares like with like.
 """
 
 from __future__ import annotations
@@ -47,13 +46,13 @@ PATHS = {
 
 
 def keys(count: int, depth: int) -> list[str]:
-    """Return *count* keys of *depth* segments: /app7; /a0/app7; /a0/b0/app7, ten to a folder."""
+    """Return *count* keys of *depth* segments, such as /app7, /a0/app7 or /a0/b0/app7, ten in a folder."""
     return ["/" + "/".join([*(f"{name}{i // 10}" for name in "abcd"[: depth - 1]), f"app{i}"]) for i in range(count)]
 
 
 def nested_keys(count: int) -> list[str]:
-    """Return *count* keys, every second of them mounted below the one before: /app3, /app3/admin."""
-    return [f"/app{i // 2}" + "/admin" * (i % 2) for i in range(count)]
+    """Return *count* keys; every second one is below the one before: /app3, /app3/admin."""
+    return [f"/app{i // 2}/admin" if i % 2 else f"/app{i // 2}" for i in range(count)]
 
 
 @dataclass(frozen=True)
@@ -113,15 +112,13 @@ COUNTS = (1, 10, 100, 1_000, 10_000, 100_000)
 
 
 def by_mounts(effort: Effort) -> dict[str, list[tuple[float, float]]]:
-    """Print what a call costs as the table grows; return the points of a hit, for the picture."""
-    print(
-        "\nMore mounts: nanoseconds a call; hit: one path, always the same; cycling: paths at random over all mounts\n"
-    )
+    """Print the time of a call as the table grows; return the points of a hit, for the chart."""
+    print("\nMore mounts: nanoseconds a call; hit: always the same path; cycling: random paths over all mounts\n")
     points: dict[str, list[tuple[float, float]]] = {name: [] for name in (OURS, *LIKE_FOR_LIKE)}
     rows = []
     ours: dict[tuple[int, str], float] = {}
     contenders = [contender for contender in CONTENDERS if contender.name in points]
-    # A peer that searches its table gets one call a turn in a large one: its least time would be that of a lucky path.
+    # A peer that searches a large table makes one call a turn, so its least time would be that of a lucky path.
     constant = [contender for contender in contenders if contender.name in (OURS, f"{WERKZEUG}, with a copy")]
     for count in COUNTS:
         arena, cycling_arena = Arena(keys(count, 1), contenders), Arena(keys(count, 1), constant)
@@ -147,9 +144,7 @@ def by_mounts(effort: Effort) -> dict[str, list[tuple[float, float]]]:
 
 
 def by_depth(effort: Effort) -> None:
-    print(
-        "\nDeeper mounts: nanoseconds a call, 100 mounts, all of them that deep; and chains, a mount at every level\n"
-    )
+    print("\nDeeper mounts: nanoseconds a call, 100 mounts, all at this depth; chain: a mount at every level\n")
     rows = []
     for depth in range(1, 6):
         deep = keys(100, depth)
@@ -168,7 +163,7 @@ def by_depth(effort: Effort) -> None:
 
 
 def by_length(effort: Effort, *, quick: bool) -> dict[str, list[tuple[float, float]]]:
-    """Print what a path of slashes costs as it grows; return the points, for the picture."""
+    """Print the time of a call as a path of slashes grows; return the points, for the chart."""
     print("\nLonger paths, all slashes below a mount: time of a call, 10 mounts\n")
     names = [OURS, *LIKE_FOR_LIKE]
     points: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
@@ -187,7 +182,7 @@ def by_length(effort: Effort, *, quick: bool) -> dict[str, list[tuple[float, flo
 
 
 def shapes() -> dict[str, Callable[[int], str]]:
-    """Return paths that a client could send to hurt, by name, each as long as is asked."""
+    """Return paths with which a client could attack, by name: each function takes the length of the path."""
 
     def of(unit: str, start: str = "/app5/", end: str = "") -> Callable[[int], str]:
         return lambda length: start + (unit * length)[: length - len(start) - len(end)] + end
@@ -220,7 +215,7 @@ def hostile(effort: Effort, *, quick: bool) -> None:
         taken = ours.seconds(path, effort)[OURS]
         scan, copy = (min(_timed(function) for _ in range(20)) for function in (lambda: "." in path, lambda: path[5:]))  # noqa: B023
         guess = "~" if quick else ""
-        if quick:  # by the power law of two shorter ones
+        if quick:  # extrapolate from two shorter paths
             half, whole = (theirs.seconds(shape(length), once)[AS_IT_IS] for length in (10_000, 20_000))
             peer = whole * (HOSTILE_LENGTH / 20_000) ** max(1.0, math.log2(whole / half))
         else:
@@ -228,7 +223,7 @@ def hostile(effort: Effort, *, quick: bool) -> None:
         ratios[name] = peer / taken
         times = f"{guess}{peer / taken:,.{1 if peer < 100 * taken else 0}f}"
         rows.append([name, duration(taken), duration(scan), duration(copy), guess + duration(peer), times])
-    header = ["path", OURS, "of it one scan", "one copy", AS_IT_IS, "times as much"]
+    header = ["path", OURS, "one scan of it", "one copy of it", AS_IT_IS, "times as much"]
     print(text_table(header, rows))
     print()
     least = ratios["slashes"]
@@ -248,7 +243,7 @@ def building() -> None:
     for _ in range(3):
         with no_garbage_collection():
             best = min(best, _timed(lambda: Dispatcher(mounts, default=app)))
-    # With the collector on, as it is in a program: it goes through what is made, again and again.
+    # With garbage collection, as in a program: the collector scans the new objects many times.
     plain = min(_timed(lambda: Dispatcher(mounts, default=app)) for _ in range(3))
     print(f"\nA table of 100,000 mounts is built in {plain:.2f} s ({best:.2f} s without garbage collection)   ", end="")
     print(verdict(plain, 1.0, strict=True, digits=1))
@@ -259,9 +254,9 @@ def building() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Compare mountpoint.Dispatcher with its peers.")
-    parser.add_argument("--quick", action="store_true", help="a run under 20 s, noisier")
+    parser.add_argument("--quick", action="store_true", help="under 20 seconds, noisier")
     parser.add_argument(
-        "--svg", type=Path, default=Path(__file__).with_name("dispatch.svg"), help="the picture to draw"
+        "--svg", type=Path, default=Path(__file__).with_name("dispatch.svg"), help="the file of the chart"
     )
     options = parser.parse_args()
     effort = Effort(40, 0.02) if options.quick else Effort(400, 0.2)

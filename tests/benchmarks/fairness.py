@@ -1,13 +1,14 @@
-"""What does an app notice of a sibling that is slow and busy?
+"""Measure the effect of a slow and busy app on its sibling.
 
     python tests/benchmarks/fairness.py              # about two minutes
     python tests/benchmarks/fairness.py --quick
 
-A fast app is asked over one keep-alive connection, and over four, as soon as it has answered. Beside it 32 connections
-are open: idle on one server; on another each asks for an app that waits a second, again and again. The servers take
-turns, so that what else the machine does meets both alike. Throughput and p99 are a turn's, the ratio is a pair's, and
-its mean over the pairs comes with a 95 % confidence interval. The same with an app that computes for a second, and, as
-the control, with stock waitress, the same threads and the same apps.
+A client requests a fast app over one keep-alive connection, then over four, each time as soon as the response has
+arrived. There are 32 other connections. On one server they are idle. On the other, each requests an app that waits for
+a second, again and again. The servers take turns, so that other programs disturb both equally. Throughput and p99 are
+those of a turn, and the ratio is that of a pair of turns. Its mean over the pairs comes with a 95 % confidence
+interval. The same follows with an app that computes for a second, and, as the control, with stock waitress, the same
+number of threads and the same apps.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ from measure import duration, ratio_interval, text_table, warn_if_busy
 
 THREADS = 8
 FLOOD = 32  # connections
-GOALS = {1: 0.85, 4: 0.70}  # of the throughput with idle connections, at least, by the connections of the fast app
-P99_GOAL = 3.0  # times the p99 with idle connections, at most
+GOALS = {1: 0.85, 4: 0.70}  # least ratio of throughput, flooded to idle, by the number of connections to the fast app
+P99_GOAL = 3.0  # greatest ratio of p99, flooded to idle
 APPS = """\
 import time
 
@@ -59,7 +60,7 @@ MOUNTS = """\
 
 
 def serve_stock(port: int) -> None:
-    """Serve the apps of the working folder with waitress alone."""
+    """Serve the apps in the working folder with waitress alone."""
     import waitress
 
     from mountpoint import Dispatcher
@@ -80,7 +81,7 @@ def serve_stock(port: int) -> None:
 
 
 class Connection:
-    """A keep-alive connection that asks for *path*."""
+    """A keep-alive connection that requests *path*."""
 
     def __init__(self, port: int, path: str) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port))
@@ -93,7 +94,7 @@ class Connection:
         self.socket.sendall(self._request)
 
     def answered(self) -> int | None:
-        """Read what has come; return the status of the response once it is whole."""
+        """Read the bytes that have arrived; return the status if the response is complete."""
         received = self.socket.recv(4096)
         if not received:
             sys.exit(f"the server closed the connection after {self._received!r}")
@@ -109,7 +110,7 @@ class Connection:
 
 
 class Turn(NamedTuple):
-    """What came of one turn: answers a second, the time within which 99 % of them came, and how many were refused."""
+    """The result of one turn: responses a second, their 99th percentile in seconds, and how many were rejected."""
 
     throughput: float
     p99: float
@@ -117,7 +118,7 @@ class Turn(NamedTuple):
 
 
 class Bench:
-    """A server, and its 32 connections beside those that are measured."""
+    """A server, and its 32 connections that are not measured."""
 
     def __init__(self, stack: ExitStack, folder: Path, kind: str, flood: str | None) -> None:
         self.port = free_port()
@@ -148,7 +149,7 @@ class Bench:
         pump(self.others, again, self._ended.is_set)
 
     def turn(self, connections: int, seconds: float) -> Turn:
-        """Ask for the fast app for so many *seconds*, over so many *connections*."""
+        """Request the fast app for *seconds*, over this number of *connections*."""
         taken, refused = [], 0
         asking = [Connection(self.port, "/fast") for _ in range(connections)]
         end = time.perf_counter() + seconds
@@ -175,7 +176,7 @@ class Bench:
 
 
 def pump(connections: list[Connection], again: Callable[[Connection, int], None], is_over: Callable[[], bool]) -> None:
-    """Call *again* with each connection that was answered, until it *is_over*."""
+    """Call *again* with each connection whose response is complete, until *is_over* returns true."""
     with selectors.DefaultSelector() as selector:
         for connection in connections:
             selector.register(connection.socket, selectors.EVENT_READ, connection)
@@ -186,7 +187,7 @@ def pump(connections: list[Connection], again: Callable[[Connection, int], None]
 
 
 class Figure(NamedTuple):
-    """A row: what floods which server, and the pairs of turns, idle and flooded."""
+    """A row of the table: a server, the app that floods it, and the pairs of turns, idle and flooded."""
 
     server: str
     flood: str
@@ -207,7 +208,7 @@ class Figure(NamedTuple):
 
     def _ratio(self, column: int) -> str:
         mean, low, high = self.ratio(column)
-        if len(self.pairs) < 5:  # an interval would say nothing
+        if len(self.pairs) < 5:  # too few for an interval
             return f"{mean:.2g}" if mean < 10 else f"{mean:,.0f}"
         return f"{mean:.2f} ({low:.2f} to {high:.2f})"
 
@@ -222,7 +223,7 @@ class Figure(NamedTuple):
 
 
 def compare(folder: Path, kind: str, flood: str, pairs: int, seconds: float) -> list[Figure]:
-    """Return a figure for each number of connections."""
+    """Return a row for each number of connections."""
     with ExitStack() as stack:
         idle = Bench(stack, folder, kind, None)
         flooded = Bench(stack, folder, kind, flood)
@@ -238,15 +239,15 @@ def compare(folder: Path, kind: str, flood: str, pairs: int, seconds: float) -> 
                 turns.append((taken[idle], taken[flooded]))
             figures.append(Figure(kind, f"flooded at {flood}", connections, turns))
         if not flooded.flood_answers:
-            sys.exit("the flood got no answer: nothing was measured")
+            sys.exit("the flood got no response, so the measurement is void")
     return figures
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="What an app notices of a sibling that is slow and busy.")
+    parser = argparse.ArgumentParser(description="Measure the effect of a slow and busy app on its sibling.")
     parser.add_argument("--quick", action="store_true", help="5 pairs of short turns, noisier")
-    parser.add_argument("--pairs", type=int, help="how many pairs of turns (20)")
-    parser.add_argument("--seconds", type=float, help="how long a turn takes (1)")
+    parser.add_argument("--pairs", type=int, help="number of pairs of turns (20)")
+    parser.add_argument("--seconds", type=float, help="seconds of a turn (1)")
     parser.add_argument("--stock", type=int, metavar="PORT", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.stock:
@@ -261,10 +262,10 @@ def main() -> None:
         (folder / "mounts.toml").write_text(MOUNTS)
         figures = compare(folder, "mountpoint", "/slow", pairs, seconds)
         computing = compare(folder, "mountpoint", "/computing", max(pairs // 4, 2), seconds)
-        # A turn lasts until the last answer: one request takes it as long as all of the flood in front of it.
+        # A turn lasts until its last response, which waits for all requests of the flood that are in front of it.
         control = compare(folder, "waitress", "/slow", 2 if options.quick else 3, seconds)
 
-    print(f"Python {sys.version.split()[0]}, {os.cpu_count()} CPUs, {THREADS} threads, {FLOOD} connections beside;")
+    print(f"Python {sys.version.split()[0]}, {os.cpu_count()} CPUs, {THREADS} threads, {FLOOD} other connections;")
     print(f"{pairs} pairs of turns of {seconds:g} s\n")
     header = ["", "over", "idle", "flooded", "ratio", "p99: idle", "flooded", "ratio", "refused"]
     print(text_table(header, [figure.row() for figure in (*figures, *computing, *control)]))

@@ -1,10 +1,10 @@
-"""What does TrustedProxies cost a request? Beside werkzeug's ProxyFix and no middleware at all, in one run.
+"""Time TrustedProxies for one request, beside werkzeug's ProxyFix and no middleware, in one run.
 
     python tests/benchmarks/forwarding.py           # some seconds
 
-The time of one call, with an environ as waitress builds it for a browser behind nginx, and an app that does nothing.
-Contenders take turns, and the least time of each counts. Before every call, for every contender, environ is copied,
-since ProxyFix writes into it; the first row is that copy and the call of the app. What is claimed is the difference.
+The benchmark measures one call, with an environ as waitress builds it for a browser behind nginx, and an app that does
+nothing. Contenders take turns, and the least time of each counts. Every call gets a copy of environ, because ProxyFix
+writes into it. The first row is that copy and the call of the app; the published figure is the difference to it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ REQUESTS: Mapping[str, Mapping[str, str]] = {
         "HTTP_X_FORWARDED_HOST": "www.viltstigen.se",
         "HTTP_X_FORWARDED_PREFIX": "/apps",
     },
-    "all of a client's, from nobody": {
+    "forged, from an untrusted client": {
         "REMOTE_ADDR": "198.51.100.1",
         "HTTP_FORWARDED": "for=203.0.113.9;proto=https",
         "HTTP_X_FORWARDED_FOR": "203.0.113.9",
@@ -64,7 +64,7 @@ def contenders() -> dict[str, Callable[..., Any]]:
 
 
 def runner(called: Callable[..., Any], environ: dict[str, Any]) -> Callable[[], float]:
-    """Return what takes one turn: seconds of a call."""
+    """Return a function that takes one turn and returns the seconds of a call."""
 
     def turn() -> float:
         start = time.perf_counter()
@@ -81,12 +81,14 @@ def main() -> None:
     for name, headers in REQUESTS.items():
         environ = {**environ_of_a_browser()[0], "REMOTE_ADDR": "127.0.0.1", **headers}
         with no_garbage_collection():
-            best[name] = fastest({who: runner(one, environ) for who, one in contenders().items()}, ROUNDS, 10.0)
-    rows = [[who, *(duration(times[who]) for times in best.values())] for who in contenders()]
+            best[name] = fastest(
+                {contender: runner(app, environ) for contender, app in contenders().items()}, ROUNDS, 10.0
+            )
+    rows = [[contender, *(duration(times[contender]) for times in best.values())] for contender in contenders()]
     print(text_table(["", *best], rows))
     unaffected = best["no forwarding headers"]
     cost = unaffected[OURS] - unaffected[NO_MIDDLEWARE]
-    print(f"\nmicroseconds that it costs a request without forwarding headers: {cost * 1e6:.2f}   ", end="")
+    print(f"\nmicroseconds added to a request without forwarding headers: {cost * 1e6:.2f}   ", end="")
     print(verdict(cost * 1e6, GOAL, strict=True))
 
 

@@ -1,13 +1,14 @@
-"""What does a limit cost, and does every permit come back?
+"""Time the limits, and count the permits that are not released.
 
     python tests/benchmarks/limits.py              # about three minutes
     python tests/benchmarks/limits.py --quick
 
-- A call: an app called and its response read and closed, bare and behind a ConcurrencyLimit, in turns; the least time.
-- A file: 400 MB handed over by wsgi.file_wrapper and read from waitress, bare and behind the limit, a pair at a time;
-  and, as the control, behind a middleware that wraps the file in an iterable, as most do. The ratio is a pair's, and
-  its mean over the pairs comes with a 95 % confidence interval.
-- Permits: 10,000 requests of all kinds, a tenth of which are left by their client, to each server that is installed.
+- A call: the app is called and its response is read and closed, bare and behind a ConcurrencyLimit, in turns. The least
+  time counts.
+- A file: waitress sends 400 MB through wsgi.file_wrapper, bare and behind the limit, in pairs. The control is a
+  middleware that wraps the file in an iterable, as most do. The ratio is that of a pair, and its mean over the pairs
+  comes with a 95 % confidence interval.
+- Permits: each server that is installed gets 10,000 requests of all kinds. In a tenth of them the client disconnects.
 """
 
 from __future__ import annotations
@@ -75,8 +76,8 @@ def calls(rounds: int) -> None:
         "  behind a ConcurrencyLimit": ConcurrencyLimit(one_item, 8),
         "  behind a MaxBody": MaxBody(one_item, 1_000_000),
         "a generator of 100 items": generator,
-        "  behind a ConcurrencyLimit, too": ConcurrencyLimit(generator, 8),
-        "a request that is refused": full,
+        "  behind a ConcurrencyLimit (generator)": ConcurrencyLimit(generator, 8),
+        "a request that is rejected": full,
     }
     with no_garbage_collection():
         best = fastest({name: run(app) for name, app in apps.items()}, rounds, patience=20)
@@ -88,7 +89,7 @@ def calls(rounds: int) -> None:
 
 
 class Wrapping:
-    """What a middleware does that wraps a response: the server no longer sees that it is a file."""
+    """A middleware that wraps the response, so that the server cannot see that it is a file."""
 
     def __init__(self, app: App) -> None:
         self.app = app
@@ -115,7 +116,7 @@ def serve(port: int) -> None:
 
 
 def download(port: int, path: str) -> float:
-    """Return the seconds until the file is read."""
+    """Return the seconds until the whole file has arrived."""
     buffer, received = bytearray(1 << 20), 0
     start = time.perf_counter()
     with closing(socket.create_connection(("127.0.0.1", port))) as sock:
@@ -172,15 +173,15 @@ def permits(requests: int) -> None:
                 taken = time.perf_counter() - start
                 kinds = [f"{ended[kind]:,}" for kind in ("served", "refused", "failed", "left")]
                 rows.append([name, duration(taken), *kinds, str(limited.permits_out(url))])
-    header = [f"{requests:,} requests", "took", "served", "refused", "failed", "left", "permits not back"]
+    header = [f"{requests:,} requests", "took", "served", "refused", "failed", "left", "permits not released"]
     print(text_table(header, rows))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="What a limit costs, and whether every permit comes back.")
+    parser = argparse.ArgumentParser(description="Time the limits, and count the permits that are not released.")
     parser.add_argument("--quick", action="store_true", help="fewer pairs and 1,000 requests")
-    parser.add_argument("--pairs", type=int, help="how many pairs of downloads (20)")
-    parser.add_argument("--requests", type=int, help="how many requests to each server (10,000)")
+    parser.add_argument("--pairs", type=int, help="number of pairs of downloads (20)")
+    parser.add_argument("--requests", type=int, help="number of requests to each server (10,000)")
     parser.add_argument("--serve", type=int, metavar="PORT", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:

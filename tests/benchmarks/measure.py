@@ -1,4 +1,4 @@
-"""What the benchmarks share: how to take turns, what to make of the numbers, and how to print them."""
+"""Helpers of the benchmarks: take turns, evaluate the numbers, print them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-# Student's t for a two-sided interval of 95 %, by degrees of freedom; between two of them the smaller one is taken.
+# Student's t for a two-sided interval of 95 %, by degrees of freedom. Between two entries the smaller one counts.
 _T95 = {
     1: 12.71,
     2: 4.30,
@@ -30,8 +30,8 @@ _T95 = {
 def fastest(runs: Mapping[str, Callable[[], float]], rounds: int, patience: float) -> dict[str, float]:
     """Return the least time of each run, taken in turns: A B C, A B C, ...
 
-    The least is the one that other programs disturbed least. A run that is slow gets fewer rounds: none begins once it
-    has had *patience* seconds.
+    Other programs disturbed the least time least. A slow run gets fewer rounds: it starts no round after it has used
+    *patience* seconds.
     """
     best = dict.fromkeys(runs, math.inf)
     spent = dict.fromkeys(runs, 0.0)
@@ -59,7 +59,7 @@ def geometric_mean(values: Iterable[float]) -> float:
 
 
 def ratio_interval(ratios: Sequence[float]) -> tuple[float, float, float]:
-    """Return the geometric mean of *ratios*, one a pair of runs, and its 95 % confidence interval."""
+    """Return the geometric mean of *ratios*, one for each pair of runs, and its 95 % confidence interval."""
     logs = [math.log(ratio) for ratio in ratios]
     middle = statistics.fmean(logs)
     degrees = max((known for known in _T95 if known <= len(logs) - 1), default=1)
@@ -68,7 +68,7 @@ def ratio_interval(ratios: Sequence[float]) -> tuple[float, float, float]:
 
 
 def duration(seconds: float) -> str:
-    """Return *seconds* with three digits and the unit that suits them."""
+    """Return *seconds* with three digits and a unit."""
     for unit, size in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
         if seconds >= size:
             return f"{seconds / size:#.3g} {unit}".replace(". ", " ")
@@ -76,27 +76,27 @@ def duration(seconds: float) -> str:
 
 
 def text_table(header: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> str:
-    """Return a table of text; the first *left* columns are set left, the others right."""
+    """Return a text table. The first *left* columns are aligned left, the others right."""
     lines = [header, *rows]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
 
     def line(cells: Sequence[str]) -> str:
-        set_cells = (
+        aligned = (
             cell.ljust(width) if column < left else cell.rjust(width)
             for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
         )
-        return "  ".join(set_cells).rstrip()
+        return "  ".join(aligned).rstrip()
 
     return "\n".join([line(header), line(["-" * width for width in widths]), *map(line, lines[1:])])
 
 
 def verdict(value: float, goal: float, *, digits: int = 2, strict: bool = False) -> str:
-    """Say whether *value* is at most *goal* (less, if *strict*)."""
+    """Return a text that says whether *value* is at most *goal*, or less than it if *strict*."""
     reached = value < goal if strict else value <= goal
     return f"goal {'<' if strict else '<='} {goal:.{digits}f}: {'reached' if reached else 'MISSED'}"
 
 
 def warn_if_busy() -> None:
-    """Say so if other programs keep the processors busy, which no number of rounds makes up for."""
+    """Print a warning if other programs keep the processors busy: more rounds would not help."""
     if hasattr(os, "getloadavg") and (load := os.getloadavg()[0]) > 0.5 * (os.cpu_count() or 1):
-        print(f"The machine is busy (load average {load:.1f}, {os.cpu_count()} CPUs): times are too long, and noisy.\n")
+        print(f"The machine is busy (load average {load:.1f}, {os.cpu_count()} CPUs): times will be long and noisy.\n")

@@ -1,15 +1,16 @@
-"""What does mountpoint cost a whole request, through waitress? Linux only.
+"""Compare the CPU time of a whole request in ``mountpoint serve`` with bare waitress. Linux only.
 
     python tests/benchmarks/serving.py              # about two minutes
     python tests/benchmarks/serving.py --quick
 
-The same one-line app is served by ``mountpoint serve``, mounted at /app and at four other places, with fair queues and
-the watch for slow requests, and bare by waitress: with the same settings, except for the look-ahead, which stays at its
-own default, and with the same access log, which a small task subclass writes there through the same function. What is
-compared is the CPU time of the server's process, user and system, for the same number of requests over four keep-alive
-connections, the headers being a browser's. A pair is two new processes that take turns, 200 requests each, so that
-what else the machine does meets both alike; what counts of a server is the median of its turns. The ratio is a pair's,
-and its mean over the pairs comes with a 95 % confidence interval.
+Both servers have the same one-line app. ``mountpoint serve`` mounts it at /app and at four other paths, with fair
+queues and the log of slow requests. Waitress serves it bare, with the same settings except for the look-ahead, which
+keeps waitress's default, and with the same access log, which a subclass of the task writes through the same function.
+
+The benchmark compares the CPU time of the server's process, user and system, for the same number of requests with a
+browser's headers over four keep-alive connections. A pair is two new processes that take turns, 200 requests each, so
+that other programs disturb both equally. The median of its turns counts for a server. The ratio is that of a pair, and
+its mean over the pairs comes with a 95 % confidence interval.
 """
 
 from __future__ import annotations
@@ -29,10 +30,10 @@ from children import free_port, running, script
 from measure import duration, ratio_interval, text_table, verdict, warn_if_busy
 
 GOAL = 1.03
-SIBLINGS = 4  # mounts beside /app: with one mount alone there is nothing to be fair about
+SIBLINGS = 4  # mounts beside /app: with only one mount, the queues would have nothing to share
 THREADS = 8
 CONNECTIONS = 4
-TURN = 200  # requests to one server, before it is the other's turn
+TURN = 200  # requests to one server before the other has its turn
 APP = """\
 def app(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain")])
@@ -52,7 +53,7 @@ REQUEST = (
 
 
 def serve_bare(port: int) -> None:
-    """Serve hello.py of the working folder with waitress, with mountpoint's access log and with nothing else of it."""
+    """Serve hello.py in the working folder with waitress and the access log of mountpoint, but nothing else of it."""
     from waitress import serve
     from waitress.channel import HTTPChannel
     from waitress.server import TcpWSGIServer
@@ -106,7 +107,7 @@ class Load:
     """A running server and connections to it."""
 
     def __init__(self, process_id: int, port: int) -> None:
-        # The process's own clock, in nanoseconds: what clock_getcpuclockid(3) returns.
+        # The CPU clock of the process, as clock_getcpuclockid(3) computes it.
         self._clock = (~process_id << 3) | 2
         self._sockets = [socket.create_connection(("127.0.0.1", port)) for _ in range(CONNECTIONS)]
 
@@ -115,7 +116,7 @@ class Load:
             sock.close()
 
     def cpu_seconds(self, requests: int) -> float:
-        """Return the CPU time that the server takes for *requests* requests, one at a time on every connection."""
+        """Return the CPU time of the server for *requests* requests, one at a time on each connection."""
         before = time.clock_gettime(self._clock)
         for _ in range(requests // CONNECTIONS):
             for sock in self._sockets:
@@ -136,7 +137,7 @@ def _read_response(sock: socket.socket) -> None:
 
 
 def pair(folder: Path, requests: int) -> tuple[float, float]:
-    """Return the CPU time that a request takes the two servers, bare and ours: the median over their turns."""
+    """Return the CPU time of a request in both servers, bare and ours: the median over their turns."""
     with ExitStack() as stack:
         loads = []
         for kind in ("bare", "mountpoint"):
@@ -161,15 +162,15 @@ def pair(folder: Path, requests: int) -> tuple[float, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Compare mountpoint serve with bare waitress.")
     parser.add_argument("--quick", action="store_true", help="6 pairs of few requests, noisier")
-    parser.add_argument("--pairs", type=int, help="how many pairs (20)")
-    parser.add_argument("--requests", type=int, help="requests to each server of a pair (6,000)")
+    parser.add_argument("--pairs", type=int, help="number of pairs (20)")
+    parser.add_argument("--requests", type=int, help="number of requests to each server of a pair (6,000)")
     parser.add_argument("--bare", type=int, metavar="PORT", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.bare:
         serve_bare(options.bare)
         return
     if sys.platform != "linux":
-        sys.exit("the CPU time of another process is read from a clock that only Linux has")
+        sys.exit("this benchmark reads the CPU clock of another process, which only Linux has")
     warn_if_busy()
     pairs = options.pairs or (6 if options.quick else 20)
     requests = options.requests or (2_000 if options.quick else 6_000)
@@ -187,7 +188,7 @@ def main() -> None:
     for name, column in (("waitress, bare", 0), ("mountpoint serve", 1)):
         each = [taken[column] for taken in times]
         rows.append([name, duration(statistics.median(each)), duration(min(each)), duration(max(each))])
-    print(text_table(["CPU time of the server, a request", "median", "least", "most"], rows))
+    print(text_table(["CPU time of a request", "median", "least", "most"], rows))
     print(f"\nratio: {mean:.3f}, 95 % interval {low:.3f} to {high:.3f}   {verdict(mean, GOAL)}")
 
 

@@ -1,16 +1,17 @@
-"""Does it last? Mixed load on five frameworks, hostile clients, reloads in between, takeovers at the end. Linux only.
+"""Run mixed load on five frameworks with hostile clients, reloads and takeovers, and watch for leaks. Linux only.
 
     python tests/benchmarks/soak.py                 # ten minutes
     python tests/benchmarks/soak.py --minutes 2 --takeovers 5
 
-After a warm-up the load pauses, and what the server holds at rest is counted: descriptors, threads, memory, and the
-blocks that Python has in use. Then comes the soak, and the same is counted again. Meanwhile a sample is taken each
-second, and a line fitted through them: what it climbs from the soak's beginning to its end is the rise. Every answer is
-looked at, those that are meant to fail too. Exits with 1 if one was not as intended, or if something has grown.
+After a warm-up the load pauses, and the benchmark counts the resources of the server at rest: descriptors, threads,
+memory, and the memory blocks that Python has in use. It counts them again after the soak. During the soak it takes a
+sample each second and fits a line through the samples: the rise is the difference between the ends of that line. Every
+response is checked, including those that have to fail. The exit code is 1 if a response was wrong, or if a resource has
+grown.
 
-Memory that grows while the blocks do not is the allocator's: glibc has an arena for each thread, and they fragment.
-MALLOC_ARENA_MAX=1 and MALLOC_MMAP_THRESHOLD_=65536 in the environment show the difference. With PYTHONTRACEMALLOC=1 the
-lines are printed that hold more at the end; that is slow.
+If memory grows but the blocks do not, the allocator has grown: glibc has an arena for each thread, and arenas fragment.
+MALLOC_ARENA_MAX=1 and MALLOC_MMAP_THRESHOLD_=65536 in the environment show the difference. With PYTHONTRACEMALLOC=1,
+which is slow, the benchmark prints the lines of code that hold more memory at the end.
 """
 
 from __future__ import annotations
@@ -33,28 +34,29 @@ from measure import text_table, warn_if_busy
 from soak_clients import CHANNEL_TIMEOUT, FILE_SIZE, FRAMEWORKS, HEADER_TIMEOUT, SCRIPT, Client, Load, expect
 
 TESTS = Path(__file__).resolve().parents[1]
-PROBE = TESTS / "serving" / "probe.py"
+PROBE = TESTS / "support" / "apps" / "probe.py"
+SITES = TESTS / "wsgi"  # the folder of test_frameworks.py, which has a small site for each framework
 RELOAD_EVERY = 3.0  # seconds
-WARM_UP = 90.0  # seconds, at least: until then glibc's allocator gets its arenas, one for each thread
-GOAL_MEMORY = 0.05  # of what the system has given, and what fragments while threads pass buffers around
-GOAL_BLOCKS = 0.02  # of what Python has in use: caches of libraries still fill a little
-TOLERATED = 0.15  # of the mean: what the number of descriptors, which is that of clients, may seem to rise by chance
+WARM_UP = 90.0  # seconds, at least: glibc's allocator makes its arenas, one for each thread, in this time
+GOAL_MEMORY = 0.05  # greatest growth of resident memory: arenas fragment while threads hand over buffers
+GOAL_BLOCKS = 0.02  # greatest growth of Python's blocks: caches of libraries still fill a little
+TOLERATED = 0.15  # greatest rise, as a part of the mean: the number of descriptors varies with that of clients
 
-# What probe.py lacks: time, a limit, an app that the table can break, and a look at what Python keeps alive.
+# For cases that probe.py does not have: waiting, limits, an app that the table can break, and Python's blocks.
 APP = f"""
 import gc, json, sys, time, tracemalloc
 
 first = None
 
 def app(environ, start_response):
-    what, _, argument = environ["PATH_INFO"][1:].partition("/")
+    action, _, argument = environ["PATH_INFO"][1:].partition("/")
     body = b"done"
-    if what == "file":
+    if action == "file":
         start_response("200 OK", [("Content-Length", "{FILE_SIZE}")])
         return environ["wsgi.file_wrapper"](open("file", "rb"))
-    if what == "nap":
+    if action == "nap":
         time.sleep(float(argument))
-    elif what == "alive":
+    elif action == "alive":
         body = json.dumps(alive()).encode()
     start_response("200 OK", [("Content-Length", str(len(body)))])
     return [body]
@@ -84,14 +86,14 @@ def table_text(folder: Path, port: int, more: str = "") -> str:
 
 
 def _site(name: str, folder: Path) -> str:
-    return f"""{{ app = "test_frameworks:{name}_site('{folder}')", root = "{TESTS}" }}"""
+    return f"""{{ app = "test_frameworks:{name}_site('{folder}')", root = "{SITES}" }}"""
 
 
 # ------------------------------------------------------------------------------------------------------------- server
 
 
 class Server:
-    """`mountpoint serve`, its log, and its table. `pid` is the process that serves, after a takeover the new one."""
+    """`mountpoint serve`, its log and its table. `pid` is the process that serves, which changes with a takeover."""
 
     def __init__(self, pid: int, folder: Path, port: int, log: Path) -> None:
         self.pid = pid
@@ -102,7 +104,7 @@ class Server:
         self._states = self._tables()
 
     def wait_for(self, text: str) -> str:
-        """Read the log on, until a line has *text*; return that line."""
+        """Read the next lines of the log until one contains *text*; return that line."""
         deadline = time.monotonic() + 2 * PATIENCE
         while time.monotonic() < deadline:
             line = self._log.readline()
@@ -110,17 +112,17 @@ class Server:
                 return line
             if not line:
                 time.sleep(0.02)
-        raise AssertionError(f"the log does not say {text!r}")
+        raise AssertionError(f"the log does not contain {text!r}")
 
     def _tables(self) -> Iterator[tuple[str, str, int]]:
-        """Yield tables one after the other, with what the log says of each, and what the guest answers then."""
+        """Yield tables, each with the text of its log message and the status of the mount /guest afterwards."""
         names = 0
         while True:
             for name in FRAMEWORKS:
                 yield f'"/guest" = {_site(name, self._folder)}', "mounts, 0 broken", 200
                 yield "[not a table", "not reloaded: errors in the file", 200
                 yield "", "mounts, 0 broken", 404
-                names += 1  # of a name that was never loaded
+                names += 1  # a module that was never loaded
                 (self._folder / f"failing_{names}.py").write_text(FAILING)
                 yield f'"/guest" = "failing_{names}:app"', "mounts, 1 broken", 503
                 (self._folder / f"failing_{names}.py").unlink()
@@ -138,7 +140,7 @@ class Server:
             os.kill(self.pid, signal.SIGUSR1)
 
     def write(self, more: str = "") -> None:
-        """Write the table, with *more* in it."""
+        """Write the table, with *more* at its end."""
         (self._folder / "mounts.toml").write_text(table_text(self._folder, self._port, more))
 
     def take_over(self) -> None:
@@ -154,14 +156,14 @@ class Server:
         wait_until(lambda: not is_alive(self.pid))
 
     def sample(self) -> tuple[int, int, float]:
-        """Return how many descriptors and threads it has, and its memory in MB."""
+        """Return the number of descriptors, the number of threads, and the resident memory in MB."""
         status = Path(f"/proc/{self.pid}/status").read_text()
         values = dict(line.split(":", 1) for line in status.splitlines())
         descriptors = sum(1 for _ in Path(f"/proc/{self.pid}/fd").iterdir())
         return descriptors, int(values["Threads"]), int(values["VmRSS"].split()[0]) / 1024
 
     def at_rest(self) -> tuple[int, int, float, int, list[str]]:
-        """Return a sample once nobody is connected, and what Python keeps alive."""
+        """Return a sample after all clients have disconnected, Python's blocks, and the lines that hold more memory."""
         deadline = time.monotonic() + PATIENCE
         before = None
         while (now := self.sample()[:2]) != before and time.monotonic() < deadline:
@@ -169,7 +171,7 @@ class Server:
             time.sleep(2)
         with Client(self.url) as client:
             alive = json.loads(client.get("/own/alive").body)
-        wait_until(lambda: self.sample()[:2] == now)  # until that client is gone, too
+        wait_until(lambda: self.sample()[:2] == now)  # until that client has disconnected too
         return *self.sample(), alive["blocks"], alive["lines"]
 
 
@@ -190,7 +192,7 @@ def wait_until(happens: Callable[[], bool]) -> None:
 
 
 def soak(server: Server, load: Load, seconds: float) -> list[tuple[float, int, int, float]]:
-    """Apply *load* for some time, with reloads; return samples, each with the second that it is of."""
+    """Apply *load* for *seconds*, with reloads; return samples, each with the seconds since the start."""
     samples = []
     start = time.monotonic()
     next_reload = 0.0
@@ -205,14 +207,14 @@ def soak(server: Server, load: Load, seconds: float) -> list[tuple[float, int, i
 
 
 def rise(samples: list[tuple[float, int, int, float]], column: int) -> float:
-    """Return what a line, fitted through the samples, climbs from the first to the last."""
+    """Return the rise, from the first sample to the last, of a line that is fitted through them."""
     times = [sample[0] for sample in samples]
     slope = statistics.linear_regression(times, [sample[column] for sample in samples]).slope
     return slope * (times[-1] - times[0])
 
 
 def report(samples: list[tuple[float, int, int, float]], before: tuple, after: tuple) -> bool:
-    """Print what the server held before and after the soak, and meanwhile; return whether it has grown."""
+    """Print the resources before, during and after the soak; return whether one has grown."""
     rows, grown = [], False
     for column, (name, form) in enumerate((("descriptors", ".0f"), ("threads", ".0f"), ("memory, MB", ".1f"))):
         seen = [sample[column + 1] for sample in samples]
@@ -233,16 +235,19 @@ def report(samples: list[tuple[float, int, int, float]], before: tuple, after: t
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Let mountpoint serve under mixed load, and see what it keeps.")
+    parser = argparse.ArgumentParser(description="Run mountpoint serve under mixed load, and watch for leaks.")
     parser.add_argument(
-        "--minutes", type=float, default=10, help="of the soak (10); the warm-up takes a fifth more, 90 s at least"
+        "--minutes",
+        type=float,
+        default=10,
+        help="minutes of the soak (10); the warm-up takes a fifth of that, at least 90 s",
     )
-    parser.add_argument("--takeovers", type=int, default=0, help="how many, under load, at the end (0)")
+    parser.add_argument("--takeovers", type=int, default=0, help="number of takeovers under load, at the end (0)")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--log", type=Path, help="keep the server's log there")
+    parser.add_argument("--log", type=Path, help="the file for the server's log, which is kept")
     options = parser.parse_args()
     if sys.platform != "linux":
-        sys.exit("what a process holds is read from /proc, which only Linux has")
+        sys.exit("this benchmark reads /proc, which only Linux has")
     warn_if_busy()
     seconds = options.minutes * 60
     failed = False
@@ -255,7 +260,7 @@ def main() -> int:
         log = options.log or folder / "log"
         load = Load(f"http://127.0.0.1:{port}", options.seed)
         command = [sys.executable, "-m", "mountpoint", "serve"]
-        with log.open("wb") as file:  # a group of its own, to which those belong that take over
+        with log.open("wb") as file:  # a new process group, for the processes that take over too
             process = subprocess.Popen(command, cwd=folder, stdout=file, stderr=file, start_new_session=True)
         server = Server(process.pid, folder, port, log)
         try:
@@ -270,12 +275,12 @@ def main() -> int:
             print(f"{answers:,} answers and {reloads} reloads after the warm-up\n")
             failed = report(samples, before, after)
             if options.takeovers:
-                server.write()  # the last one may be broken
+                server.write()  # the last table may have a broken mount
                 with load.applied():
                     for _ in range(options.takeovers):
                         load.pause(1)
                         server.take_over()
-                print(f"\n{options.takeovers} takeovers; at rest afterwards, of a process that is new:", end=" ")
+                print(f"\n{options.takeovers} takeovers; the last process at rest:", end=" ")
                 print("{} descriptors, {} threads, {:.1f} MB".format(*server.at_rest()[:3]))
             server.stop()
         finally:
@@ -283,7 +288,7 @@ def main() -> int:
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
     print("\nanswers: " + ", ".join(f"{kind} {count:,}" for kind, count in load.answers.items()))
-    print(f"errors beyond the intended: {load.errors.total()}")
+    print(f"wrong responses: {load.errors.total()}")
     for error, count in load.errors.most_common(20):
         print(f"  {count:,} x {error}")
     return int(failed or bool(load.errors))

@@ -1,6 +1,6 @@
-"""The clients of the soak: who browses, who floods, who leaves, who never reads, and who talks nonsense.
+"""The clients of the soak: browsers, and clients that flood, disconnect, never read or send garbage.
 
-A visit is what one of them does on a connection or on a few; it raises if an answer is not as intended.
+A visit uses one connection or a few. It raises AssertionError if a response is wrong.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CHANNEL_TIMEOUT, HEADER_TIMEOUT = 6, 3  # seconds, of the server
 
 
 class Load:
-    """Clients, each a thread that makes its visits one after the other. What was not as intended is in `errors`."""
+    """Clients, each a thread that makes visits one after the other. `errors` counts the wrong responses."""
 
     def __init__(self, url: str, seed: int) -> None:
         self.url = url
@@ -40,7 +40,7 @@ class Load:
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """Apply the load to the body, and let every visit end."""
+        """Run the clients during the body of the ``with`` statement, and wait until every visit has ended."""
         self._over.clear()
         threads = [
             threading.Thread(target=self._visit, args=(visit, Random(f"{self._seed} {visit.__name__} {number}")))
@@ -61,11 +61,11 @@ class Load:
         while not self._over.is_set():
             try:
                 visit(self, random)
-            except Exception as error:  # whatever it is
+            except Exception as error:
                 self.errors[f"{visit.__name__}: {type(error).__name__}: {error}"] += 1
 
     def pause(self, seconds: float) -> bool:
-        """Wait for some time; return True, at once, when the load is over."""
+        """Wait for *seconds*; return True, at once, if the load is over."""
         return self._over.wait(seconds)
 
     def count(self, visit: Callable[..., None]) -> None:
@@ -90,7 +90,7 @@ PAGES = (
 
 
 def browse(load: Load, random: Random) -> None:
-    """Look at pages of the five sites, over one connection or over many."""
+    """Request pages of the five sites, over one connection or over many."""
     with Client(load.url) as client:
         for _ in range(random.choice((1, 1, 50))):
             method, path, status, body = random.choice(PAGES)
@@ -107,7 +107,7 @@ def browse(load: Load, random: Random) -> None:
 
 
 def fail(load: Load, random: Random) -> None:
-    """Meet apps that raise, before the response has begun and within it."""
+    """Request apps that raise, before the response has begun and after."""
     path = random.choice(("boom", "leave", "interrupt", "late-boom", "late-leave"))
     with Client(load.url) as client:
         client.request(f"/probe/{path}")
@@ -118,11 +118,11 @@ def fail(load: Load, random: Random) -> None:
             body = b"cut"
         expect((status, body == b"cut"), (200, True) if path.startswith("late") else (500, False))
     load.count(fail)
-    load.pause(0.05)  # each leaves a traceback in the log
+    load.pause(0.05)  # each writes a traceback to the log
 
 
 def flood(load: Load, random: Random) -> None:
-    """Ask more of an app with a limit than it has time for; now and then be slow enough for a report."""
+    """Send an app with a limit more requests than it can serve; some are slow enough for the slow log."""
     with Client(load.url) as client:
         answer = client.get(f"/narrow/nap/{random.choice((0.01, 0.05, 0.2, 1.2))}")
     expect(answer.status, 200, 503)
@@ -132,7 +132,7 @@ def flood(load: Load, random: Random) -> None:
 
 
 def head(load: Load, random: Random) -> None:
-    """HEAD of an app that returns a body all the same; what follows on the connection is the next answer."""
+    """Send HEAD to an app that returns a body anyway; the next bytes on the connection are the next response."""
     with Client(load.url) as client:
         for number in range(5):
             client.request(f"/probe/{number}", method="HEAD")
@@ -148,7 +148,7 @@ def head(load: Load, random: Random) -> None:
 
 
 def pipeline(load: Load, random: Random) -> None:
-    """Send three requests at once; the answers come in their order. After one that closes, none does."""
+    """Send three requests at once; the responses arrive in order, and end with one that closes the connection."""
     with Client(load.url) as client:
         client.pipeline("/probe/a", "/own/nap/0.02", "/probe/b")
         for expected in (b'"/a"', b"done", b'"/b"'):
@@ -160,7 +160,7 @@ def pipeline(load: Load, random: Random) -> None:
 
 
 def transfer(load: Load, random: Random) -> None:
-    """Large bodies: a file, known lengths, unknown lengths, uploads."""
+    """Transfer large bodies: files, known lengths, unknown lengths, uploads."""
     size = random.randrange(FILE_SIZE)
     kind = random.choice(("file", "sized", "streamed", "upload", "too much"))
     with Client(load.url) as client:
@@ -180,7 +180,7 @@ def transfer(load: Load, random: Random) -> None:
 
 
 def leave(load: Load, random: Random) -> None:
-    """Go away: at once, within a header, within a body, before the answer, within the answer."""
+    """Disconnect: at once, within a header, within a body, before the response, within the response."""
     kind = random.choice(("at once", "header", "body", "before", "within"))
     client = Client(load.url)
     if kind == "header":
@@ -200,14 +200,14 @@ def leave(load: Load, random: Random) -> None:
 
 
 def stall(load: Load, random: Random) -> None:
-    """Ask for a stream without an end, and read nothing of it, until the server must have given up."""
+    """Request an endless stream, and read nothing until the server must have closed the connection."""
     with Client(load.url, buffer=4096) as client:
         client.request("/probe/endless")
         if load.pause(2 * CHANNEL_TIMEOUT + 3):
             return
         received = 0
         try:
-            while data := client.socket.recv(65536):  # what lies in the buffers of the system, and then the end
+            while data := client.socket.recv(65536):  # the bytes in the buffers of the system, then the end
                 received += len(data)
                 if received > 100_000_000:
                     raise AssertionError("a client that reads nothing was not closed")
@@ -217,7 +217,7 @@ def stall(load: Load, random: Random) -> None:
 
 
 def drip(load: Load, random: Random) -> None:
-    """Send headers byte by byte over many connections; each ends with 408."""
+    """Send headers byte by byte over many connections; each gets 408."""
     with ExitStack() as stack:
         clients = {client.socket: client for client in (stack.enter_context(Client(load.url)) for _ in range(10))}
         for client in clients.values():
@@ -246,17 +246,17 @@ GARBAGE = (
 )
 
 
-def babble(load: Load, random: Random) -> None:
-    """Say what is no HTTP; the answer is 400."""
+def send_garbage(load: Load, random: Random) -> None:
+    """Send bytes that are not valid HTTP; the response is 400."""
     with Client(load.url) as client:
         client.send(random.choice(GARBAGE))
         expect(client.answer().status, 400)
-    load.count(babble)
+    load.count(send_garbage)
     load.pause(0.02)
 
 
 def visit_guest(load: Load, random: Random) -> None:
-    """Look at a mount that comes, breaks and goes."""
+    """Request a mount that the reloads add, break and remove."""
     with Client(load.url) as client:
         for _ in range(20):
             answer = client.get("/guest/page/7")
@@ -266,7 +266,7 @@ def visit_guest(load: Load, random: Random) -> None:
                 return
 
 
-#: How many clients there are of each kind.
+#: The number of clients of each kind.
 VISITS = {
     browse: 6,
     fail: 1,
@@ -277,6 +277,6 @@ VISITS = {
     leave: 2,
     stall: 2,
     drip: 1,
-    babble: 1,
+    send_garbage: 1,
     visit_guest: 1,
 }

@@ -1,12 +1,13 @@
-"""How long until it answers? The start of ``mountpoint serve``, and the commands that only look something up.
+"""Time the start of ``mountpoint serve``, and the commands that serve nothing.
 
     python tests/benchmarks/startup.py              # about a minute
     python tests/benchmarks/startup.py --quick
 
-``mountpoint serve`` is timed from the start of its process until a connection is accepted, against ``waitress-serve``
-with the same apps: once two that import nothing, which shows our own imports bare, and once two Flask apps.
-``mountpoint --help`` and ``mountpoint resolve`` are timed whole, against ``python -c pass``. Contenders take turns, and
-the median of each counts. Exits with 1 if ``--help`` or ``resolve`` imports werkzeug or waitress.
+The benchmark times ``mountpoint serve`` from the start of its process until it accepts a connection, against
+``waitress-serve`` with the same apps: two apps that import nothing, which shows the cost of our own imports, and then
+two Flask apps. It times ``mountpoint --help`` and ``mountpoint resolve`` as a whole, against ``python -c pass``.
+Contenders take turns, and the median of each counts. The exit code is 1 if ``--help`` or ``resolve`` imports werkzeug
+or waitress.
 """
 
 from __future__ import annotations
@@ -44,13 +45,13 @@ BOTH = """\
 from first import app
 from second import app as second
 """
-SERVE_GOAL = 0.060  # seconds more than waitress-serve
-ANSWER_GOAL = 0.120  # seconds more than python -c pass
+SERVE_GOAL = 0.060  # most seconds more than waitress-serve
+COMMAND_GOAL = 0.120  # most seconds more than python -c pass
 UNWANTED = ("waitress", "werkzeug")
 
 
 def medians(runs: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
-    """Return the times of each run, taken in turns; the first round, which fills the caches of files, is left out."""
+    """Return the times of each run, taken in turns, without the first round, which fills the file caches."""
     times: dict[str, list[float]] = {name: [] for name in runs}
     for turn in range(rounds + 1):
         for name, run in runs.items():
@@ -81,15 +82,15 @@ def imported(arguments: list[str], folder: Path) -> list[str]:
 
 
 def compare(title: str, runs: Mapping[str, Callable[[], float]], rounds: int, goal: float) -> None:
-    """Print the medians of *runs*, and what each takes more than the first."""
+    """Print the medians of *runs*, and the difference of each to the first."""
     times = medians(runs, rounds)
     base = statistics.median(next(iter(times.values())))
     rows = []
     for name, taken in times.items():
         more = statistics.median(taken) - base
         reached = "reached" if more <= goal else "MISSED"
-        said = [f"{more * 1e3:+.0f} ms", f"goal <= +{goal * 1e3:.0f} ms: {reached}"] if rows else ["", ""]
-        rows.append([name, duration(statistics.median(taken)), duration(min(taken)), duration(max(taken)), *said])
+        compared = [f"{more * 1e3:+.0f} ms", f"goal <= +{goal * 1e3:.0f} ms: {reached}"] if rows else ["", ""]
+        rows.append([name, duration(statistics.median(taken)), duration(min(taken)), duration(max(taken)), *compared])
     print(f"\n{title}, {rounds} rounds\n")
     print(text_table(["", "median", "least", "most", "more", ""], rows))
 
@@ -97,17 +98,17 @@ def compare(title: str, runs: Mapping[str, Callable[[], float]], rounds: int, go
 def main() -> int:
     parser = argparse.ArgumentParser(description="Time the start of mountpoint.")
     parser.add_argument("--quick", action="store_true", help="5 rounds, noisier")
-    parser.add_argument("--rounds", type=int, help="how many rounds (30)")
+    parser.add_argument("--rounds", type=int, help="number of rounds (30)")
     options = parser.parse_args()
     rounds = options.rounds or (5 if options.quick else 30)
-    # Of an installed package there is bytecode: without it, ours would be compiled at each start, and waitress not.
+    # An installed package has bytecode. Without it, Python would compile mountpoint at each start, but not waitress.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     warn_if_busy()
     print(f"Python {sys.version.split()[0]}")
     with tempfile.TemporaryDirectory() as name:
         for kind, source in (("plain", PLAIN), ("Flask", FLASK)):
             if kind == "Flask" and importlib.util.find_spec("flask") is None:
-                print("\nFlask is not installed; its apps are left out")
+                print("\nFlask is not installed, so its apps are skipped")
                 continue
             folder = Path(name, kind)
             folder.mkdir()
@@ -141,7 +142,7 @@ def main() -> int:
         }
         folder = Path(name, "plain")
         runs = {name: lambda command=command: seconds_of(command, folder) for name, command in commands.items()}
-        compare("Commands that serve nothing", runs, rounds, ANSWER_GOAL)
+        compare("Commands that serve nothing", runs, rounds, COMMAND_GOAL)
 
         print()
         failed = False

@@ -58,11 +58,11 @@ def test_a_file_may_hold_a_factory():
 
 
 @pytest.mark.skipif(sys.platform != "win32", reason="a backslash is an ordinary character elsewhere")
-def test_a_file_of_windows():
+def test_a_windows_path_is_accepted():
     assert parse_spec(r"C:\apps\tv.py:app").folder == "C:/apps"
 
 
-def test_nothing_is_run():
+def test_parsing_runs_no_code():
     with pytest.raises(ValueError, match="expected a literal argument"):
         parse_spec("tv:make(__import__('sys').exit(3))")
 
@@ -72,7 +72,7 @@ def test_nothing_is_run():
     ["", ":", "tv:", ":app", "tv ws:app", "tv-ws:app", ".tv:app", "tv.:app", "tv..ws:app", "tv:make(", "tv:make())",
      "tv:app app", "tv.make()", "1tv:app", "tv:app; import os", "tv:a = 1", "tv:\0"],
 )  # fmt: skip
-def test_what_is_no_name_of_an_app_is_refused_with_the_forms(text):
+def test_text_that_names_no_app_is_rejected_with_the_accepted_forms(text):
     forms = 'expected "module:attribute", "module:factory()", "dir/file.py:attribute" or "module", found '
     with pytest.raises(ValueError, match=re.escape(f'{forms}"{text}"')):
         parse_spec(text)
@@ -82,36 +82,39 @@ def test_what_is_no_name_of_an_app_is_refused_with_the_forms(text):
     "text",
     ["tv:apps[0]", "tv:make()()", "tv:make().app", "tv:lambda e, s: []", "tv:a or b", "tv:'app'", "tv:3", "tv:(a, b)"],
 )
-def test_an_expression_is_no_attribute(text):
+def test_an_expression_other_than_an_attribute_is_rejected(text):
     with pytest.raises(ValueError, match='expected an attribute, or one call of it, after ":", found '):
         parse_spec(text)
 
 
 @pytest.mark.parametrize("argument", ["DEBUG", "f('x')", "os.environ", "*['x']", "f'{x}'", "1 if x else 2", "-x"])
-def test_an_argument_that_is_no_literal_is_named(argument):
+def test_the_message_names_an_argument_that_is_not_a_literal(argument):
     message = f'expected a literal argument (a string, a number, a list ...), found "{argument}"'
     with pytest.raises(ValueError, match=re.escape(message)):
         parse_spec(f"tv:make({argument})")
 
 
-def test_unpacked_keywords_are_refused():
+def test_unpacked_keywords_are_rejected():
     with pytest.raises(ValueError, match="write each as key=value"):
         parse_spec("tv:make(**{'debug': True})")
 
 
-def test_a_keyword_that_is_given_twice_is_refused():
+def test_a_keyword_that_is_given_twice_is_rejected():
     with pytest.raises(ValueError, match="debug"):
         parse_spec("tv:make(debug=True, debug=False)")
 
 
-def test_a_path_without_py_is_answered_with_what_to_write():
+def test_the_message_about_a_path_without_py_suggests_the_file():
     with pytest.raises(ValueError, match=re.escape('write "./apps/tv.py:app"')):
         parse_spec("./apps/tv:app")
 
 
-@pytest.mark.parametrize("name", ["tv-ws", "1tv", "tv.ws", "tv ws"])
-def test_a_file_that_no_import_could_name_is_to_be_renamed(name):
-    with pytest.raises(ValueError, match=re.escape(f'expected a file whose name can be imported, found "{name}.py"')):
+@pytest.mark.parametrize(
+    ("name", "suggested"), [("tv-ws", "tv_ws"), ("1tv", "_1tv"), ("tv.ws", "tv_ws"), ("tv ws", "tv_ws")]
+)
+def test_a_file_that_python_cannot_import_gets_a_suggested_name(name, suggested):
+    message = f'expected a file with a name that Python can import, found "{name}.py"; rename it to "{suggested}.py"'
+    with pytest.raises(ValueError, match=re.escape(message)):
         parse_spec(f"apps/{name}.py:app")
 
 
@@ -120,6 +123,6 @@ def test_a_file_that_no_import_could_name_is_to_be_renamed(name):
     ["tv:make(" + "[" * 5000 + "]" * 5000 + ")", "tv:" + "(" * 5000, "tv:a" + ".a" * 50_000],
     ids=["brackets", "parentheses", "dots"],
 )
-def test_nesting_without_end_is_refused_like_any_nonsense(text):
+def test_nesting_that_is_too_deep_to_parse_is_rejected(text):
     with pytest.raises(ValueError, match="expected"):
         parse_spec(text)

@@ -11,11 +11,10 @@ TABLE = '[mounts]\n"/" = "site:app"\n'
 
 
 @pytest.mark.parametrize("table", tables(".error"), ids=lambda table: table.stem)
-def test_a_wrong_table_is_refused_with_exactly_this_text(table, monkeypatch):
+def test_an_invalid_file_is_rejected_with_exactly_this_text(table, monkeypatch):
     """Compare with ``tables/NAME.error``.
 
-    After a message was changed on purpose: ``MOUNTPOINT_REWRITE_TABLES=1 pytest tests/test_config.py``, and read the
-    diff.
+    After a deliberate change of a message, run ``MOUNTPOINT_REWRITE_TABLES=1 pytest tests/config`` and read the diff.
     """
     monkeypatch.chdir(TABLES)
     with pytest.raises(ConfigError) as caught:
@@ -25,7 +24,7 @@ def test_a_wrong_table_is_refused_with_exactly_this_text(table, monkeypatch):
 
 
 @pytest.mark.parametrize("table", tables(".error"), ids=lambda table: table.stem)
-def test_each_problem_has_one_line_that_begins_with_the_file(table, monkeypatch):
+def test_each_problem_is_one_line_that_begins_with_the_file(table, monkeypatch):
     monkeypatch.chdir(TABLES)
     with pytest.raises(ConfigError) as caught:
         load_config(table.name)
@@ -34,12 +33,12 @@ def test_each_problem_has_one_line_that_begins_with_the_file(table, monkeypatch)
     assert all(line.startswith(table.name + ":") for line in lines)
 
 
-def test_every_table_has_its_result_beside_it():
+def test_every_table_has_an_expected_result():
     results = {file.stem for file in TABLES.iterdir() if file.suffix in (".error", ".expected")}
     assert {file.stem for file in TABLES.glob("*.toml")} == results
 
 
-# ------------------------------------------------------------------------------------------------ reading the file
+# ----------------------------------------------------------------------------------------------------- reading the file
 
 
 def test_a_missing_file_is_unreadable(tmp_path):
@@ -47,15 +46,15 @@ def test_a_missing_file_is_unreadable(tmp_path):
         load_config(tmp_path / "mounts.toml")
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows says only that it may not be read")
-def test_a_folder_in_place_of_the_file_is_unreadable_and_the_right_file_is_named(tmp_path):
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows reports only that access is denied")
+def test_the_message_about_a_folder_suggests_the_file_in_it(tmp_path):
     with pytest.raises(UnreadableError) as caught:
         load_config(tmp_path)
     assert f'found a folder; write "{tmp_path / "mounts.toml"}"' in str(caught.value)
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="nothing is unreadable to root")
-def test_a_file_that_may_not_be_read_is_unreadable(tmp_path):
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root can read every file")
+def test_a_file_without_read_permission_is_unreadable(tmp_path):
     file = tmp_path / "mounts.toml"
     file.write_text(TABLE)
     file.chmod(0)
@@ -63,13 +62,13 @@ def test_a_file_that_may_not_be_read_is_unreadable(tmp_path):
         load_config(file)
 
 
-def test_an_empty_file_is_refused(tmp_path):
+def test_an_empty_file_is_rejected(tmp_path):
     assert problems_of(tmp_path, "") == [
         'mounts: expected at least one mount, found an empty file; write [mounts], and "/path" = "module:app"'
     ]
 
 
-def test_an_empty_file_is_refused_whatever_the_command_line_says(tmp_path):
+def test_an_empty_file_is_rejected_even_with_options(tmp_path):
     assert problems_of(tmp_path, "", threads=4) == [
         'mounts: expected at least one mount, found an empty file; write [mounts], and "/path" = "module:app"'
     ]
@@ -82,7 +81,7 @@ def test_a_byte_order_mark_is_accepted(tmp_path):
 
 
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["plain", "after a byte order mark"])
-def test_what_is_not_utf8_is_refused_with_the_place_of_the_byte(tmp_path, mark):
+def test_a_byte_that_is_not_utf8_is_rejected_with_its_position(tmp_path, mark):
     file = tmp_path / "mounts.toml"
     file.write_bytes(mark + '[mounts]\n"/café" = "site:app"\n'.encode("latin-1"))
     with pytest.raises(ConfigError) as caught:
@@ -90,7 +89,7 @@ def test_what_is_not_utf8_is_refused_with_the_place_of_the_byte(tmp_path, mark):
     assert str(caught.value) == f"{file}:2:6: expected UTF-8, found the byte 0xe9; save the file as UTF-8"
 
 
-def test_utf16_is_refused_as_not_utf8(tmp_path):
+def test_utf16_is_rejected_as_not_utf8(tmp_path):
     file = tmp_path / "mounts.toml"
     file.write_bytes(TABLE.encode("utf-16"))
     with pytest.raises(ConfigError, match="expected UTF-8, found the byte 0xf"):
@@ -103,18 +102,18 @@ def test_windows_line_ends_are_accepted(tmp_path):
     assert [mount.key for mount in load_config(file).mounts] == ["/"]
 
 
-def test_nesting_that_is_too_deep_is_refused(tmp_path):
+def test_toml_that_is_nested_too_deeply_is_rejected(tmp_path):
     [problem] = problems_of(tmp_path, f"x = {'[' * 10_000}{']' * 10_000}\n")
     assert "nested too deeply" in problem
 
 
-def test_a_mistake_at_the_end_of_the_file_has_its_line_and_column(tmp_path):
+def test_an_error_at_the_end_of_the_file_has_a_line_and_a_column(tmp_path):
     with pytest.raises(ConfigError) as caught:
         config_of(tmp_path, '[mounts]\n"/" =')
     assert str(caught.value).startswith(f"{tmp_path / 'mounts.toml'}:2:6: not TOML: ")
 
 
-def test_a_decimal_integer_of_thousands_of_digits_is_no_mistake_at_line_4300(tmp_path):
+def test_the_digit_limit_of_python_is_not_taken_for_a_line_number(tmp_path):
     with pytest.raises(ConfigError) as caught:
         config_of(tmp_path, f"[server]\nthreads = 1{'0' * 5000}\n{TABLE}")
     assert ":4300:" not in str(caught.value)
@@ -126,7 +125,7 @@ def test_a_decimal_integer_of_thousands_of_digits_is_no_mistake_at_line_4300(tmp
     ids=["hexadecimal", "greater than any float"],
 )
 @pytest.mark.parametrize("key", ["threads", "drain_timeout", "channel_timeout", "asyncore_loop_timeout", "recv_bytes"])
-def test_a_huge_integer_is_refused_at_its_key(tmp_path, key, value):
+def test_a_huge_integer_is_reported_at_its_key(tmp_path, key, value):
     [problem] = problems_of(tmp_path, f"[server]\n{key} = {value}\n{TABLE}")
     assert problem.startswith(f"server.{key}: expected ")
 
@@ -136,7 +135,7 @@ def test_a_port_of_thousands_of_digits_is_out_of_range(tmp_path):
     assert problem.startswith("server.listen: expected a port from 0 to 65535")
 
 
-# ---------------------------------------------------------------------------------------------- what a right file gives
+# ---------------------------------------------------------------------------------------------------------- valid files
 
 
 def test_the_mounts_keep_the_order_of_the_file(tmp_path):
@@ -149,7 +148,7 @@ def test_keys_are_normalised(tmp_path):
     assert [mount.key for mount in config.mounts] == ["/b", "/", "example.com/x"]
 
 
-def test_a_root_is_by_default_the_folder_of_the_file(tmp_path):
+def test_the_default_root_is_the_folder_of_the_file(tmp_path):
     assert config_of(tmp_path, TABLE).mounts[0].root == tmp_path
 
 
@@ -161,20 +160,20 @@ def test_a_root_is_relative_to_the_file_and_not_to_the_working_folder(tmp_path, 
     assert config.mounts[0].root == tmp_path / "apps"
 
 
-def test_an_absolute_root_stands_as_it_is(tmp_path):
+def test_an_absolute_root_is_not_changed(tmp_path):
     (tmp_path / "apps").mkdir()
     config = config_of(tmp_path, f"[mounts.\"/\"]\napp = 'site:app'\nroot = '{tmp_path / 'apps'}'\n")
     assert config.mounts[0].root == tmp_path / "apps"
 
 
-def test_the_folder_of_a_file_is_the_root_below_the_root(tmp_path):
+def test_the_folder_of_an_app_file_is_joined_to_the_root(tmp_path):
     (tmp_path / "apps" / "tv").mkdir(parents=True)
     config = config_of(tmp_path, '[mounts."/"]\napp = "tv/web.py:app"\nroot = "apps"\n')
     assert config.mounts[0].root == tmp_path / "apps" / "tv"
     assert config.mounts[0].app.module == "web"
 
 
-def test_defaults_hold_for_all_mounts_and_a_mount_s_own_value_wins(tmp_path):
+def test_a_mount_overrides_the_defaults(tmp_path):
     (tmp_path / "apps").mkdir()
     config = config_of(
         tmp_path,
@@ -197,38 +196,38 @@ def test_defaults_hold_for_all_mounts_and_a_mount_s_own_value_wins(tmp_path):
 
 
 @pytest.mark.parametrize(("text", "prefix"), [("/apps", "/apps"), ("/apps/", "/apps"), ("/", ""), ("", "")])
-def test_one_trailing_slash_of_what_is_stripped_is_dropped(tmp_path, text, prefix):
+def test_one_trailing_slash_of_strips_is_dropped(tmp_path, text, prefix):
     assert config_of(tmp_path, f'{TABLE}[proxy]\nstrips = "{text}"\n').proxy.strips_prefix() == prefix
 
 
-def test_nothing_is_stripped_by_default(tmp_path):
+def test_no_prefix_is_stripped_by_default(tmp_path):
     assert config_of(tmp_path, TABLE).proxy.strips_prefix() == ""
 
 
-def test_logging_is_kept_as_it_is(tmp_path):
+def test_the_logging_section_is_kept_unchanged(tmp_path):
     assert config_of(tmp_path, TABLE).logging is None
     assert config_of(tmp_path, f"{TABLE}[logging.root]\nlevel = 'INFO'\n").logging == {"root": {"level": "INFO"}}
 
 
-# ------------------------------------------------------------------------------------------------------- what it says
+# ------------------------------------------------------------------------------------------------------------- messages
 
 
 @pytest.mark.parametrize(
     ("wrong", "right"),
     [("ap", "app"), ("apps", "app"), ("roots", "root"), ("slahs", "slash"), ("dot_segment", "dot_segments")],
 )
-def test_an_unknown_key_is_answered_with_the_nearest_right_one(tmp_path, wrong, right):
+def test_the_message_about_an_unknown_key_suggests_the_nearest_one(tmp_path, wrong, right):
     problems = problems_of(tmp_path, f'[mounts."/a"]\napp = "a:app"\n[mounts."/b"]\napp = "b:app"\n{wrong} = "x"\n')
     assert problems == [f'mounts."/b".{wrong}: unknown key; did you mean "{right}"?']
 
 
-def test_a_root_that_no_file_system_could_hold_is_no_folder(tmp_path):
+def test_a_root_with_an_impossible_name_is_reported(tmp_path):
     problems = problems_of(tmp_path, f'[mounts."/"]\napp = "site:app"\nroot = "{"x" * 5000}"\n')
     assert [problem.partition(", found")[0] for problem in problems] == ['mounts."/".root: expected a folder']
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="nothing is closed to root")
-def test_a_root_in_a_folder_that_may_not_be_entered_is_no_folder(tmp_path):
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root can enter every folder")
+def test_a_root_in_a_folder_without_permission_is_reported(tmp_path):
     (tmp_path / "closed" / "apps").mkdir(parents=True)
     (tmp_path / "closed").chmod(0)
     try:
@@ -238,10 +237,10 @@ def test_a_root_in_a_folder_that_may_not_be_entered_is_no_folder(tmp_path):
     assert [problem.partition(", found")[0] for problem in problems] == ['mounts."/".root: expected a folder']
 
 
-def test_a_table_that_is_no_table_is_one_problem_and_not_two(tmp_path):
+def test_a_section_that_is_not_a_table_is_one_problem(tmp_path):
     assert problems_of(tmp_path, 'mounts = ["/tv_ws"]\n') == ["mounts: expected a table, found an array"]
 
 
-def test_a_folder_of_the_app_of_defaults_is_a_problem_of_defaults(tmp_path):
+def test_a_missing_folder_of_the_default_app_is_reported_once(tmp_path):
     problems = problems_of(tmp_path, '[defaults]\napp = "nowhere/tv.py:app"\n[mounts]\n"/a" = {}\n"/b" = {}\n')
     assert problems == [f'defaults.app: expected a folder, found nothing at "{tmp_path / "nowhere"}"']

@@ -4,7 +4,9 @@ import pytest
 from support.tables import config_of, problems_of
 from waitress.adjustments import Adjustments
 
-from mountpoint.config.schema import REPLACED, SERVER_KEYS, WAITRESS_KEYS, Address, connection_ceiling
+from mountpoint.config.address import Address
+from mountpoint.config.schema import REPLACED, SERVER_KEYS, WAITRESS_KEYS
+from mountpoint.config.validators import connection_ceiling
 
 TABLE = '[mounts]\n"/" = "site:app"\n'
 posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no unix sockets for servers")
@@ -14,7 +16,7 @@ def server_of(folder, toml="", **overrides):
     return config_of(folder, f"{TABLE}[server]\n{toml}\n", **overrides).server
 
 
-def test_nothing_has_to_be_said(tmp_path):
+def test_an_empty_server_section_has_defaults(tmp_path):
     server = server_of(tmp_path)
     assert server.listen == (Address("127.0.0.1", 8080),)
     assert (server.threads, server.drain_timeout, server.strict) == (8, 30.0, False)
@@ -55,7 +57,7 @@ def test_a_unix_socket_is_relative_to_the_file(tmp_path):
 
 
 @posix
-def test_a_unix_socket_of_the_command_line_is_relative_to_the_working_folder(tmp_path, monkeypatch):
+def test_a_unix_socket_option_is_relative_to_the_working_folder(tmp_path, monkeypatch):
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     [address] = server_of(tmp_path, listen=["unix:x.sock"]).listen
@@ -75,13 +77,13 @@ def test_a_unix_socket_of_the_command_line_is_relative_to_the_working_folder(tmp
         ("[::1]", "[::1]:8080"),
     ],
 )
-def test_a_near_miss_of_an_address_is_answered_with_one_that_is_taken(tmp_path, found, right):
+def test_the_message_about_a_bad_address_suggests_a_valid_one(tmp_path, found, right):
     [problem] = problems_of(tmp_path, f'{TABLE}[server]\nlisten = "{found}"\n')
     assert problem.endswith(f'; write "{right}"')
     assert server_of(tmp_path, f'listen = "{right}"').listen
 
 
-def test_a_port_as_a_number_is_answered_with_what_to_write(tmp_path):
+def test_the_message_about_a_bare_port_suggests_an_address(tmp_path):
     [problem] = problems_of(tmp_path, f"{TABLE}[server]\nlisten = 8080\n")
     assert problem.endswith('found 8080; write "127.0.0.1:8080"')
 
@@ -90,22 +92,22 @@ def test_a_port_as_a_number_is_answered_with_what_to_write(tmp_path):
 
 
 @pytest.mark.parametrize(("text", "mode"), [("660", 0o660), ("0600", 0o600), ("0o666", 0o666), ("066", 0o066)])
-def test_the_permissions_of_a_unix_socket_are_an_octal_string(tmp_path, text, mode):
+def test_unix_socket_permissions_are_an_octal_string(tmp_path, text, mode):
     assert server_of(tmp_path, f'unix_socket_perms = "{text}"').unix_socket_perms == mode
 
 
 @pytest.mark.parametrize("value", ["0o660", "660", "432", "true", '""', '"88"', '"0x1ff"', '"7777"', '["660"]'])
-def test_anything_else_for_permissions_is_refused(tmp_path, value):
+def test_other_values_for_permissions_are_rejected(tmp_path, value):
     [problem] = problems_of(tmp_path, f"{TABLE}[server]\nunix_socket_perms = {value}\n")
     assert problem.startswith('server.unix_socket_perms: expected an octal string such as "660", found ')
 
 
-def test_a_drain_may_take_a_fraction_of_a_second_or_none(tmp_path):
+def test_a_drain_timeout_may_be_zero_or_a_fraction(tmp_path):
     assert server_of(tmp_path, "drain_timeout = 0.5").drain_timeout == 0.5
     assert server_of(tmp_path, "drain_timeout = 0").drain_timeout == 0
 
 
-def test_connections_are_limited_by_the_open_files_of_the_machine(tmp_path):
+def test_connections_are_limited_by_the_limit_of_open_files(tmp_path):
     ceiling = connection_ceiling()
     assert server_of(tmp_path).connection_limit == min(1000, ceiling)
     assert server_of(tmp_path, f"connection_limit = {ceiling}").connection_limit == ceiling
@@ -115,7 +117,7 @@ def test_connections_are_limited_by_the_open_files_of_the_machine(tmp_path):
 
 
 @posix
-def test_the_ceiling_leaves_64_descriptors_and_takes_three_for_each_connection():
+def test_a_connection_takes_three_descriptors_and_64_are_kept():
     import resource
 
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -125,7 +127,7 @@ def test_the_ceiling_leaves_64_descriptors_and_takes_three_for_each_connection()
 
 
 @posix
-def test_a_machine_that_names_no_limit_has_that_of_macos(monkeypatch):
+def test_an_unlimited_number_of_files_counts_as_the_limit_of_macos(monkeypatch):
     import resource
 
     monkeypatch.setattr(resource, "getrlimit", lambda _: (256, resource.RLIM_INFINITY))
@@ -134,7 +136,7 @@ def test_a_machine_that_names_no_limit_has_that_of_macos(monkeypatch):
 
 @pytest.mark.parametrize("key", SERVER_KEYS)
 @pytest.mark.parametrize("value", ["[]", "{}", "1979-05-27", "07:32:00", "nan", "-1", '"\\n"'])
-def test_no_key_of_ours_takes_a_value_of_a_wrong_kind(tmp_path, key, value):
+def test_a_server_key_rejects_a_value_of_the_wrong_type(tmp_path, key, value):
     [problem] = problems_of(tmp_path, f"{TABLE}[server]\n{key} = {value}\n")
     assert problem.startswith(f"server.{key}: expected ")
     assert ", found " in problem
@@ -142,7 +144,7 @@ def test_no_key_of_ours_takes_a_value_of_a_wrong_kind(tmp_path, key, value):
 
 @pytest.mark.parametrize("key", WAITRESS_KEYS)
 @pytest.mark.parametrize("value", ["[]", "{}", "1979-05-27", "nan", "-1"])
-def test_no_key_of_waitress_s_takes_a_value_of_a_wrong_kind(tmp_path, key, value):
+def test_a_waitress_key_rejects_a_value_of_the_wrong_type(tmp_path, key, value):
     [problem] = problems_of(tmp_path, f"{TABLE}[server]\n{key} = {value}\n")
     assert problem.startswith(f"server.{key}: expected ")
 
@@ -150,38 +152,38 @@ def test_no_key_of_waitress_s_takes_a_value_of_a_wrong_kind(tmp_path, key, value
 # ------------------------------------------------------------------------------------------------------------ waitress
 
 
-def test_what_the_file_says_reaches_waitress_under_its_own_name(tmp_path):
+def test_waitress_gets_its_adjustments_under_their_own_names(tmp_path):
     server = server_of(tmp_path, 'channel_timeout = 7\nident = "us"\nipv6 = false\nthreads = 3')
     assert {**server.adjustments, "channel_timeout": 7, "ident": "us", "ipv6": False} == server.adjustments
     adjustments = Adjustments(**server.adjustments)
     assert (adjustments.channel_timeout, adjustments.ident, adjustments.ipv6) == (7, "us", False)
 
 
-def test_every_key_of_waitress_is_taken_or_refused_with_its_replacement():
-    taken = {"listen", *SERVER_KEYS, *WAITRESS_KEYS}
+def test_every_waitress_adjustment_is_accepted_or_replaced():
+    taken = {*SERVER_KEYS, *WAITRESS_KEYS}
     theirs = {name for name, _ in Adjustments._params}
     assert theirs - taken - REPLACED.keys() == set()
 
 
-def test_no_key_is_taken_for_waitress_s_that_is_not():
+def test_every_waitress_key_is_an_adjustment_of_waitress():
     assert WAITRESS_KEYS.keys() - {name for name, _ in Adjustments._params} == set()
 
 
-def test_no_key_is_both_taken_and_refused():
-    assert REPLACED.keys() & {"listen", *SERVER_KEYS, *WAITRESS_KEYS} == set()
+def test_no_key_is_both_accepted_and_replaced():
+    assert REPLACED.keys() & {*SERVER_KEYS, *WAITRESS_KEYS} == set()
 
 
 @pytest.mark.parametrize("key", REPLACED)
-def test_a_replaced_key_is_refused_whatever_its_value(tmp_path, key):
+def test_a_replaced_key_is_rejected_with_any_value(tmp_path, key):
     for value in ("1", '"x"', "false"):
         [problem] = problems_of(tmp_path, f"{TABLE}[server]\n{key} = {value}\n")
-        assert problem == f"server.{key}: is not taken from here; {REPLACED[key]}"
+        assert problem == f"server.{key}: cannot be set here; {REPLACED[key]}"
 
 
 # ------------------------------------------------------------------------------------------------------- command line
 
 
-def test_the_command_line_goes_before_the_file(tmp_path):
+def test_the_command_line_overrides_the_file(tmp_path):
     server = server_of(
         tmp_path,
         'listen = "127.0.0.1:1"\nthreads = 2\nstrict = false\nlog_level = "error"',
@@ -195,7 +197,7 @@ def test_the_command_line_goes_before_the_file(tmp_path):
     assert (server.threads, server.strict, server.access_log, server.log_level) == (5, True, False, "debug")
 
 
-def test_a_mistake_of_the_command_line_is_named_as_its_option(tmp_path):
+def test_a_problem_of_the_command_line_names_the_option(tmp_path):
     assert problems_of(tmp_path, TABLE, listen=["8080"], threads=0, log_level="loud") == [
         '--listen: expected "host:port", "[ipv6]:port", "*:port" or "unix:/path", found "8080"; write "127.0.0.1:8080"',
         "--threads: expected an integer from 1 to 10000, found 0",
@@ -203,5 +205,5 @@ def test_a_mistake_of_the_command_line_is_named_as_its_option(tmp_path):
     ]
 
 
-def test_what_the_command_line_replaces_in_the_file_does_not_matter(tmp_path):
+def test_a_value_that_an_option_overrides_is_not_validated(tmp_path):
     assert server_of(tmp_path, 'threads = 0\nlisten = "8080"', threads=2, listen=["127.0.0.1:0"]).threads == 2

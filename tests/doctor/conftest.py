@@ -1,4 +1,4 @@
-"""The real nginx in front of `sites.py`, which runs once for all tests."""
+"""Fixtures: the stacks of `support/sites.py`, one process for all tests, and the doctor as a command with a table."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from support.running import nginx, serve, start
 
 __all__ = ["nginx", "serve", "start"]
 
-HERE = Path(__file__).parent.parent / "support"
+SUPPORT = Path(__file__).parent.parent / "support"
 
 
 @pytest.fixture(scope="session")
 def stacks() -> Iterator[dict[str, int]]:
-    """The port of each stack in `sites.py`, by name."""
+    """Return the port of each stack in `support/sites.py`, by the name of the stack."""
     if sys.platform == "win32":
-        pytest.skip("it is ended by a signal, which Windows has not")
+        pytest.skip("the process ends at SIGTERM, which Windows does not have")
     with running.children(running.Child) as start:
-        yield json.loads(start([sys.executable, HERE / "sites.py"]).wait_for("}\n"))
+        yield json.loads(start([sys.executable, SUPPORT / "sites.py"]).wait_for("}\n"))
 
 
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory) -> Path:
-    """A file with a certificate for localhost and its key."""
+    """Return a file with a certificate for localhost and its key."""
     openssl = running.needed("openssl", "openssl")
     file = tmp_path_factory.mktemp("tls") / "localhost.pem"
     command = [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
@@ -68,7 +68,7 @@ def make(name, extra="", cookie="session"):
 
 
 class Done(NamedTuple):
-    """What `mountpoint doctor --json` said: its exit code, its report, and what it wrote to stderr."""
+    """The exit code of `mountpoint doctor --json`, its report, and its output on stderr."""
 
     code: int
     report: dict
@@ -76,7 +76,7 @@ class Done(NamedTuple):
 
     @property
     def named(self) -> set[tuple[str, str, str]]:
-        """Its findings, but for notes, as (mount, symptom, certainty)."""
+        """Return the findings except for notes, as (mount, symptom, certainty)."""
         found = ((each["mount"], each["symptom"], each["certainty"]) for each in self.report["findings"])
         return {each for each in found if each[2] != "note"}
 
@@ -87,14 +87,14 @@ class Done(NamedTuple):
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder with a module ``site_app``, whose ``make`` makes Flask apps."""
+    """Return a folder with the module ``site_app``; its function ``make`` returns a Flask app."""
     (tmp_path / "site_app.py").write_text(APP)
     return tmp_path
 
 
 @pytest.fixture
 def examine(folder: Path) -> Callable[..., Done]:
-    """Return ``examine(*args)``, which runs `mountpoint doctor --json` in the folder."""
+    """Return ``examine(*args)``: it runs `mountpoint doctor --json` in the folder."""
 
     def examine(*args: str) -> Done:
         command = [sys.executable, "-m", "mountpoint", "doctor", "--json", *args]

@@ -1,4 +1,4 @@
-"""What the doctor says to Apache and Caddy, written into their configuration as it is printed: it mends them."""
+"""Each fix for Apache and Caddy, written into a wrong configuration as it is printed, makes the site healthy."""
 
 from __future__ import annotations
 
@@ -11,15 +11,19 @@ from support.proxies import Front, listens, prepare, reserved_ports, wait_until
 from support.running import children
 
 from mountpoint.config.reader import load_config
-from mountpoint.doctor.run import examine_url
+from mountpoint.doctor.by_url import examine_url
 from mountpoint.proxyconf import RenderOptions, proxy_config
 
 if sys.platform == "win32":
-    pytest.skip("the proxies are those of Linux and macOS", allow_module_level=True)
+    pytest.skip("these proxies run on Linux and macOS only", allow_module_level=True)
 
 
 class Wrong(NamedTuple):
-    """The *lines* of the site, ``<name>`` for a stack of `sites.py`; the fix is put in their place, or where FIX is."""
+    """A wrong configuration: its *lines*, and the finding that the doctor has to report.
+
+    ``<name>`` stands for the address of that stack of `support/sites.py`. The fix replaces the word FIX, or without it
+    all lines.
+    """
 
     symptom: str
     certainty: str
@@ -54,7 +58,7 @@ CADDY = (
         app="pyramid",
     ),
 )
-EACH = [
+CASES = [
     pytest.param(proxy, wrong, marks=getattr(pytest.mark, proxy), id=f"{proxy}: {wrong.symptom}")
     for proxy, all_wrong in (("apache", APACHE), ("caddy", CADDY))
     for wrong in all_wrong
@@ -63,15 +67,15 @@ EACH = [
 
 @pytest.fixture
 def look(tmp_path, stacks):
-    """Return ``look(proxy, lines, app)``, which starts *proxy* with a site of those lines, and looks at *app* there."""
+    """Return ``look(proxy, lines, app)``: it starts *proxy* with these lines, and returns the report about *app*."""
     (tmp_path / "mounts.toml").write_text('[mounts]\n"/flask" = "site_app:app"\n')
-    wish = RenderOptions(server_name="localhost", standalone=True)
+    options = RenderOptions(server_name="localhost", standalone=True)
     config = load_config(tmp_path / "mounts.toml")
 
     def look(proxy, lines, app):
         lines = re.sub(r"<([a-z-]+)>", lambda match: f"127.0.0.1:{stacks[match[1]]}", lines)
         if proxy == "apache":
-            head = proxy_config(config, proxy, wish).text.partition("<Proxy ")[0]
+            head = proxy_config(config, proxy, options).text.partition("<Proxy ")[0]
             text = f"{head}<VirtualHost *:80>\nServerName localhost\nProxyPreserveHost On\n{lines}\n</VirtualHost>\n"
         else:
             text = f"http://localhost {{\n{lines}\nhandle * {{\n\terror 404\n}}\n}}\n"
@@ -83,8 +87,8 @@ def look(tmp_path, stacks):
     return look
 
 
-@pytest.mark.parametrize(("proxy", "wrong"), EACH)
-def test_what_it_says_mends_it(look, proxy, wrong):
+@pytest.mark.parametrize(("proxy", "wrong"), CASES)
+def test_the_fix_as_printed_makes_the_site_healthy(look, proxy, wrong):
     report = look(proxy, wrong.lines.replace("FIX", ""), wrong.app)
     [found] = [found for found in report.findings if (found.symptom, found.certainty) == wrong[:2]]
     fix = found.fix.replace("APP", "<mounted>")

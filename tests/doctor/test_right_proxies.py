@@ -1,4 +1,4 @@
-"""The five proxies, with what `mountpoint proxy-config` prints for each, before five frameworks: all are healthy."""
+"""Each of five proxies, with the output of `mountpoint proxy-config`, in front of five frameworks: all are healthy."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from support.proxies import PROXIES, Front, make_certificate, prepare, reserved_
 from support.running import MountpointServe, children
 from support.shapes import FIVE
 
+from mountpoint.config.address import listen_address
 from mountpoint.config.reader import load_config
-from mountpoint.config.schema import listen_address
-from mountpoint.doctor.run import examine_url
+from mountpoint.doctor.by_url import examine_url
 from mountpoint.proxyconf import RenderOptions, proxy_config
 
 if sys.platform == "win32":
-    pytest.skip("the proxies are those of Linux and macOS", allow_module_level=True)
+    pytest.skip("these proxies run on Linux and macOS only", allow_module_level=True)
 
 SITES = (Path(__file__).parent.parent / "support" / "sites.py").as_posix()
 MOUNTS = "".join(f'"/{name}" = "{SITES}:{name}_app()"\n' for name in FIVE)
@@ -34,7 +34,7 @@ max_request_body_size = 65536
 key = "0123456789abcdef0123456789abcdef"
 
 [defaults]
-cookies = "scoped"  # two of them call theirs "session"
+cookies = "scoped"  # two of the apps name their cookie "session"
 
 [mounts]
 {MOUNTS}
@@ -45,7 +45,7 @@ x_proto = 1
 x_host = 1
 x_port = 1
 """
-#: What each shape adds to ``[proxy]``, and what stands in front of its mounts.
+#: By shape: the keys that it needs in ``[proxy]``, and the public prefix in front of its mounts.
 SHAPES = {
     "keep": ("", ""),
     "strip": ("x_prefix = 1\nrestore_prefix = true\n", ""),
@@ -54,14 +54,14 @@ SHAPES = {
 
 
 class Behind(NamedTuple):
-    """`mountpoint serve` with a table, and the folder in which that lies."""
+    """A running `mountpoint serve`: the folder of its table, and its port."""
 
     folder: Path
     port: int
 
 
 class Proxied(NamedTuple):
-    """A proxy in front of that; ``url`` has no slash at its end."""
+    """A proxy in front of `mountpoint serve`. ``url`` does not end with a slash."""
 
     proxy: str
     url: str
@@ -75,7 +75,7 @@ def certificate(tmp_path_factory) -> tuple[Path, Path]:
 
 @pytest.fixture(scope="module")
 def behind(tmp_path_factory) -> Iterator[Callable[[str], Behind]]:
-    """Return ``behind(shape)``, which serves the table of that shape; each once."""
+    """Return ``behind(shape)``: it serves the table of that shape, and starts each server once."""
     started: dict[str, Behind] = {}
     with children(MountpointServe) as launch:
 
@@ -92,26 +92,26 @@ def behind(tmp_path_factory) -> Iterator[Callable[[str], Behind]]:
         yield behind
 
 
-EACH = [
+CASES = [
     pytest.param((proxy, shape, scheme), marks=getattr(pytest.mark, proxy), id=f"{proxy}-{shape}-{scheme}")
     for proxy in PROXIES
     for shape, scheme in (("keep", "http"), ("strip", "http"), ("strips", "http"), ("keep", "https"))
 ]
 
 
-@pytest.fixture(scope="module", params=EACH)
+@pytest.fixture(scope="module", params=CASES)
 def proxied(request, behind, tmp_path_factory) -> Iterator[Proxied]:
     proxy, shape, scheme = request.param
     served = behind(shape)
     tls = request.getfixturevalue("certificate") if scheme == "https" else None
-    wish = RenderOptions(
+    options = RenderOptions(
         server_name="localhost",
         shape="keep" if shape == "keep" else "strip",
         tls=tls and (str(tls[0]), str(tls[1])),
         upstreams=[listen_address(f"127.0.0.1:{served.port}")],
         standalone=True,
     )
-    configuration = proxy_config(load_config(served.folder / "mounts.toml"), proxy, wish)
+    configuration = proxy_config(load_config(served.folder / "mounts.toml"), proxy, options)
     assert configuration.advice == ""
     with ExitStack() as stack:
         patch = stack.enter_context(pytest.MonkeyPatch.context())
@@ -124,35 +124,35 @@ def proxied(request, behind, tmp_path_factory) -> Iterator[Proxied]:
         if tls:
             front.context = ssl.create_default_context(cafile=str(tls[0]))
         prefix = SHAPES[shape][1]
-        wait_until(front, lambda: answers(front, f"{prefix}/flask/"))
+        wait_until(front, lambda: responds(front, f"{prefix}/flask/"))
         yield Proxied(proxy, front.url + prefix, served.folder)
 
 
-def answers(front: Front, target: str) -> bool:
-    """Whether it hands on what it is asked for. It may listen before it has read its file, or its certificate."""
+def responds(front: Front, target: str) -> bool:
+    """Whether the proxy forwards *target*. It may listen before it has read its configuration or its certificate."""
     try:
         return front.fetch(target).status == 200
     except (ConnectionError, ssl.SSLError):
         return False
 
 
-def test_with_the_table_and_the_key_a_right_proxy_has_no_finding(proxied):
+def test_a_right_proxy_has_no_finding_with_table_and_key(proxied):
     command = [sys.executable, "-m", "mountpoint", "doctor", "mounts.toml", "--url", f"{proxied.url}/", "--json"]
     done = subprocess.run(command, cwd=proxied.folder, capture_output=True, text=True, check=False, timeout=120)
     report = json.loads(done.stdout)
     found = {(finding["symptom"], finding["certainty"]) for finding in report["findings"]}
-    # What comes in chunks only nginx counts before it passes any of it on. Caddy counts while it does, and mountpoint,
-    # which refuses such a body in any case, may be the first to say so; the others do not count it.
+    # Only nginx reads a chunked body before it forwards it. Caddy counts the bytes as it forwards them, so mountpoint
+    # may reject the body first. The other proxies do not count the bytes.
     streams = proxied.proxy != "nginx"
     assert found <= ({("large-body", "note")} if streams else set()), done.stdout
     assert (done.returncode, report["healthy"], len(report["mounts"])) == (0, True, len(FIVE))
-    # All was looked at, the probes that need the key too. Whoever refuses a body may hang up before it is answered.
-    expected = ("1 links to other hosts", "bodies over the limit: no answer")
+    # Nothing else is skipped. A server that rejects a body may close the connection before it responds.
+    expected = ("links to other hosts (1)", "bodies over the limit: no response")
     assert [what for what in report["not_looked_at"] if not any(part in what for part in expected)] == []
 
 
 @pytest.mark.parametrize("app", FIVE)
-def test_by_its_address_alone_a_right_proxy_has_no_finding(proxied, app):
+def test_a_right_proxy_has_no_finding_by_its_url_alone(proxied, app):
     report = examine_url(f"{proxied.url}/{app}/")
     assert report.findings == [], report.as_text()
     assert report.exit_code == 0

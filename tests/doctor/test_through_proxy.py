@@ -1,4 +1,4 @@
-"""`mountpoint doctor FILE --url URL`: the table at hand, a real nginx between, and the echo to say what arrives."""
+"""`mountpoint doctor FILE --url URL`: a table behind a real nginx, and the echo that reports how requests arrive."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ KEEP = f"location / {{ proxy_pass <app>; {HOST} <headers> }}"
 
 @pytest.fixture
 def behind(folder, serve, nginx, examine):
-    """Return ``behind(table, locations, headers)``, which looks at a table through nginx; ``behind.front`` is nginx."""
+    """Return ``behind(table, locations, headers)``: it examines a table through nginx, which is ``behind.front``."""
 
     def behind(table, locations=KEEP, headers=CLEARED):
         app = serve(table)
@@ -60,47 +60,47 @@ def test_a_right_proxy_that_strips_has_no_finding(behind):
         (f'[proxy]\nstrips = "/apps"\n{TABLE}', "location /apps/a/ { proxy_pass <app>; }", "proxy-keeps"),
     ],
 )
-def test_the_echo_says_what_arrives(behind, table, locations, symptom):
+def test_a_path_that_arrives_wrong_names_the_fault_of_the_proxy(behind, table, locations, symptom):
     done = behind(ECHO + table, locations)
     mount = "/apps/a" if "strips" in table else "/a"
     assert {name for where, name, certainty in done.named if where == mount and certainty == "sure"} == {symptom}
     assert done.code == 1
 
 
-def test_another_app_in_the_place_of_the_mount_is_noticed_without_the_key(behind):
+def test_another_app_that_answers_for_the_mount_is_seen_without_a_key(behind):
     done = behind(
         f"{TABLE}\"/\" = \"site_app:make('root', 'root', cookie='roots')\"\n", "location /a/ { proxy_pass <app>/; }"
     )
     assert ("/a", "proxy-strips", "sure") in done.named
 
 
-def test_a_loop_is_sure_with_the_table(behind):
+def test_a_redirect_loop_is_sure_if_the_app_alone_has_a_page(behind):
     done = behind(TABLE, "location /a/ { proxy_pass <app>/a; }")
     assert ("/a", "loop-slash", "sure") in done.named
 
 
-def test_files_that_another_location_takes_are_sure_with_the_table(behind):
+def test_stolen_files_are_sure_if_the_app_alone_has_them(behind):
     done = behind(TABLE, KEEP + "location ~ \\.js$ { root /nonexistent; }")
     assert done.named == {("/a", "assets-stolen", "sure"), ("/b", "assets-stolen", "sure")}
 
 
-def test_a_header_of_the_client_that_is_believed_is_named(behind):
+def test_a_spoofed_header_that_mountpoint_trusts_is_sure(behind):
     done = behind(ECHO + TRUST + TABLE, headers="")
     assert done.named == {("/a", "spoofed-header", "sure")}
     [found] = [found for found in done.report["findings"] if found["certainty"] == "sure"]
-    assert found["evidence"] == ["X-Forwarded-Proto: gopher is believed; without it the app is told otherwise"]
+    assert found["evidence"] == ["a client's X-Forwarded-Proto: gopher reaches mountpoint, which trusts it"]
     assert found["fix"] == 'proxy_set_header X-Forwarded-Proto "";'
 
 
-def test_a_header_of_the_client_that_nobody_believes_is_a_note(behind):
+def test_a_spoofed_header_that_mountpoint_ignores_is_a_note(behind):
     done = behind(ECHO + TABLE, headers="")
     assert (done.code, done.named) == (0, set())
     assert {found["symptom"] for found in done.report["findings"]} == {"spoofed-header"}
 
 
-def test_what_the_proxy_itself_sends_is_no_header_of_the_client(behind):
+def test_a_header_that_the_proxy_sets_is_not_spoofed(behind):
     done = behind(ECHO + TABLE, headers=CLEARED.replace('X-Forwarded-Port ""', "X-Forwarded-Port 8070"))
-    assert done.report["findings"] == []  # and a client's own would be 7
+    assert done.report["findings"] == []  # the doctor sends 7
 
 
 LIMITED = f"[server]\nmax_request_body_size = 65536\n{ECHO}{TABLE}"
@@ -108,7 +108,10 @@ LIMITED = f"[server]\nmax_request_body_size = 65536\n{ECHO}{TABLE}"
 
 @pytest.fixture
 def large_body(folder, serve, nginx, examine):
-    """Return ``large_body(served, limit)``, how sure it is of large bodies when the table behind nginx is *served*."""
+    """Return ``large_body(served, limit)``: the certainties of the findings.
+
+    The server behind nginx runs with the table *served*, and the doctor reads one that has a limit.
+    """
 
     def large_body(served, limit=""):
         locations = KEEP.replace("<app>", serve(served).url).replace("<headers>", CLEARED)
@@ -121,19 +124,32 @@ def large_body(folder, serve, nginx, examine):
     return large_body
 
 
-def test_bodies_over_the_limit_that_are_taken_are_named(large_body):
-    assert large_body(ECHO + TABLE) == ["sure"]  # by a server that was started without the limit
+def test_a_body_over_the_limit_that_the_server_accepts_is_sure(large_body):
+    assert large_body(ECHO + TABLE) == ["sure"]  # the server runs without the limit
 
 
-def test_bodies_over_the_limit_that_only_the_server_refuses_are_a_note(large_body):
+def test_a_body_over_the_limit_that_only_mountpoint_rejects_is_a_note(large_body):
     assert large_body(LIMITED) == ["note"]
 
 
-def test_bodies_over_the_limit_that_the_proxy_refuses_are_right(large_body):
+def test_a_body_over_the_limit_that_the_proxy_rejects_is_no_finding(large_body):
     assert large_body(ECHO + TABLE, "client_max_body_size 64k;") == []
 
 
-def test_each_probe_has_a_query_string_of_its_own(behind):
+def test_a_limit_of_more_than_16_mib_is_not_probed(behind):
+    done = behind(f"[server]\nmax_request_body_size = {16 * 2**20 + 1}\n{ECHO}{TABLE}")
+    assert done.code == 0
+    assert "bodies over the limit: [server] max_request_body_size is more than 16 MiB" in done.skipped
+
+
+def test_a_header_of_the_proxy_that_mountpoint_rejects_is_reported(behind):
+    done = behind(ECHO + TRUST + TABLE, headers="proxy_set_header X-Forwarded-Proto gopher;")
+    assert ("/a", "failing", "likely") in done.named
+    [evidence] = next(found["evidence"] for found in done.report["findings"] if found["mount"] == "/a")
+    assert evidence == "mountpoint rejects a header of the proxy: 'gopher' is neither http nor https"
+
+
+def test_each_probe_has_its_own_query_string(behind):
     behind(ECHO + TABLE)
     behind.front.stop()
     probes = [target for _, _, target in behind.front.requests if "mountpoint-doctor=" in target]
@@ -141,7 +157,7 @@ def test_each_probe_has_a_query_string_of_its_own(behind):
     assert len(set(probes)) == len(probes)
 
 
-def test_without_the_key_nothing_is_spoofed_and_that_is_said(behind):
+def test_without_a_key_no_spoofed_header_is_sent(behind):
     done = behind(TRUST + TABLE, headers="")
     behind.front.stop()
     assert (done.code, done.named) == (0, set())
@@ -149,13 +165,13 @@ def test_without_the_key_nothing_is_spoofed_and_that_is_said(behind):
     assert not [target for _, method, target in behind.front.requests if "?" in target or method != "GET"]
 
 
-def test_the_key_is_in_no_log(behind, serve, nginx, folder):
+def test_the_key_is_not_in_any_log(behind, serve, nginx, folder):
     done = behind(ECHO + TABLE)
     behind.front.stop()
     assert KEY not in done.log + str(done.report) + behind.front.log() + behind.front.access_log.read_text()
 
 
-def test_a_mount_alone_is_looked_at_by_its_address(folder, serve, nginx, examine):
+def test_the_url_of_one_mount_limits_the_examination_to_it(folder, serve, nginx, examine):
     locations = KEEP.replace("<app>", serve(TABLE).url).replace("<headers>", CLEARED)
     front = nginx(f"server {{ listen 80; server_name localhost; {locations} }}")
     done = examine("mounts.toml", "--url", f"http://localhost:{front.port}/b/")

@@ -1,3 +1,5 @@
+"""A load restores the state of the process that an app must not change for others."""
+
 import logging
 import logging.config
 import os
@@ -5,18 +7,18 @@ import signal
 import subprocess
 import sys
 import threading
+import weakref
 from pathlib import Path
 
 import pytest
 
 from mountpoint.loading.isolation import preserve_process_state
 
-APP = "def app(environ, start_response):\n    return []\n"
 CONSOLE = {"console": {"class": "logging.StreamHandler"}}
 
 
 def child(code, cwd):
-    """Run *code* in a process of its own, since it changes what a process has once; return what it printed."""
+    """Run *code* in a child process, since it changes global state of the process, and return its stdout."""
     command = [
         sys.executable,
         "-P",
@@ -33,15 +35,15 @@ def child(code, cwd):
 # ------------------------------------------------------------------------------------------------------------ logging
 
 
-class Kept(logging.Handler):
-    """A handler that knows what it was given, and nothing more once it is closed."""
+class Recorder(logging.Handler):
+    """A handler that records the messages until it is closed."""
 
     def __init__(self):
         super().__init__()
-        self.seen = []
+        self.messages = []
 
     def emit(self, record):
-        self.seen.append(self.format(record))
+        self.messages.append(self.format(record))
 
     def close(self):
         self.emit = lambda record: None
@@ -50,7 +52,7 @@ class Kept(logging.Handler):
 
 @pytest.fixture(autouse=True)
 def loggers():
-    """Make loggers, and put logging back by other means than those that are tested: ``loggers(name)``."""
+    """Return `logging.getLogger`, and restore logging afterwards without the code under test."""
     root, listed, below = logging.root, logging._handlerList[:], logging.root.manager.disable
     names = set(root.manager.loggerDict)
     state = [(logger, vars(logger).copy(), logger.handlers[:], logger.filters[:]) for logger in every_logger()]
@@ -90,26 +92,26 @@ def configure(**dictionary):
         logging.shutdown,
     ],
 )
-def test_the_root_logger_and_its_handlers_are_put_back(app):
-    kept = Kept()
-    logging.root.addHandler(kept)
+def test_the_root_logger_and_its_handlers_are_restored(app):
+    recorder = Recorder()
+    logging.root.addHandler(recorder)
     logging.root.setLevel("INFO")
     before = (logging.root.level, logging.root.handlers[:], logging.root.filters[:])
     with preserve_process_state():
         app()
     assert (logging.root.level, logging.root.handlers, logging.root.filters) == before
     logging.info("still here")
-    assert kept.seen[-1] == "still here"
+    assert recorder.messages[-1] == "still here"
 
 
-def test_the_root_logger_is_put_back_after_a_load_that_raised():
+def test_the_root_logger_is_restored_after_a_load_that_raised():
     before = (logging.root.level, logging.root.handlers[:])
     with pytest.raises(ValueError, match="Unable to configure root"), preserve_process_state():
         configure(root={"level": "DEBUG", "handlers": ["console", "nowhere"]})
     assert (logging.root.level, logging.root.handlers) == before
 
 
-def test_what_loggers_remember_of_the_level_is_forgotten(loggers):
+def test_levels_that_loggers_have_cached_are_cleared(loggers):
     logging.root.setLevel("WARNING")
     with preserve_process_state():
         logging.root.setLevel("DEBUG")
@@ -117,8 +119,9 @@ def test_what_loggers_remember_of_the_level_is_forgotten(loggers):
     assert not loggers("own").isEnabledFor(logging.DEBUG)
 
 
-def test_an_app_that_disables_existing_loggers_disables_none(loggers):
-    others = [loggers(name) for name in ("mountpoint", "mountpoint.access", "waitress", "waitress.queue", "sibling")]
+def test_an_app_cannot_disable_existing_loggers(loggers):
+    names = ("mountpoint", "mountpoint.access", "waitress", "waitress.queue", "sibling")
+    others = [loggers(name) for name in names]
     others[1].disabled = True  # as access_log = false does
     with preserve_process_state():
         configure(root={"handlers": ["console"]})
@@ -126,19 +129,19 @@ def test_an_app_that_disables_existing_loggers_disables_none(loggers):
     assert [logger.disabled for logger in others] == [False, True, False, False, False]
 
 
-def test_a_logger_that_somebody_had_configured_stays_as_it_was(loggers):
-    engine, kept = loggers("library.engine"), Kept()
-    engine.addHandler(kept)
+def test_a_logger_configured_before_the_load_is_restored(loggers):
+    engine, recorder = loggers("library.engine"), Recorder()
+    engine.addHandler(recorder)
     engine.setLevel("INFO")
     engine.propagate = False
     with preserve_process_state():
-        configure(loggers={"library": {"handlers": ["console"]}})  # which resets all those below it
+        configure(loggers={"library": {"handlers": ["console"]}})  # this resets all loggers below it
         assert engine.handlers == []
-    assert (engine.level, engine.handlers, engine.propagate) == (logging.INFO, [kept], False)
+    assert (engine.level, engine.handlers, engine.propagate) == (logging.INFO, [recorder], False)
 
 
 @pytest.mark.parametrize("name", ["own", "own.part", "library"])
-def test_a_logger_that_nobody_had_configured_is_the_apps_to_configure(loggers, name):
+def test_an_app_may_configure_a_logger_not_configured_before(loggers, name):
     loggers("library")
     with preserve_process_state():
         configure(loggers={name: {"level": "DEBUG", "handlers": ["console"], "propagate": False}})
@@ -147,7 +150,7 @@ def test_a_logger_that_nobody_had_configured_is_the_apps_to_configure(loggers, n
 
 
 @pytest.mark.parametrize("name", ["mountpoint", "mountpoint.later", "waitress"])
-def test_the_hosts_loggers_are_no_apps_to_configure(loggers, name):
+def test_an_app_cannot_configure_the_loggers_of_the_server(loggers, name):
     before = vars(loggers("waitress"))["handlers"][:]
     with preserve_process_state():
         configure(loggers={name: {"level": "CRITICAL", "handlers": ["console"]}})
@@ -155,7 +158,7 @@ def test_the_hosts_loggers_are_no_apps_to_configure(loggers, name):
     assert loggers("waitress").handlers == before
 
 
-def test_a_load_that_raised_leaves_no_logging_so_that_the_next_try_can_have_its_own(loggers):
+def test_a_load_that_raised_leaves_no_logging_configuration(loggers):
     with pytest.raises(ValueError, match="Unable to configure root"), preserve_process_state():
         configure(loggers={"own": {"level": "ERROR", "handlers": ["console"]}}, root={"handlers": ["nowhere"]})
     assert (loggers("own").level, loggers("own").handlers) == (logging.NOTSET, [])
@@ -164,18 +167,39 @@ def test_a_load_that_raised_leaves_no_logging_so_that_the_next_try_can_have_its_
     assert loggers("own").level == logging.INFO
 
 
-def test_a_handler_can_be_closed_again_after_the_load_within_another_load_too():
-    kept, own_close = Kept(), Kept()
+def test_a_handler_can_be_closed_again_after_nested_loads():
+    recorder, own_close = Recorder(), Recorder()
     vars(own_close)["close"] = close = lambda: None
-    logging.root.handlers += [kept, own_close]
+    logging.root.handlers += [recorder, own_close]
     with preserve_process_state():
         with preserve_process_state():
             pass
-        kept.close()
-        assert "emit" not in vars(kept)
+        recorder.close()
+        assert "emit" not in vars(recorder)
     assert vars(own_close)["close"] is close
-    kept.close()
-    assert "emit" in vars(kept)
+    recorder.close()
+    assert "emit" in vars(recorder)
+
+
+class CollectedBetween(weakref.WeakValueDictionary):
+    """A dictionary whose value is garbage-collected after its name was listed."""
+
+    def __init__(self, handlers):
+        super().__init__({handler.name: handler for handler in handlers})
+        self.only_references = handlers
+
+    def keys(self):
+        names = list(super().keys())
+        self.only_references.clear()
+        return names
+
+
+def test_a_handler_may_be_garbage_collected_while_a_load_begins(monkeypatch):
+    handlers = [Recorder()]
+    handlers[0].set_name("short-lived")
+    monkeypatch.setattr(logging, "_handlers", CollectedBetween(handlers))
+    with preserve_process_state():
+        pass
 
 
 @pytest.mark.parametrize(
@@ -187,23 +211,23 @@ def test_a_handler_can_be_closed_again_after_the_load_within_another_load_too():
     ],
 )
 @pytest.mark.parametrize("mode", ["a", "w"])
-def test_a_log_file_of_the_server_is_written_on(tmp_path, app, mode):
-    host = f"""
+def test_a_log_file_of_the_server_stays_open(tmp_path, app, mode):
+    server = f"""
 import logging.config
 from mountpoint.loading.logs import configure_logging
-file = {{"class": "logging.FileHandler", "filename": "host.log", "mode": "{mode}"}}
+file = {{"class": "logging.FileHandler", "filename": "server.log", "mode": "{mode}"}}
 configure_logging(None, dictionary={{"handlers": {{"file": file}}, "root": {{"handlers": ["file"], "level": "INFO"}}}})
 logging.getLogger("mountpoint").info("before")
 with preserve_process_state():
     {app}
 logging.getLogger("mountpoint").info("after")
 """
-    child(host, tmp_path)
-    assert (tmp_path / "host.log").read_text().split() == ["before", "after"]
+    child(server, tmp_path)
+    assert (tmp_path / "server.log").read_text().split() == ["before", "after"]
 
 
-def test_what_a_handler_has_buffered_is_written_when_the_process_ends(tmp_path):
-    host = """
+def test_a_buffering_handler_is_flushed_when_the_process_exits(tmp_path):
+    server = """
 import logging.config, logging.handlers, sys
 buffer = logging.handlers.MemoryHandler(100, target=logging.StreamHandler(sys.stdout))
 buffer.set_name("buffer")
@@ -213,21 +237,21 @@ with preserve_process_state():
 assert logging._handlers["buffer"] is buffer
 logging.getLogger("sibling").warning("written at the end")
 """
-    assert child(host, tmp_path) == "written at the end\n"
+    assert child(server, tmp_path) == "written at the end\n"
 
 
-# ------------------------------------------------------------------------------------- folder, signals and environment
+# ------------------------------------------------------------------------- working directory, signals and environment
 
 
-def test_the_working_folder_is_put_back(tmp_path):
+def test_the_working_directory_is_restored(tmp_path):
     before = Path.cwd()
     with preserve_process_state():
         os.chdir(tmp_path)
     assert Path.cwd() == before
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows deletes no folder that somebody is in")
-def test_a_working_folder_that_is_gone_is_no_reason_not_to_load(tmp_path, monkeypatch):
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not delete the working directory of a process")
+def test_a_deleted_working_directory_does_not_prevent_a_load(tmp_path, monkeypatch):
     (tmp_path / "gone").mkdir()
     monkeypatch.chdir(tmp_path / "gone")
     with preserve_process_state():
@@ -242,39 +266,39 @@ def test_a_working_folder_that_is_gone_is_no_reason_not_to_load(tmp_path, monkey
     assert Path.cwd() == tmp_path
 
 
-def test_variables_hold_while_the_app_loads_and_have_their_previous_values_afterwards(monkeypatch):
+def test_env_is_set_during_the_load_only(monkeypatch):
     monkeypatch.setenv("MP_SET", "before")
     monkeypatch.setenv("MP_DELETED", "before")
     monkeypatch.delenv("MP_UNSET", raising=False)
     names = ("MP_SET", "MP_DELETED", "MP_UNSET")
     with preserve_process_state(env=dict.fromkeys(names, "loading")):
         assert [os.environ[name] for name in names] == ["loading"] * 3
-        os.environ["MP_SET"] = "the app's"
+        os.environ["MP_SET"] = "set by the app"
         del os.environ["MP_DELETED"], os.environ["MP_UNSET"]
     assert [os.environ.get(name) for name in names] == ["before", "before", None]
 
 
-def test_variables_have_their_previous_values_after_a_load_that_raised(monkeypatch):
+def test_env_is_restored_after_a_load_that_raised(monkeypatch):
     monkeypatch.delenv("MP_UNSET", raising=False)
     with pytest.raises(ZeroDivisionError), preserve_process_state(env={"MP_UNSET": "loading"}):
         raise ZeroDivisionError
     assert "MP_UNSET" not in os.environ
 
 
-def test_what_the_app_puts_into_the_environment_stays(monkeypatch):
-    monkeypatch.setenv("MP_SETTINGS", "another's")  # so that it is put back
+def test_variables_that_the_app_sets_stay(monkeypatch):
+    monkeypatch.setenv("MP_SETTINGS", "set by another app")  # monkeypatch restores it
     with preserve_process_state(env={"MP_OTHER": "x"}):
         os.environ["MP_SETTINGS"] = "shop.settings"
     assert os.environ["MP_SETTINGS"] == "shop.settings"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="these are the signals of Unix")
-def test_the_servers_signals_are_put_back_and_those_of_the_app_stay(tmp_path):
+def test_only_the_signals_of_the_server_are_restored(tmp_path):
     code = """
 import signal
 names = "SIGTERM SIGINT SIGHUP SIGUSR1 SIGUSR2 SIGPIPE SIGALRM SIGCHLD".split()
 numbers = [getattr(signal, name) for name in names]
-signal.signal(signal.SIGUSR1, host := lambda *_: None)
+signal.signal(signal.SIGUSR1, server := lambda *_: None)
 before = [signal.getsignal(number) for number in numbers]
 def mine(*_): ...
 with preserve_process_state():
@@ -282,21 +306,19 @@ with preserve_process_state():
         signal.signal(number, mine)
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 after = [signal.getsignal(number) for number in numbers]
-assert after[:6] == before[:6] and host in after and signal.SIG_IGN in after, after
+assert after[:6] == before[:6] and server in after and signal.SIG_IGN in after, after
 assert after[6:] == [mine, mine], after
 """
     child(code, tmp_path)
 
 
-def test_a_handler_that_was_not_set_from_python_is_left_alone(monkeypatch):
-    before = iter([None] * 8)
-    monkeypatch.setattr(signal, "getsignal", lambda number: next(before, signal.SIG_DFL))
-    monkeypatch.setattr("mountpoint.loading.isolation._SIGNALS", ("SIGTERM",) * 8)
+def test_a_signal_handler_set_in_c_is_left_alone(monkeypatch):
+    monkeypatch.setattr(signal, "getsignal", lambda number: None)  # as for a handler that was set in C
     with preserve_process_state():
-        pass
+        monkeypatch.setattr(signal, "getsignal", lambda number: signal.SIG_DFL)
 
 
-def test_a_load_on_a_thread_leaves_signals_alone(tmp_path):
+def test_a_load_on_another_thread_leaves_signals_alone(tmp_path):
     code = """
 import signal, threading
 inside, changed, done = threading.Event(), threading.Event(), []
@@ -308,15 +330,15 @@ def load():
 thread = threading.Thread(target=load)
 thread.start()
 inside.wait()
-signal.signal(signal.SIGTERM, host := lambda *_: None)
+signal.signal(signal.SIGTERM, server := lambda *_: None)
 changed.set()
 thread.join()
-assert done and signal.getsignal(signal.SIGTERM) is host
+assert done and signal.getsignal(signal.SIGTERM) is server
 """
     child(code, tmp_path)
 
 
-def test_the_folder_is_put_back_on_any_thread(tmp_path):
+def test_the_working_directory_is_restored_on_any_thread(tmp_path):
     before, done = Path.cwd(), []
 
     def load():

@@ -1,3 +1,5 @@
+"""The apps of a whole table are loaded, and one that fails does not stop the others."""
+
 import logging
 import sys
 
@@ -7,8 +9,8 @@ from support.tables import imports_undone, write
 import mountpoint
 from mountpoint.config.reader import load_config
 from mountpoint.errors import ConfigError, LoadError
-from mountpoint.loading.importing import put_on_path
 from mountpoint.loading.loader import load_mounts
+from mountpoint.loading.sys_path import prepend_to_sys_path
 
 APP = """
 def app(environ, start_response):
@@ -32,7 +34,7 @@ def loaded(tmp_path):
 
 @pytest.fixture
 def site(tmp_path):
-    """Make the whole WSGI app of a table, as `mountpoint.load` does."""
+    """Load a table with `mountpoint.load`: ``site(toml, files)``."""
 
     def site(toml, files, **options):
         write(tmp_path, {"mounts.toml": toml, **files})
@@ -42,10 +44,10 @@ def site(tmp_path):
         yield site
 
 
-# ------------------------------------------------------------------------------------------------------ import path
+# --------------------------------------------------------------------------------------------------------- sys.path
 
 
-def test_the_roots_stand_in_front_on_the_path_in_the_order_of_the_table(loaded, tmp_path):
+def test_the_roots_are_first_on_sys_path_in_table_order(loaded, tmp_path):
     loaded(
         """
         [mounts]
@@ -61,23 +63,23 @@ def test_the_roots_stand_in_front_on_the_path_in_the_order_of_the_table(loaded, 
     assert not any(name.startswith(str(tmp_path)) for name in sys.path[4:])
 
 
-def test_a_root_that_is_on_the_path_already_moves_to_the_front(tmp_path):
+def test_a_root_that_is_on_sys_path_already_moves_to_the_front(tmp_path):
     with imports_undone(tmp_path):
         sys.path.append(str(tmp_path))
-        put_on_path([str(tmp_path)])
+        prepend_to_sys_path([str(tmp_path)])
         assert sys.path[0] == str(tmp_path)
         assert sys.path.count(str(tmp_path)) == 1
 
 
-def test_a_root_stays_on_the_path_for_what_is_imported_later(loaded):
+def test_a_root_stays_on_sys_path_for_imports_in_requests(loaded):
     code = "def app(environ, start_response):\n    import late\n    return late.value\n"
     [mount] = loaded('[mounts]\n"/" = "tv/web.py:app"\n', {"tv/web.py": code, "tv/late.py": "value = [b'late']\n"})
     assert mount.app({}, print) == [b"late"]
 
 
 @pytest.mark.parametrize("mangle", ["sys.path.insert(0, 'lib')", "sys.path = []", "sys.path.reverse()"])
-def test_an_app_that_changes_the_path_does_not_change_it_for_the_others(loaded, tmp_path, monkeypatch, mangle):
-    monkeypatch.setattr(sys, "path", sys.path)  # one that an app has replaced comes back
+def test_an_app_cannot_change_sys_path_for_the_others(loaded, tmp_path, monkeypatch, mangle):
+    monkeypatch.setattr(sys, "path", sys.path)  # restores a list that the app replaces
     toml = '[mounts]\n"/a" = "a/web.py:app"\n"/b" = "b/blog.py:app"\n'
     helped = f"import helper\nassert helper.mine\n{APP}"
     mangle = mangle.replace("'lib'", repr(str(tmp_path / "lib")))
@@ -87,7 +89,7 @@ def test_an_app_that_changes_the_path_does_not_change_it_for_the_others(loaded, 
     assert sys.path[:2] == [str(tmp_path / "a"), str(tmp_path / "b")]
 
 
-def test_two_spellings_of_one_root_are_one_root(loaded, tmp_path):
+def test_two_paths_to_one_folder_are_one_root(loaded, tmp_path):
     one, other = loaded(
         '[mounts]\n"/a" = { app = "web:app", root = "tv" }\n"/b" = { app = "web:app", root = "./x/../tv" }\n',
         {"tv/web.py": APP, "x/readme.txt": ""},
@@ -96,7 +98,7 @@ def test_two_spellings_of_one_root_are_one_root(loaded, tmp_path):
     assert sum(name.startswith(str(tmp_path)) for name in sys.path) == 1
 
 
-# ---------------------------------------------------------------------------------------------------- shared and made
+# ------------------------------------------------------------------------------------------- shared apps and factories
 
 
 def test_mounts_with_the_same_root_and_attribute_share_the_app(loaded):
@@ -127,7 +129,7 @@ def test_a_factory_is_called_once_for_each_mount(loaded):
     assert one.app is not other.app
 
 
-# --------------------------------------------------------------------------------------------- two modules, one name
+# ------------------------------------------------------------------------------------- two modules with the same name
 
 
 CLASH = """
@@ -138,28 +140,28 @@ CLASH = """
 """
 
 
-def test_of_two_roots_with_one_module_name_the_later_mount_is_broken_and_both_files_are_named(loaded, tmp_path):
+def test_two_roots_with_one_module_name_break_the_later_mount(loaded, tmp_path):
     files = {"a/web.py": APP, "a/config.py": "", "b/blog.py": APP, "b/config.py": "", "c/shop.py": APP}
     a, b, c = loaded(CLASH, files)
     assert (a.state, c.state) == ("ready", "ready")
     assert b.state == (
-        "broken: one process can import only one module of a name, and an earlier mount has it: "
-        f"{tmp_path / 'b' / 'config.py'} and {tmp_path / 'a' / 'config.py'}; rename one"
+        "broken: one process can import only one module of a name, but an earlier mount has a module of the same name: "
+        f"{tmp_path / 'b' / 'config.py'} and {tmp_path / 'a' / 'config.py'}; rename one of the two"
     )
     assert "blog" not in sys.modules
 
 
 def clashes_of(loaded, files):
-    """Load an app of each of the folders a, b and c, which have *files* too; return which files clash in the last."""
+    """Load an app from each of the folders a, b and c, with *files* added; return the clashing files of folder c."""
     *_, last = loaded(CLASH, {"a/web.py": APP, "b/blog.py": APP, "c/shop.py": APP, **files})
-    return str(last.error).partition("has it: ")[2].removesuffix("; rename one") if last.error else ""
+    return str(last.error).partition("same name: ")[2].removesuffix("; rename one of the two") if last.error else ""
 
 
 @pytest.mark.parametrize(
     ("first", "second"),
     [("util.py", "util.py"), ("util/__init__.py", "util/__init__.py"), ("util.py", "util/__init__.py")],
 )
-def test_modules_and_packages_of_one_name_are_told_alike(loaded, tmp_path, first, second):
+def test_a_module_and_a_package_of_one_name_clash(loaded, tmp_path, first, second):
     files = {f"a/{first}": "", f"c/{second}": ""}
     assert clashes_of(loaded, files) == f"{tmp_path / 'c' / second} and {tmp_path / 'a' / first}"
 
@@ -168,38 +170,38 @@ def test_modules_and_packages_of_one_name_are_told_alike(loaded, tmp_path, first
     "name",
     ["setup.py", "conftest.py", "manage.py", "tests/__init__.py", "util/part.py", "static/x.js", "README", "to-do.py"],
 )
-def test_names_that_no_app_imports_are_no_clash(loaded, name):
+def test_names_that_no_app_imports_do_not_clash(loaded, name):
     assert clashes_of(loaded, {f"a/{name}": "", f"c/{name}": ""}) == ""
 
 
-def test_a_later_mount_of_the_first_root_is_none_the_worse_for_a_clash_between(loaded):
+def test_a_clash_does_not_break_a_later_mount_of_the_first_root(loaded):
     toml = '[mounts]\n"/a" = "a/web.py:app"\n"/b" = "b/blog.py:app"\n"/c" = "a/shop.py:app"\n'
     a, b, c = loaded(toml, {"a/web.py": APP, "a/shop.py": APP, "a/x.py": "", "b/blog.py": APP, "b/x.py": ""})
     assert (a.state, b.state[:6], c.state) == ("ready", "broken", "ready")
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="links are a privilege on Windows")
-def test_one_file_in_two_roots_is_no_clash(loaded, tmp_path):
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege on Windows")
+def test_one_file_linked_into_two_roots_does_not_clash(loaded, tmp_path):
     write(tmp_path, {"common.py": "", "a/readme.txt": "", "c/readme.txt": ""})
     for root in "ac":
         (tmp_path / root / "common.py").symlink_to(tmp_path / "common.py")
     assert clashes_of(loaded, {}) == ""
 
 
-def test_loading_looks_into_each_root_once_whatever_the_number_of_mounts(loaded, monkeypatch):
+def test_a_root_is_listed_once_however_many_mounts_have_it(loaded, monkeypatch):
     seen = []
-    monkeypatch.setattr("mountpoint.loading.loader.top_level", lambda root: seen.append(root) or {})
+    monkeypatch.setattr("mountpoint.loading.loader.top_level_modules", lambda root: seen.append(root) or {})
     loaded("[mounts]\n" + "".join(f'"/{number}" = "web:app"\n' for number in range(100)), {"web.py": APP})
     assert len(seen) == 1
 
 
-def test_every_clash_is_named_once(loaded, tmp_path):
+def test_every_clash_is_listed_once(loaded, tmp_path):
     files = {f"{root}/{name}.py": "" for root in "abc" for name in ("x", "y")}
     first, second = (f"{tmp_path / 'c' / name} and {tmp_path / 'a' / name}" for name in ("x.py", "y.py"))
     assert clashes_of(loaded, files) == f"{first}; {second}"
 
 
-def test_a_harmless_name_is_no_excuse_for_the_wrong_app(loaded, tmp_path):
+def test_a_module_exempt_from_clashes_still_loads_its_own_file(loaded, tmp_path):
     a, b = loaded(
         '[mounts]\n"/a" = "a/manage.py:app"\n"/b" = "b/manage.py:app"\n', {"a/manage.py": APP, "b/manage.py": APP}
     )
@@ -216,7 +218,7 @@ TWO = '[mounts]\n"/good" = "good:app"\n"/bad" = "bad:app"\n'
 FILES = {"good.py": APP, "bad.py": "1 / 0\n"}
 
 
-def test_load_gives_a_wsgi_app_with_every_mount_under_its_prefix(site, call):
+def test_load_returns_a_wsgi_app_with_every_mount(site, call):
     app = site('[mounts]\n"/a" = "one:app"\n"/b" = "two:app"\n', {"one.py": APP, "two.py": APP})
     assert call(app, "/a/x").body == b"one /a|/x"
     assert call(app, "/b/").body == b"two /b|/"
@@ -224,7 +226,7 @@ def test_load_gives_a_wsgi_app_with_every_mount_under_its_prefix(site, call):
     assert call(app, "/a")["Location"] == "/a/"
 
 
-def test_load_applies_what_the_proxy_strips_and_removes_forwarding_headers(site, call):
+def test_load_applies_the_proxy_section(site, call):
     code = """
         def app(environ, start_response):
             start_response("200 OK", [("Content-Type", "text/plain")])
@@ -250,42 +252,42 @@ def test_a_broken_app_is_logged_with_its_traceback(site, caplog, tmp_path):
     assert text.startswith('/bad is broken: "bad:app" could not be imported: ZeroDivisionError: division by zero\n')
     assert f'File "{tmp_path / "bad.py"}", line 1' in text
     assert "importlib" not in text
-    assert "loading.py" not in text
+    assert "importing.py" not in text
 
 
-def test_strict_refuses_to_load_and_names_the_broken_mounts(site):
+def test_strict_raises_and_names_the_broken_mounts(site):
     with pytest.raises(LoadError, match="1 of 2 mounts failed to load: /bad"):
         site(TWO, FILES, strict=True)
 
 
-def test_strict_has_nothing_against_apps_that_load(site, call):
+def test_strict_returns_the_app_if_every_mount_loads(site, call):
     app = site('[mounts]\n"/good" = "good:app"\n', FILES, strict=True)
     assert call(app, "/good/x").status == 200
 
 
-def test_strict_in_the_file_is_the_server_s_and_not_load_s(site, call):
+def test_strict_in_the_file_does_not_apply_to_load(site, call):
     app = site(f"{TWO}[server]\nstrict = true\n", FILES)
     assert call(app, "/bad/").status == 503
 
 
-def test_a_wrong_table_is_not_loaded(site):
+def test_load_raises_config_error_for_a_wrong_table(site):
     with pytest.raises(ConfigError, match="unknown key"):
         site('[mounts."/a"]\napp = "good:app"\nslahs = 1\n', FILES)
 
 
-def test_load_leaves_logging_and_sockets_alone(site, tmp_path):
+def test_load_configures_no_logging_and_opens_no_sockets(site, tmp_path):
     site(f'{TWO}[logging.root]\nhandlers = ["nowhere"]\n[server]\nlisten = "unix:{tmp_path}/x.sock"\n', FILES)
     assert not (tmp_path / "x.sock").exists()
 
 
-def test_load_takes_mounts_toml_of_the_working_folder(tmp_path, monkeypatch, call):
+def test_load_reads_mounts_toml_in_the_working_directory(tmp_path, monkeypatch, call):
     write(tmp_path, {"mounts.toml": '[mounts]\n"/a" = "one:app"\n', "one.py": APP})
     monkeypatch.chdir(tmp_path)
     with imports_undone(tmp_path):
         assert call(mountpoint.load(), "/a/x").body == b"one /a|/x"
 
 
-def test_a_root_that_vanishes_breaks_its_mount_only(tmp_path):
+def test_a_root_that_vanishes_breaks_only_its_mount(tmp_path):
     write(
         tmp_path,
         {"mounts.toml": '[mounts]\n"/a" = "a/one.py:app"\n"/b" = "b/two.py:app"\n', "a/one.py": APP, "b/two.py": APP},

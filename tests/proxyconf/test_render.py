@@ -1,6 +1,6 @@
-"""Printed configurations against golden files, and what is common to all; the real proxies are in `tests/serving`.
+"""Generated configurations against golden files, and rules for every proxy. `tests/serving` runs the real proxies.
 
-With MOUNTPOINT_REWRITE_TABLES set the golden files are written anew.
+With MOUNTPOINT_REWRITE_TABLES set, the golden files are rewritten.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.tables import command, config_of, to_compare, write
 
-from mountpoint.config.schema import Address, listen_address
+from mountpoint.config.address import Address, listen_address
 from mountpoint.errors import UsageError
 from mountpoint.proxyconf import PROXIES, RenderOptions, proxy_config
 from mountpoint.proxyconf.plan import make_plan
@@ -55,21 +55,21 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def printed(tmp_path: Path, table: str, proxy: str, **wish: Any) -> str:
-    return proxy_config(config_of(tmp_path, table), proxy, RenderOptions(**wish)).text
+def printed(tmp_path: Path, table: str, proxy: str, **options: Any) -> str:
+    return proxy_config(config_of(tmp_path, table), proxy, RenderOptions(**options)).text
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="the paths in them are those of Linux and macOS")
+@pytest.mark.skipif(sys.platform == "win32", reason="the golden files have POSIX paths")
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("proxy", PROXIES)
-def test_a_configuration_is_the_golden_one(proxy, case, tmp_path):
-    table, wish = CASES[case]
-    text = printed(tmp_path, table, proxy, **wish).replace(str(tmp_path), "/srv")
+def test_a_configuration_equals_its_golden_file(proxy, case, tmp_path):
+    table, options = CASES[case]
+    text = printed(tmp_path, table, proxy, **options).replace(str(tmp_path), "/srv")
     actual, expected = to_compare(GOLDEN / f"{case}.{proxy}", text)
     assert actual == expected
 
 
-def test_no_golden_file_is_left_over():
+def test_every_golden_file_has_a_case():
     golden = {file.name for file in GOLDEN.iterdir() if file.suffix != ".py" and file.is_file()}
     assert golden == {f"{case}.{proxy}" for case in CASES for proxy in PROXIES}
 
@@ -90,31 +90,30 @@ def test_no_golden_file_is_left_over():
         '[proxy]\nstrips = "/apps"\n',
     ],
 )
-def test_the_section_that_is_advised_fits_and_is_in_the_configuration_too(proxy, shape, section, tmp_path):
-    wish = RenderOptions(shape=shape)
-    answer = proxy_config(config_of(tmp_path, PLAIN + section), proxy, wish)
-    if answer.advice:
-        advised = answer.advice[answer.advice.index("[proxy]\n") :]
-        for line in advised.splitlines():
-            assert f"#     {line}" in answer.text.splitlines()
-        section = advised
-    again = proxy_config(config_of(tmp_path, PLAIN + section), proxy, wish)
-    assert again.advice == ""
-    assert "[proxy]" not in again.text
+def test_the_advised_section_matches_and_is_in_the_configuration(proxy, shape, section, tmp_path):
+    options = RenderOptions(shape=shape)
+    first = proxy_config(config_of(tmp_path, PLAIN + section), proxy, options)
+    if first.advice:
+        section = first.advice[first.advice.index("[proxy]\n") :]
+        for line in section.splitlines():
+            assert f"#     {line}" in first.text.splitlines()
+    second = proxy_config(config_of(tmp_path, PLAIN + section), proxy, options)
+    assert second.advice == ""
+    assert "#     [proxy]" not in second.text
 
 
-def test_what_fits_is_left_as_it_is(tmp_path):
+def test_a_section_that_matches_gets_no_advice(tmp_path):
     section = '[proxy]\ntrusted = ["127.0.0.0/8"]\nx_for = 1\nx_host = 1\n'
     assert proxy_config(config_of(tmp_path, PLAIN + section), "nginx", RenderOptions()).advice == ""
 
 
 @pytest.mark.parametrize(
-    ("section", "wish", "expected"),
+    ("section", "options", "expected"),
     [
         ("", {}, {"trusted": ["127.0.0.1"], "x_for": 1, "x_proto": 1}),
         ("", {"upstreams": [Address("::1", 80)]}, {"trusted": ["::1"]}),
         ("", {"upstreams": [Address("localhost", 80)]}, {"trusted": ["127.0.0.1"]}),
-        ("", {"upstreams": TWO}, {"trusted": ["192.0.2.1"]}),  # with the remark that it is to be filled in
+        ("", {"upstreams": TWO}, {"trusted": ["192.0.2.1"]}),  # a placeholder, with a comment
         ("", {"upstreams": [Address("app.example.com", 80)]}, {"trusted": ["192.0.2.1"]}),
         ('[proxy]\ntrusted = ["10.0.0.1"]\nx_for = 1\n', {"upstreams": TWO}, {"trusted": ["10.0.0.1"], "x_proto": 0}),
         ('[proxy]\ntrusted = ["10.0.0.1"]\nx_for = 1\n', {}, {"trusted": ["10.0.0.1", "127.0.0.1"]}),
@@ -126,23 +125,23 @@ def test_what_fits_is_left_as_it_is(tmp_path):
         ('[proxy]\ntrusted = ["127.0.0.1"]\nforwarded = 1\n', {"shape": "strip"}, {"forwarded": 0, "x_prefix": 1}),
     ],
 )
-def test_what_has_to_be_believed_follows_from_the_table_and_the_shape(section, wish, expected, tmp_path):
-    trust = make_plan(config_of(tmp_path, PLAIN + section), RenderOptions(**wish)).trust
-    assert {name: getattr(trust, name) for name in expected} == expected
-    assert trust.problems() == []
+def test_the_matching_settings_follow_from_the_file_and_the_options(section, options, expected, tmp_path):
+    settings = make_plan(config_of(tmp_path, PLAIN + section), RenderOptions(**options)).settings
+    assert {name: getattr(settings, name) for name in expected} == expected
+    assert settings.problems() == []
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no unix sockets for servers")
-def test_over_a_unix_socket_whoever_connects_is_the_proxy(tmp_path):
+def test_a_proxy_that_connects_to_a_unix_socket_is_trusted(tmp_path):
     config = config_of(tmp_path, '[server]\nlisten = "unix:/run/m.sock"\n' + PLAIN)
-    assert make_plan(config, RenderOptions()).trust.trusted == ["unix"]
+    assert make_plan(config, RenderOptions()).settings.trusted == ["unix"]
     for proxy in ("nginx", "apache", "caddy", "haproxy"):
         assert "/run/m.sock" in proxy_config(config, proxy, RenderOptions()).text
-    with pytest.raises(UsageError, match="connects to no unix socket"):
+    with pytest.raises(UsageError, match="cannot connect to a unix socket"):
         proxy_config(config, "traefik", RenderOptions())
 
 
-def test_the_rfc_7239_header_is_replaced_where_the_proxy_cannot_write_it(tmp_path):
+def test_forwarded_is_replaced_for_a_proxy_that_cannot_send_it(tmp_path):
     config = config_of(tmp_path, PLAIN + '[proxy]\ntrusted = ["127.0.0.1"]\nforwarded = 1\n')
     assert "x_for = 1" in proxy_config(config, "traefik", RenderOptions()).advice
 
@@ -150,7 +149,7 @@ def test_the_rfc_7239_header_is_replaced_where_the_proxy_cannot_write_it(tmp_pat
 # ---------------------------------------------------------------------------------------------------------- the table
 
 
-def test_a_site_has_its_own_mounts_and_of_the_others_those_that_can_be_reached(tmp_path):
+def test_a_site_has_its_own_mounts_and_reachable_ones_of_other_hosts(tmp_path):
     table = """[mounts]
 "/a" = "a:app"
 "/a/b" = "a:app"
@@ -162,7 +161,7 @@ def test_a_site_has_its_own_mounts_and_of_the_others_those_that_can_be_reached(t
     plan = make_plan(config_of(tmp_path, table), RenderOptions(server_name="one.example.com"))
     found = {site.name: [location.key for location in site.locations] for site in plan.sites}
     assert found == {
-        "one.example.com": ["*.example.com/c/d", "one.example.com/a", "/c"],  # whose /a owns /a/b, too
+        "one.example.com": ["*.example.com/c/d", "one.example.com/a", "/c"],  # its /a owns /a/b, too
         "*.one.example.com": ["*.one.example.com/"],
         "*.example.com": ["/a/b", "*.example.com/c/d", "/a", "/c"],
     }
@@ -176,7 +175,7 @@ KEYS = st.text(st.characters(blacklist_categories=("Cs", "Cc")), min_size=1, max
 @given(key=KEYS, shape=st.sampled_from(["keep", "strip"]))
 @pytest.mark.parametrize("proxy", PROXIES)
 def test_no_key_changes_the_lines_of_a_configuration(proxy, key, shape, tmp_path_factory):
-    """Whatever its characters, what a key adds is what an ordinary one does: it breaks out of no line."""
+    """A key with any characters adds the same lines as an ordinary one, so it cannot break out of a line."""
     folder = tmp_path_factory.getbasetemp()
     try:
         config = config_of(folder, f'[mounts]\n"/{key}" = "a:app"\n')
@@ -191,7 +190,7 @@ def test_no_key_changes_the_lines_of_a_configuration(proxy, key, shape, tmp_path
 
 
 @pytest.mark.parametrize("proxy", PROXIES)
-def test_what_looks_like_syntax_stands_in_comments_only_encoded(proxy, tmp_path):
+def test_comments_have_special_characters_only_percent_encoded(proxy, tmp_path):
     text = printed(tmp_path, f'[mounts]\n"{HOSTILE}" = "a:app"\n', proxy)
     comments = [line for line in text.splitlines() if line.lstrip().startswith("#")]
     assert not re.search(r"[${};|\[\]]", "".join(line for line in comments if "/a" in line and "%24" in line))
@@ -201,7 +200,7 @@ def test_what_looks_like_syntax_stands_in_comments_only_encoded(proxy, tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("wish", "message"),
+    ("options", "message"),
     [
         ({"server_name": "a b"}, "--server-name: expected a name without a port"),
         ({"server_name": "a;b"}, "--server-name"),
@@ -214,33 +213,33 @@ def test_what_looks_like_syntax_stands_in_comments_only_encoded(proxy, tmp_path)
         ({"tls": ("/a", "/c\nd")}, "--tls: expected a path without spaces"),
     ],
 )
-def test_an_option_that_cannot_be_meant_is_refused(wish, message, tmp_path):
+def test_an_invalid_option_is_rejected(options, message, tmp_path):
     with pytest.raises(UsageError, match=re.escape(message)):
-        printed(tmp_path, PLAIN, "nginx", **wish)
+        printed(tmp_path, PLAIN, "nginx", **options)
 
 
-def test_a_free_port_is_none_to_connect_to(tmp_path):
-    with pytest.raises(UsageError, match="listens on any that is free; write --upstream host:port"):
+def test_port_0_is_rejected_as_an_upstream(tmp_path):
+    with pytest.raises(UsageError, match="stands for any free port; write --upstream host:port"):
         printed(tmp_path, '[server]\nlisten = "127.0.0.1:0"\n' + PLAIN, "nginx")
 
 
 @pytest.mark.parametrize(
-    ("listen", "met"), [("*:81", "127.0.0.1:81"), ("0.0.0.0:81", "127.0.0.1:81"), ("[::]:81", "[::1]:81")]
+    ("listen", "upstream"), [("*:81", "127.0.0.1:81"), ("0.0.0.0:81", "127.0.0.1:81"), ("[::]:81", "[::1]:81")]
 )
-def test_who_listens_everywhere_is_met_on_this_machine(listen, met, tmp_path):
-    assert [
-        str(one)
-        for one in make_plan(config_of(tmp_path, PLAIN), RenderOptions(upstreams=[listen_address(listen)])).upstreams
-    ] == [met]
+def test_the_upstream_of_a_wildcard_address_is_this_machine(listen, upstream, tmp_path):
+    plan = make_plan(config_of(tmp_path, PLAIN), RenderOptions(upstreams=[listen_address(listen)]))
+    assert [str(address) for address in plan.upstreams] == [upstream]
 
 
-def test_the_command_prints_the_configuration_and_says_on_stderr_what_does_not_fit(tmp_path):
+def test_the_command_prints_the_configuration_and_advice_on_stderr(tmp_path):
     write(tmp_path, {"mounts.toml": PLAIN})
     done = command("proxy-config", "nginx", "--server-name", "www.example.com", "--tls", "a.pem", "a.key", cwd=tmp_path)
     assert done.returncode == 0
     assert "server_name www.example.com;" in done.stdout
     assert f"ssl_certificate {(tmp_path / 'a.pem').as_posix()};" in done.stdout
-    assert done.stderr.startswith("mounts.toml: [proxy] does not fit this configuration; write\n\n[proxy]\ntrusted = ")
+    assert done.stderr.startswith(
+        "mounts.toml: [proxy] does not match this configuration; write\n\n[proxy]\ntrusted = "
+    )
     done = command("proxy-config", "caddy", "mounts.toml", "--upstream", "10.0.0.1:80", "--shape=strip", cwd=tmp_path)
     assert "reverse_proxy 10.0.0.1:80 {" in done.stdout
     assert "restore_prefix = true" in done.stderr

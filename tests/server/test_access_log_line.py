@@ -1,4 +1,4 @@
-"""The access log: its format, and that no client can forge a line of it (rule 18)."""
+"""The format of the access log, and that a client cannot forge a line of it (rule 18)."""
 
 import contextlib
 import locale
@@ -49,7 +49,7 @@ def test_a_line_is_the_combined_format_with_mount_and_milliseconds(in_zone):
     )
 
 
-def test_what_is_not_known_is_a_dash():
+def test_unknown_fields_are_dashes():
     assert re.fullmatch(
         r'- - - \[[^]]+\] "" - - "-" "-" - 0\.0',
         line(remote_addr=None, request_line="", status="-", size=0, user_agent=None, mount=None, finished=1795334707.0),
@@ -65,7 +65,7 @@ def test_what_is_not_known_is_a_dash():
         ("HST10", "21/Nov/2026:22:05:07 -1000"),
     ],
 )
-def test_the_time_is_local_with_its_offset(in_zone, zone, stamp):
+def test_the_time_is_local_with_its_utc_offset(in_zone, zone, stamp):
     in_zone(zone)
     assert f"[{stamp}]" in line()
 
@@ -104,7 +104,7 @@ def test_the_month_is_english_whatever_the_locale():
     ],
 )
 @pytest.mark.parametrize("field", ["request_line", "referer", "user_agent"])
-def test_what_a_client_sends_is_escaped_as_apache_escapes_it(field, sent, written):
+def test_text_from_the_client_is_escaped_as_apache_does(field, sent, written):
     assert f'"{written}"' in line(**{field: sent})
 
 
@@ -120,7 +120,7 @@ def unescaped(text):
 
 
 @given(client_text, client_text, client_text)
-def test_no_line_can_be_forged_and_nothing_is_lost(request_line, referer, user_agent):
+def test_a_client_cannot_forge_a_line_and_no_text_is_lost(request_line, referer, user_agent):
     written = line(request_line=request_line, referer=referer, user_agent=user_agent)
     assert re.fullmatch(r"[\x20-\x7e]+", written)
     fields = LINE.fullmatch(written)

@@ -1,4 +1,4 @@
-"""One line for each request, in the Combined format plus the mount and the milliseconds, whatever came of it."""
+"""The access log: one line for each request, in the Combined format plus the mount and the milliseconds."""
 
 import re
 
@@ -17,7 +17,7 @@ LINE = re.compile(
 
 
 def lines(server):
-    """Stop *server*; return the lines of its access log, and see that no other line looks like one."""
+    """Stop *server* and return the lines of its access log. Fails if another line looks like one."""
     assert server.stop() == 0
     found = [match.groupdict() for match in LINE.finditer(server.log())]
     assert len(found) == server.log().count('] "')
@@ -33,7 +33,7 @@ def fields(line):
     return line["request"], line["status"], line["size"], line["mount"]
 
 
-def test_a_request_is_written_down(serve):
+def test_a_request_has_one_line(serve):
     server = serve(TABLE)
     with Client(server.url) as client:
         client.get("/app/sized/5?q=1", "Referer: http://example.com/a", "User-Agent: tester/1.0 (x)")
@@ -65,14 +65,14 @@ def test_a_request_is_written_down(serve):
         ("//app/", "404", "14", "-"),
     ],
 )
-def test_status_and_size_are_those_of_the_answer(serve, path, status, size, mount):
+def test_the_line_has_status_and_size_of_the_response(serve, path, status, size, mount):
     server = serve(TABLE)
     with Client(server.url) as client:
         assert str(client.get(path).status) == status
     assert fields(only_line(server)) == (f"GET {path} HTTP/1.1", status, size, mount)
 
 
-def test_the_answer_to_head_has_no_size(serve):
+def test_a_response_to_head_has_no_size(serve):
     server = serve(TABLE)
     with Client(server.url) as client:
         client.request("/elsewhere", method="HEAD")
@@ -91,14 +91,14 @@ def test_the_answer_to_head_has_no_size(serve):
         ("/app/\x1b[2J\x7f", "/app/\\x1b[2J\\x7f"),
     ],
 )
-def test_the_request_line_is_the_one_that_was_sent_escaped_as_apache_does(serve, sent, written):
+def test_the_request_line_is_escaped_as_apache_does(serve, sent, written):
     server = serve(TABLE)
     with Client(server.url) as client:
         client.get(sent)
     assert only_line(server)["request"] == f"GET {written} HTTP/1.1"
 
 
-def test_headers_are_escaped_too(serve):
+def test_logged_headers_are_escaped(serve):
     server = serve(TABLE)
     with Client(server.url) as client:
         client.get("/app/", 'User-Agent: "x" \xe9\\', 'Referer: http://a/"\\')
@@ -106,7 +106,7 @@ def test_headers_are_escaped_too(serve):
     assert (line["agent"], line["referer"]) == (r"\"x\" \xe9\\", r"http://a/\"\\")
 
 
-def test_a_path_cannot_forge_a_line_of_the_other_log(serve):
+def test_a_path_cannot_forge_a_line_of_the_error_log(serve):
     server = serve(TABLE)
     forged = "2026-01-01 00:00:00,000 INFO forged"
     with Client(server.url) as client:
@@ -116,7 +116,7 @@ def test_a_path_cannot_forge_a_line_of_the_other_log(serve):
 
 
 @pytest.mark.parametrize("what", ["boom", "leave", "interrupt"])
-def test_an_app_that_raises_is_one_line_with_500(serve, what):
+def test_an_app_that_raises_has_one_line_with_500(serve, what):
     server = serve(TABLE)
     with Client(server.url) as client:
         assert client.get(f"/app/{what}").status == 500
@@ -125,7 +125,7 @@ def test_an_app_that_raises_is_one_line_with_500(serve, what):
 
 
 @pytest.mark.parametrize("what", ["late-boom", "late-leave"])
-def test_an_app_that_raises_halfway_is_one_line_with_what_was_sent(serve, what):
+def test_an_app_that_raises_halfway_has_one_line_with_the_bytes_sent(serve, what):
     server = serve(TABLE)
     with Client(server.url) as client:
         client.request(f"/app/{what}")
@@ -135,7 +135,7 @@ def test_an_app_that_raises_halfway_is_one_line_with_what_was_sent(serve, what):
     assert fields(only_line(server)) == (f"GET /app/{what} HTTP/1.1", "200", "10", "/app")
 
 
-def test_an_app_that_raises_leaves_the_server_to_the_others(serve):
+def test_the_server_goes_on_after_apps_that_raise(serve):
     server = serve(table(threads=1))
     for what in ("boom", "leave", "interrupt", "late-boom", "late-leave"):
         with Client(server.url) as client:
@@ -146,10 +146,10 @@ def test_an_app_that_raises_leaves_the_server_to_the_others(serve):
     assert len(lines(server)) == 6
 
 
-# --------------------------------------------------------------------------------------------- the server's own answers
+# ------------------------------------------------------------------------------------------- the server's own responses
 
 
-def test_a_request_that_cannot_be_read(serve):
+def test_an_unparsable_request_has_a_line_with_400(serve):
     server = serve(TABLE)
     with Client(server.url) as client:
         client.send("COMPLETE GARBAGE\r\n\r\n")
@@ -157,7 +157,7 @@ def test_a_request_that_cannot_be_read(serve):
     assert fields(only_line(server))[:2] == ("COMPLETE GARBAGE", "400")
 
 
-def test_a_request_line_with_a_bare_line_end(serve):
+def test_a_request_line_with_a_bare_cr_has_a_line_with_400(serve):
     server = serve(TABLE)
     with Client(server.url) as client:
         client.send("GET /app/\rfoo HTTP/1.1\r\n\r\n")
@@ -165,7 +165,7 @@ def test_a_request_line_with_a_bare_line_end(serve):
     assert fields(only_line(server))[:2] == ("GET /app/\\rfoo HTTP/1.1", "400")
 
 
-def test_a_request_with_an_invalid_header(serve):
+def test_an_invalid_header_has_a_line_with_400(serve):
     server = serve(TABLE)
     with Client(server.url) as client:
         client.send("GET /app/x HTTP/1.1\r\nHost : a\r\n\r\n")
@@ -173,7 +173,7 @@ def test_a_request_with_an_invalid_header(serve):
     assert fields(only_line(server))[:2] == ("GET /app/x HTTP/1.1", "400")
 
 
-def test_a_body_that_is_too_large(serve):
+def test_a_body_that_is_too_large_has_a_line_with_413(serve):
     server = serve(table(max_request_body_size=1000))
     with Client(server.url) as client:
         client.request("/app/upload", "Content-Length: 1001", method="POST")
@@ -181,7 +181,7 @@ def test_a_body_that_is_too_large(serve):
     assert fields(only_line(server))[:2] == ("POST /app/upload HTTP/1.1", "413")
 
 
-def test_a_chunked_body_that_is_too_large(serve):
+def test_a_chunked_body_that_is_too_large_has_a_line_with_413(serve):
     server = serve(table(max_request_body_size=1000))
     with Client(server.url) as client:
         client.request("/app/upload", "Transfer-Encoding: chunked", method="POST")
@@ -190,7 +190,7 @@ def test_a_chunked_body_that_is_too_large(serve):
     assert fields(only_line(server))[:2] == ("POST /app/upload HTTP/1.1", "413")
 
 
-def test_headers_that_are_too_large(serve):
+def test_headers_that_are_too_large_have_a_line_with_431(serve):
     server = serve(table(max_request_header_size=1000))
     with Client(server.url) as client:
         client.request("/app/x", f"Cookie: {'x' * 1000}")
@@ -198,7 +198,7 @@ def test_headers_that_are_too_large(serve):
     assert fields(only_line(server))[:2] == ("GET /app/x HTTP/1.1", "431")
 
 
-def test_headers_that_are_too_large_after_a_request_line_in_pieces(serve):
+def test_a_request_line_in_pieces_is_logged_whole(serve):
     server = serve(table(max_request_header_size=1000, recv_bytes=10))
     with Client(server.url) as client:
         client.request("/app/a/longer/path", f"Cookie: {'x' * 985}")
@@ -206,7 +206,7 @@ def test_headers_that_are_too_large_after_a_request_line_in_pieces(serve):
     assert fields(only_line(server))[:2] == ("GET /app/a/longer/path HTTP/1.1", "431")
 
 
-def test_a_transfer_encoding_that_nobody_knows(serve):
+def test_an_unknown_transfer_encoding_has_a_line_with_501(serve):
     server = serve(TABLE)
     with Client(server.url) as client:
         client.request("/app/x", "Transfer-Encoding: gzip, chunked", method="POST")
@@ -214,10 +214,10 @@ def test_a_transfer_encoding_that_nobody_knows(serve):
     assert fields(only_line(server))[:2] == ("POST /app/x HTTP/1.1", "501")
 
 
-# ------------------------------------------------------------------------------------------------------------- clients
+# -------------------------------------------------------------------------------------------------------------- clients
 
 
-def test_pipelined_requests_have_a_line_each(serve):
+def test_each_pipelined_request_has_a_line(serve):
     server = serve(TABLE)
     with Client(server.url) as client:
         client.pipeline("/app/1", "/elsewhere", "/app/3")
@@ -230,12 +230,12 @@ def test_pipelined_requests_have_a_line_each(serve):
 
 
 @pytest.mark.parametrize("leave", ["close", "reset"])
-def test_a_client_that_leaves_while_it_is_answered_has_a_line(serve, leave):
+def test_a_client_that_leaves_during_the_response_has_a_line(serve, leave):
     server = serve(TABLE)
     client = Client(server.url)
     client.request("/app/endless")
     client.head()
-    assert client._exactly(1)  # of the body, which is counted once it is written
+    assert client._exactly(1)  # of the body: the size counts a chunk once it is written
     getattr(client, leave)()
     server.wait_for("closed the endless response")
     line = only_line(server)
@@ -243,7 +243,7 @@ def test_a_client_that_leaves_while_it_is_answered_has_a_line(serve, leave):
     assert int(line["size"]) > 0
 
 
-def test_a_client_that_leaves_before_it_is_answered_has_a_line(serve, tmp_path):
+def test_a_client_that_leaves_before_the_response_has_a_line(serve, tmp_path):
     server = serve(TABLE)
     client = Client(server.url)
     client.request("/app/hold/it")
@@ -254,7 +254,7 @@ def test_a_client_that_leaves_before_it_is_answered_has_a_line(serve, tmp_path):
     assert "Traceback" not in server.log()
 
 
-def test_a_client_that_says_nothing_has_no_line(serve):
+def test_a_client_that_sends_no_whole_request_has_no_line(serve):
     server = serve(TABLE)
     for half in (
         "",
@@ -267,14 +267,14 @@ def test_a_client_that_says_nothing_has_no_line(serve):
     assert "Traceback" not in server.log()
 
 
-def test_the_client_of_a_unix_socket_has_a_name(serve, socket_path):
+def test_the_client_of_a_unix_socket_is_localhost(serve, socket_path):
     server = serve(TABLE, "--listen", f"unix:{socket_path}")
     with Client(server.url) as client:
         client.get("/app/")
     assert only_line(server)["client"] == "localhost"
 
 
-def test_the_mount_is_the_key_as_it_is_written(serve):
+def test_the_mount_is_logged_by_its_normalized_key(serve):
     server = serve(TABLE.replace('"/app"', '"LOCALHOST/caf\u00e9/"'))
     with Client(server.url) as client:
         client.host = "localhost"

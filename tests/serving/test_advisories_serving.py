@@ -1,4 +1,4 @@
-"""Published attacks on this family of programs that need a socket, by name. The others are in ../test_advisories.py."""
+"""Published attacks on this family of programs that need a socket. The others are in wsgi/test_advisories.py."""
 
 import json
 
@@ -30,7 +30,7 @@ def server(serve):
 
 
 def environ(server, *headers, path="/app/x"):
-    """Return the environ that the app got."""
+    """Return the environ that the app received."""
     with Client(server.url) as client:
         answer = client.get(path, *headers)
     assert answer.status == 200, answer
@@ -38,7 +38,7 @@ def environ(server, *headers, path="/app/x"):
 
 
 def answers_to(server, *parts):
-    """Send *parts*, bytes, and return the status codes of all answers, until the connection is closed."""
+    """Send *parts* and return the status of each response until the server closes the connection."""
     with Client(server.url) as client:
         client.send(b"".join(parts))
         statuses = []
@@ -62,14 +62,14 @@ def answers_to(server, *parts):
         *("X.Forwarded.Proto: https", "X.Forwarded.Prefix: /evil"),  # CVE-2026-88011, the same with dots
     ],
 )
-def test_traefik_ghsa_5m6w_wvh7_57vm_another_spelling_of_a_forwarding_header(server, alias):
-    """CVE-2026-39858: a proxy clears X-Forwarded-Proto and not X_Forwarded_Proto; environ has one name for both."""
+def test_traefik_cve_2026_39858_another_spelling_of_a_forwarding_header(server, alias):
+    """GHSA-5m6w-wvh7-57vm: a proxy clears X-Forwarded-Proto, not X_Forwarded_Proto. Both have one key in environ."""
 
-    def told(*headers):
+    def seen_with(*headers):
         seen = environ(server, *headers)
         return {name: value for name, value in seen.items() if "." not in name and name != "REMOTE_PORT"}
 
-    assert told(alias) == told()
+    assert seen_with(alias) == seen_with()
 
 
 @pytest.mark.parametrize("alias", ["X-Auth_User: root", "X_Auth_User: root", "X_AUTH-USER: root"])
@@ -79,7 +79,7 @@ def test_django_cve_2015_0219_an_underscore_for_a_hyphen(server, alias):
 
 
 @pytest.mark.parametrize("name", ["SCRIPT_NAME", "script_name", "Script-Name", "PATH_INFO", "Path-Info"])
-def test_gunicorn_issue_2650_a_script_name_that_a_client_wrote(server, name):
+def test_gunicorn_issue_2650_a_script_name_from_the_client(server, name):
     """``/REMOVED/admin/x`` with ``script_name: REMOVED/`` went past the rules of nginx and reached ``/admin/x``."""
     seen = environ(server, f"{name}: REMOVED/")
     assert (seen["SCRIPT_NAME"], seen["PATH_INFO"]) == ("/app", "/x")
@@ -94,8 +94,8 @@ def test_gunicorn_issue_2650_a_script_name_that_a_client_wrote(server, name):
     "host", ["a/?x=", "evil.example/", "example.com?x", "example.com#x", "user@example.com", "a b"]
 )
 @pytest.mark.parametrize("table", [TABLE, AT_THE_ROOT], ids=["mounts", "root"])
-def test_rack_cve_2026_34835_and_starlette_cve_2026_48710_a_host_with_delimiters_in_it(serve, table, host):
-    """A table that names no host does not look at it; the server does all the same."""
+def test_rack_cve_2026_34835_starlette_cve_2026_48710_host_delimiters(serve, table, host):
+    """The server checks the host even if the table names no host."""
     server = serve(table)
     assert answers_to(server, f"GET /app/x HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()) == [400]
 
@@ -110,14 +110,14 @@ def test_traefik_cve_2026_48020_dot_segments(server, target):
     "target", ["//evil.example/..", "//evil.example", "//evil.example/%2f..", "///evil.example/app"]
 )
 @pytest.mark.parametrize("table", [TABLE, AT_THE_ROOT], ids=["mounts", "root"])
-def test_cpython_cve_2021_28861_and_django_cve_2018_14574_two_slashes(serve, table, target):
+def test_cpython_cve_2021_28861_django_cve_2018_14574_two_slashes(serve, table, target):
     with Client(serve(table).url) as client:
         answer = client.get(target)
     assert answer.status in ((200, 400) if table is AT_THE_ROOT else (400, 404))
     assert answer.headers["Location"] is None
 
 
-def test_the_slash_redirect_after_two_slashes_is_none(server):
+def test_a_path_with_two_slashes_gets_no_slash_redirect(server):
     with Client(server.url) as client:
         assert client.get("//app").status == 404
         assert client.get("/app").headers["Location"] == "/app/"
@@ -127,8 +127,8 @@ def test_the_slash_redirect_after_two_slashes_is_none(server):
     "target", ["javascript%3Aalert(1)", "javascript:alert(1)", "app/x", "@evil.example", "%2Fapp%2Fx"]
 )
 @pytest.mark.parametrize("table", [TABLE, AT_THE_ROOT], ids=["mounts", "root"])
-def test_a_target_that_does_not_begin_with_a_slash(serve, table, target):
-    """Found in no advisory: an app that links to the path that was asked for links to a script."""
+def test_a_target_without_a_leading_slash_is_rejected(serve, table, target):
+    """Not from an advisory: an app that links to the requested path would link to a script."""
     server = serve(table)
     request = f"GET {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode()
     assert answers_to(server, request) == [200 if target == "%2Fapp%2Fx" else 400]
@@ -151,15 +151,15 @@ def post(*headers, body=b""):
         post(b"X-Header: x\rContent-Length: 0", b"Content-Length: %d" % len(SMUGGLED), body=SMUGGLED),
     ],
 )
-def test_waitress_cve_2019_16785_a_line_that_ends_in_less_than_crlf(server, request_):
-    """The proxy saw one header with odd bytes in it, waitress two headers, and so the body for a request."""
+def test_waitress_cve_2019_16785_a_line_that_ends_with_a_bare_lf_or_cr(server, request_):
+    """The proxy saw one header with odd bytes, and waitress two headers, so that it took the body for a request."""
     assert answers_to(server, request_) == [400]
     assert "smuggled" not in server.log()
 
 
 @pytest.mark.parametrize("blank", [b"\x0b", b"\x0c", b"\x1c", b"\xa0", b"\x85"])
 def test_waitress_cve_2019_16789_white_space_around_chunked(server, blank):
-    """The proxy went by Content-Length, since ``\\x0bchunked`` is no coding; waitress took it for ``chunked``."""
+    """The proxy used Content-Length, since ``\\x0bchunked`` is not a coding, and waitress read it as ``chunked``."""
     request = post(
         b"Content-Length: %d" % (5 + len(SMUGGLED)),
         b"Transfer-Encoding: " + blank + b"chunked",
@@ -171,9 +171,9 @@ def test_waitress_cve_2019_16789_white_space_around_chunked(server, blank):
 
 
 @pytest.mark.parametrize("length", [b"+10", b"-1", b"1_0", b"0x0a", b"10 ", b"1e1", b"\xd9\xa1", b"10, 10", b""])
-def test_waitress_cve_2022_24761_a_length_that_only_int_can_read(server, length):
+def test_waitress_cve_2022_24761_a_length_that_only_python_parses(server, length):
     request = post(b"Content-Length: " + length, body=b"0123456789" + SMUGGLED)
-    if length.strip() != length:  # white space around a value is none of it (RFC 9110 section 5.5)
+    if length.strip() != length:  # RFC 9110 section 5.5: white space around a value is not part of it
         assert answers_to(server, request, b"GET /app/close HTTP/1.0\r\n\r\n") == [200, 200, 200]
     else:
         assert answers_to(server, request) == [400]
@@ -184,7 +184,7 @@ def test_waitress_cve_2022_24761_a_length_that_only_int_can_read(server, length)
     "chunk",
     [b"+2\r\n12", b"0x2\r\n12", b"-2\r\n12", b"1_0\r\n0123456789abcdef", b"2;\x00\r\n12", b"2;a\nb\r\n12", b" 2\r\n12"],
 )
-def test_waitress_cve_2022_24761_a_chunk_that_only_int_can_read(server, chunk):
+def test_waitress_cve_2022_24761_a_chunk_size_that_only_python_parses(server, chunk):
     request = post(b"Transfer-Encoding: chunked", body=chunk + b"\r\n0\r\n\r\n" + SMUGGLED)
     assert answers_to(server, request) == [400]
     assert "smuggled" not in server.log()

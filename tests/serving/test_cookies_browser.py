@@ -15,7 +15,7 @@ def make(key, name="session"):
     @app.get("/")
     def page():
         sent = request.headers.get("Cookie", "")
-        return f"<p id=user>{session.get('user', 'nobody')}</p><p id=cookies>{sent}</p>"
+        return f"<p id=user>{session.get('user', 'guest')}</p><p id=cookies>{sent}</p>"
 
     @app.get("/login/<user>")
     def login(user):
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.browser
 
 @pytest.fixture(params=KEYS.values(), ids=KEYS)
 def sites(request, serve, tmp_path):
-    """Start the two apps, ``sites("scoped")``; return where they are."""
+    """Return ``sites(cookies)``, which serves both apps with that setting and returns their URLs."""
     (tmp_path / "site_app.py").write_text(textwrap.dedent(CODE))
 
     def sites(cookies, places=("/shop", "/wiki")):
@@ -52,7 +52,7 @@ def sites(request, serve, tmp_path):
 
 @pytest.fixture
 def user_at(browser):
-    """Return who is logged in at a site; with a *path*, after that page was fetched first."""
+    """Return ``user_at(site, path)``, which fetches a page and returns the user that it names."""
 
     def user_at(site, path=""):
         browser.get(f"{site}/{path}")
@@ -63,7 +63,7 @@ def user_at(browser):
 
 
 def names_sent(browser):
-    """Return the names of the cookies that came with the request for the page that is shown."""
+    """Return the names of the cookies in the request for the current page."""
     sent = browser.find_element(By.ID, "cookies").text
     return [pair.partition("=")[0] for pair in sent.split("; ") if pair]
 
@@ -73,10 +73,10 @@ def test_neither_of_two_scoped_apps_logs_the_other_out(sites, user_at):
     assert user_at(shop, "login/Ann") == "Ann"
     assert user_at(wiki, "login/Bob") == "Bob"
     assert user_at(shop) == "Ann"
-    assert user_at(wiki, "logout") == "nobody"
+    assert user_at(wiki, "logout") == "guest"
     assert user_at(shop) == "Ann"
     assert user_at(shop, "login/Eve") == "Eve"
-    assert user_at(wiki) == "nobody"
+    assert user_at(wiki) == "guest"
 
 
 def test_a_session_of_one_scoped_app_is_not_sent_to_the_other(sites, user_at, browser):
@@ -84,31 +84,31 @@ def test_a_session_of_one_scoped_app_is_not_sent_to_the_other(sites, user_at, br
     user_at(shop, "login/Ann")
     assert names_sent(browser) == ["session"]
     assert [cookie["path"] for cookie in browser.get_cookies()] == ["/shop"]
-    assert user_at(wiki) == "nobody"
+    assert user_at(wiki) == "guest"
     assert names_sent(browser) == []
 
 
-def test_the_cookie_does_not_reach_a_longer_word(sites, user_at, browser):
+def test_a_scoped_cookie_is_not_sent_to_a_longer_word(sites, user_at, browser):
     shop, shopping = sites("scoped", places=("/shop", "/shopping"))
     user_at(shop, "login/Ann")
-    assert user_at(shopping) == "nobody"
+    assert user_at(shopping) == "guest"
     assert names_sent(browser) == []
 
 
-def test_the_cookie_of_a_mount_that_is_not_ascii_comes_back(sites, user_at, browser):
+def test_a_scoped_cookie_works_at_a_mount_outside_ascii(sites, user_at, browser):
     cafe, wiki = sites("scoped", places=("/caf\u00e9", "/wiki"))
     cafe = cafe.replace("\u00e9", "%C3%A9")
     assert user_at(cafe, "login/Ann") == "Ann"
-    assert user_at(wiki) == "nobody"
+    assert user_at(wiki) == "guest"
     assert names_sent(browser) == []
 
 
-def test_the_control_without_it_the_apps_disturb_each_other(sites, user_at, browser, request):
+def test_control_unscoped_apps_log_each_other_out(sites, user_at, browser, request):
     shop, wiki = sites("pass")
     assert user_at(shop, "login/Ann") == "Ann"
-    in_the_other = user_at(wiki)
+    user_at_wiki = user_at(wiki)
     assert names_sent(browser) == ["session"]
-    # With one key a session of one is even valid in the other.
-    assert in_the_other == ("Ann" if "one key" in request.node.name else "nobody")
+    # With one key, the session of one app is even valid in the other.
+    assert user_at_wiki == ("Ann" if "one key" in request.node.name else "guest")
     assert user_at(wiki, "login/Bob") == "Bob"
-    assert user_at(shop) == ("Bob" if "one key" in request.node.name else "nobody")
+    assert user_at(shop) == ("Bob" if "one key" in request.node.name else "guest")

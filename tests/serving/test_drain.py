@@ -1,69 +1,33 @@
-"""SIGTERM and SIGINT: nothing new is begun, and everything that is in flight is finished."""
+"""SIGTERM and SIGINT: the server accepts no new connection, finishes the requests in flight and ends."""
 
-import re
 import signal
 import sys
 import threading
-from pathlib import Path
 
 import pytest
-from support.client import PROBE, TABLE, Client, table, wait_until_refused
+from support.client import TABLE, Client, table, wait_until_refused
+from support.draining import BIG, assert_nothing_lost, drain
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process without asking it")
 
-BIG = 40_000_000  # bytes: more than the server and both sockets hold together
-NOTHING_LOST = "stopped, nothing was cut off"
-
-
-@pytest.fixture
-def let_go(tmp_path):
-    """Return ``let_go(name)``, which lets what waits in ``/hold/name`` go on."""
-    return lambda name: (tmp_path / name).touch()
-
-
-@pytest.fixture
-def stock_waitress(start, tmp_path):
-    """Return ``stock_waitress()``, which serves the same app with waitress's own command: the control."""
-
-    def stock_waitress():
-        command = [sys.executable, "-m", "waitress", "--listen=127.0.0.1:0", "probe:app"]
-        server = start(command, cwd=tmp_path, env={"PYTHONPATH": str(Path(PROBE).parent)})
-        log = server.wait_for(re.compile(r"Serving on \S+\n"))
-        server.url = log.rpartition("Serving on ")[2].strip()
-        return server
-
-    return stock_waitress
-
-
-def drain(server, number=signal.SIGTERM):
-    """Tell *server* to stop; return when it drains."""
-    server.send(number)
-    server.wait_for("draining")
-
 
 def drain_beyond_idle(server):
-    """Let *server* drain until it has closed a connection that was idle; go on with one that was silent for longer."""
+    """Begin a drain and wait until *server* has closed an idle connection, which is newer than that of the test."""
     with Client(server.url) as idle:
         assert idle.get("/app/").status == 200
         drain(server)
         assert idle.is_closed()
 
 
-def assert_nothing_lost(server):
-    assert server.wait() == 0
-    assert NOTHING_LOST in server.log()
-    assert "Traceback" not in server.log()
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
-def test_a_request_in_flight_is_finished_and_nobody_else_gets_in(serve, let_go, number):
+def test_a_drain_finishes_a_request_and_accepts_no_other(serve, release, number):
     server = serve(TABLE)
     with Client(server.url) as client:
         client.request("/app/hold/it")
         server.wait_for("holding it")
         drain(server, number)
         wait_until_refused(server.url)
-        let_go("it")
+        release("it")
         answer = client.answer()
         assert (answer.status, answer.body) == (200, b"held it")
         assert answer.closes
@@ -71,7 +35,7 @@ def test_a_request_in_flight_is_finished_and_nobody_else_gets_in(serve, let_go, 
     assert_nothing_lost(server)
 
 
-def test_a_request_in_flight_is_lost_by_waitress_alone(stock_waitress):
+def test_control_waitress_alone_loses_a_request_in_flight(stock_waitress):
     server = stock_waitress()
     with Client(server.url) as client:
         client.request("/hold/it")
@@ -81,7 +45,7 @@ def test_a_request_in_flight_is_lost_by_waitress_alone(stock_waitress):
             client.answer()
 
 
-def test_a_slow_reader_is_cut_off_by_waitress_alone(stock_waitress):
+def test_control_waitress_alone_cuts_off_a_slow_reader(stock_waitress):
     server = stock_waitress()
     with Client(server.url, buffer=4096) as client:
         client.request(f"/file/{BIG}")
@@ -91,7 +55,7 @@ def test_a_slow_reader_is_cut_off_by_waitress_alone(stock_waitress):
             client.body(headers)
 
 
-def test_requests_queued_behind_the_only_thread_are_answered(serve, let_go):
+def test_a_drain_answers_requests_that_wait_for_a_thread(serve, release):
     server = serve(table(threads=1))
     clients = [Client(server.url) for _ in range(10)]
     try:
@@ -100,7 +64,7 @@ def test_requests_queued_behind_the_only_thread_are_answered(serve, let_go):
         for client in clients[1:]:
             client.request("/app/")
         drain(server)
-        let_go("it")
+        release("it")
         answers = [client.answer() for client in clients]
     finally:
         for client in clients:
@@ -111,7 +75,7 @@ def test_requests_queued_behind_the_only_thread_are_answered(serve, let_go):
 
 
 @pytest.mark.parametrize("kind", ["sized", "streamed", "file"])
-def test_a_slow_reader_gets_all_of_it(serve, kind):
+def test_a_slow_reader_gets_the_whole_response(serve, kind):
     server = serve(TABLE)
     with Client(server.url, buffer=4096) as client:
         client.request(f"/app/{kind}/{BIG}")
@@ -121,7 +85,7 @@ def test_a_slow_reader_gets_all_of_it(serve, kind):
     assert_nothing_lost(server)
 
 
-def test_half_an_upload_is_finished(serve):
+def test_a_drain_finishes_an_upload(serve):
     server = serve(TABLE)
     with Client(server.url) as client:
         client.request("/app/upload", "Content-Length: 200000", "Expect: 100-continue", method="POST")
@@ -135,7 +99,7 @@ def test_half_an_upload_is_finished(serve):
     assert_nothing_lost(server)
 
 
-def test_half_a_chunked_upload_is_finished(serve):
+def test_a_drain_finishes_a_chunked_upload(serve):
     server = serve(TABLE)
     with Client(server.url) as client:
         client.request("/app/upload", "Transfer-Encoding: chunked", "Expect: 100-continue", method="POST")
@@ -147,13 +111,13 @@ def test_half_a_chunked_upload_is_finished(serve):
     assert_nothing_lost(server)
 
 
-def test_pipelined_requests_are_answered_and_the_last_of_them_says_that_it_is(serve, let_go):
+def test_only_the_last_pipelined_response_closes_the_connection(serve, release):
     server = serve(TABLE)
     with Client(server.url) as client:
         client.pipeline("/app/hold/it", "/app/", "/app/")
         server.wait_for("holding it")
         drain(server)
-        let_go("it")
+        release("it")
         answers = [client.answer() for _ in range(3)]
         assert [answer.status for answer in answers] == [200, 200, 200]
         assert [answer.closes for answer in answers] == [False, False, True]
@@ -162,19 +126,19 @@ def test_pipelined_requests_are_answered_and_the_last_of_them_says_that_it_is(se
 
 
 @pytest.mark.parametrize("leave", ["close", "reset"])
-def test_what_runs_for_a_client_that_has_gone_is_finished(serve, let_go, leave):
+def test_a_drain_finishes_a_request_whose_client_has_left(serve, release, leave):
     server = serve(TABLE)
     client = Client(server.url)
     client.request("/app/hold/it")
     server.wait_for("holding it")
     getattr(client, leave)()
     drain(server)
-    let_go("it")
+    release("it")
     assert_nothing_lost(server)
     assert "released it" in server.log()
 
 
-def test_a_client_that_goes_while_it_is_written_to_holds_up_nothing(serve):
+def test_a_client_that_leaves_during_its_response_delays_no_drain(serve):
     server = serve(TABLE)
     client = Client(server.url, buffer=4096)
     client.request(f"/app/sized/{BIG}")
@@ -184,7 +148,7 @@ def test_a_client_that_goes_while_it_is_written_to_holds_up_nothing(serve):
     assert_nothing_lost(server)
 
 
-def test_connections_that_nobody_has_accepted_yet_are_answered(serve):
+def test_a_drain_answers_connections_in_the_backlog(serve):
     server = serve(TABLE)
     clients = []
     try:
@@ -202,7 +166,7 @@ def test_connections_that_nobody_has_accepted_yet_are_answered(serve):
     assert_nothing_lost(server)
 
 
-def test_idle_connections_are_closed(serve):
+def test_a_drain_closes_idle_connections(serve):
     server = serve(TABLE)
     with Client(server.url) as used, Client(server.url) as silent:
         assert used.get("/app/").status == 200
@@ -212,8 +176,8 @@ def test_idle_connections_are_closed(serve):
     assert_nothing_lost(server)
 
 
-def test_a_line_end_too_many_after_a_request_is_no_request(serve):
-    """Old clients send one after a body; RFC 9112 section 2.2 has it ignored."""
+def test_an_extra_line_end_is_not_the_start_of_a_request(serve):
+    """Old clients send one after a body, which a server ignores (RFC 9112 section 2.2)."""
     server = serve(table(drain_timeout=5))
     with Client(server.url) as client:
         client.request("/app/upload", method="POST", body=b"hello")
@@ -256,20 +220,20 @@ def test_keep_alive_clients_under_load_lose_no_request(serve):
     assert_nothing_lost(server)
 
 
-def test_an_http_1_0_client_that_would_stay_is_told_once_that_it_cannot(serve, let_go):
+def test_an_http_1_0_client_gets_one_connection_close_header(serve, release):
     server = serve(TABLE)
     with Client(server.url) as client:
         client.request("/app/hold/it", "Connection: keep-alive", version="1.0")
         server.wait_for("holding it")
         drain(server)
-        let_go("it")
+        release("it")
         answer = client.answer()
         assert answer.headers.get_all("Connection") == ["close"]
         assert client.is_closed()
     assert_nothing_lost(server)
 
 
-def test_every_listener_is_drained(serve, let_go):
+def test_every_listener_is_drained(serve, release):
     server = serve(TABLE, "--listen", "127.0.0.1:0", "--listen", "localhost:0")
     clients = [Client(url) for url in server.urls]
     assert len(clients) >= 2
@@ -281,7 +245,7 @@ def test_every_listener_is_drained(serve, let_go):
         for url in server.urls:
             wait_until_refused(url)
         for number, client in enumerate(clients):
-            let_go(str(number))
+            release(str(number))
             assert client.answer().body == f"held {number}".encode()
     finally:
         for client in clients:
@@ -289,7 +253,7 @@ def test_every_listener_is_drained(serve, let_go):
     assert_nothing_lost(server)
 
 
-def test_a_unix_socket_is_drained_and_its_file_removed(serve, let_go, socket_path):
+def test_a_drain_removes_the_file_of_a_unix_socket(serve, release, socket_path):
     server = serve(TABLE, "--listen", f"unix:{socket_path}")
     with Client(server.urls[0]) as client:
         client.request("/app/hold/it")
@@ -297,144 +261,6 @@ def test_a_unix_socket_is_drained_and_its_file_removed(serve, let_go, socket_pat
         drain(server)
         wait_until_refused(server.urls[0])
         assert not socket_path.exists()
-        let_go("it")
+        release("it")
         assert client.answer().body == b"held it"
     assert_nothing_lost(server)
-
-
-# ------------------------------------------------------------------------------------------------------- cutting off
-
-
-def cut_off(server):
-    assert server.wait() == 1
-    assert NOTHING_LOST not in server.log()
-    assert "Traceback" not in server.log()
-    return server.log()
-
-
-def test_a_request_that_outlasts_the_time_is_cut_off_and_named(serve):
-    server = serve(table(drain_timeout=0.2))
-    with Client(server.url) as client:
-        client.request("/app/hold/it?n=1")
-        server.wait_for("holding it")
-        server.send()
-        log = cut_off(server)
-        with pytest.raises(ConnectionError):
-            client.answer()
-    assert "cut off: 'GET /app/hold/it?n=1 HTTP/1.1' of 127.0.0.1, mount /app" in log
-
-
-def test_half_a_request_that_outlasts_the_time_is_cut_off_and_named(serve):
-    server = serve(table(drain_timeout=0.2))
-    with Client(server.url) as client:
-        client.request("/app/upload", "Content-Length: 200000", "Expect: 100-continue", method="POST")
-        assert client.head()[0] == 100
-        server.send()
-        assert "cut off: a request that was not read whole, of 127.0.0.1" in cut_off(server)
-
-
-def test_a_reader_that_outlasts_the_time_is_cut_off_and_named(serve):
-    server = serve(table(drain_timeout=0.2))
-    with Client(server.url, buffer=4096) as client:
-        client.request(f"/app/file/{BIG}")
-        _, headers = client.head()
-        server.send()
-        assert "cut off: a response that was not taken whole, of 127.0.0.1" in cut_off(server)
-        with pytest.raises(ConnectionError):
-            client.body(headers)
-
-
-def test_what_runs_too_long_for_a_client_that_has_gone_is_cut_off(serve):
-    server = serve(table(drain_timeout=0.2))
-    client = Client(server.url, buffer=4096)
-    client.request("/app/hold/it")
-    server.wait_for("holding it")
-    client.reset()
-    server.send()
-    cut_off(server)
-
-
-def test_a_connection_that_is_only_idle_is_never_cut_off(serve):
-    server = serve(table(drain_timeout=0.2))  # shorter than the moment after which it would be closed
-    with Client(server.url) as client:
-        assert client.get("/app/").status == 200
-        server.send()
-        assert_nothing_lost(server)
-
-
-@pytest.mark.parametrize(
-    ("first", "second"), [(signal.SIGTERM, signal.SIGTERM), (signal.SIGINT, signal.SIGINT)], ids=["SIGTERM", "SIGINT"]
-)
-def test_a_second_signal_ends_it_at_once(serve, first, second):
-    server = serve(table(drain_timeout=3600))
-    with Client(server.url) as client:
-        client.request("/app/hold/it")
-        server.wait_for("holding it")
-        drain(server, first)
-        server.send(second)
-        assert "'GET /app/hold/it HTTP/1.1'" in cut_off(server)
-
-
-def test_a_signal_that_comes_as_soon_as_it_serves_drains_too(serve, tmp_path):
-    """A supervisor may change its mind at once: here the line that says so sends the signal."""
-    (tmp_path / "eager.py").write_text(
-        "import logging, os, signal\n"
-        "class Handler(logging.StreamHandler):\n"
-        "    def emit(self, record):\n"
-        "        super().emit(record)\n"
-        "        if 'serving on' in record.getMessage():\n"
-        "            os.kill(os.getpid(), signal.SIGTERM)\n"
-    )
-    logging = """
-[logging.handlers.eager]
-class = "eager.Handler"
-[logging.loggers.mountpoint]
-level = "INFO"
-handlers = ["eager"]
-"""
-    server = serve(TABLE + logging, wait=False)
-    assert_nothing_lost(server)
-
-
-def test_a_thread_of_an_app_that_never_ends_does_not_keep_the_process(serve, tmp_path):
-    (tmp_path / "busy.py").write_text(
-        "import threading\n"
-        "threading.Thread(target=threading.Event().wait, name='poller').start()\n"
-        "def app(environ, start_response): ...\n"
-    )
-    server = serve('[server]\nlisten = "127.0.0.1:0"\ndrain_timeout = 0.5\n[mounts]\n"/" = "busy:app"\n')
-    assert server.stop() == 1
-    assert "cut off: threads that apps have started: poller" in server.log()
-
-
-@pytest.mark.parametrize("busy", [True, False], ids=["in flight", "idle"])
-def test_a_second_signal_does_not_wait_for_threads_of_apps(serve, tmp_path, busy):
-    (tmp_path / "threads.py").write_text(
-        "import threading\nthreading.Thread(target=threading.Event().wait).start()\n"
-        "def app(environ, start_response):\n"
-        "    print('asked', file=environ['wsgi.errors'], flush=True)\n    threading.Event().wait()\n"
-    )
-    server = serve('[mounts]\n"/" = "threads:app"\n')
-    with Client(server.url) as client:
-        if busy:
-            client.request("/")
-            server.wait_for("asked")
-        drain(server, signal.SIGINT)
-        if not busy:
-            server.wait_for("waiting up to")
-        server.send(signal.SIGINT)
-        assert server.wait() == 1
-    assert "cut off: threads that apps have started" in server.log()
-
-
-def test_an_interrupt_while_apps_are_loaded_does_not_wait_for_their_threads(serve, tmp_path):
-    (tmp_path / "slow.py").write_text(
-        "import sys, threading, time\n"
-        "threading.Thread(target=threading.Event().wait, name='poller').start()\n"
-        "print('loading', file=sys.stderr, flush=True)\ntime.sleep(60)\n"
-    )
-    server = serve('[mounts]\n"/" = "slow:app"\n', wait=False)
-    server.wait_for("loading\n")
-    server.send(signal.SIGINT)
-    assert server.wait() == 130
-    assert "Traceback" not in server.log()

@@ -1,4 +1,4 @@
-"""The table in other people's servers: each of examples/embed as a real process."""
+"""The table under other WSGI servers: each file of examples/embed as a real process."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ GUNICORN = [PYTHON, "-m", "gunicorn", "--bind", "127.0.0.1:0"]
 
 @pytest.fixture
 def embedded(start, tmp_path) -> Callable:
-    """Return ``embedded(command)``, which starts a server on a free port and waits until it says where."""
+    """Return ``embedded(command)``, which starts a server on a free port and waits until it logs its address."""
 
     def embedded(command, *, env=None, cwd=tmp_path):
         server = start(command, env={"PORT": "0", **(env or {})}, cwd=cwd)
-        said = server.wait_for(re.compile(r"127\.0\.0\.1:[1-9]\d*"))
-        server.url = "http://" + re.findall(r"127\.0\.0\.1:[1-9]\d*", said)[0]
+        log = server.wait_for(re.compile(r"127\.0\.0\.1:[1-9]\d*"))
+        server.url = "http://" + re.findall(r"127\.0\.0\.1:[1-9]\d*", log)[0]
         return server
 
     return embedded
@@ -35,12 +35,12 @@ def embedded(start, tmp_path) -> Callable:
 
 @pytest.fixture
 def needs(lacking) -> Callable[[str], None]:
-    """Return ``needs(module)``, for a test that cannot do without it."""
+    """Return ``needs(module)``, which skips the test if the module is missing."""
     return lambda module: None if importlib.util.find_spec(module) else lacking(f"pip install {module}")
 
 
 def assert_both_apps_live_under_their_prefixes(server, outer: str = "") -> None:
-    """*outer* is the prefix that a proxy would have stripped."""
+    """Request both apps. *outer* is the prefix that a proxy strips."""
     slashless = server.request("/tv_ws?stn=Lund")
     assert (slashless.status, slashless.headers["location"]) == (308, f"{outer}/tv_ws/?stn=Lund")
 
@@ -57,39 +57,39 @@ def assert_both_apps_live_under_their_prefixes(server, outer: str = "") -> None:
     assert f"Path={outer}/tv_ws/" in chosen.headers["set-cookie"]
 
     assert f'action="{outer}/notes/add"' in server.request("/notes/").text
-    forged = {"X-Forwarded-Host": "evil.example"}  # which Bottle would believe
+    forged = {"X-Forwarded-Host": "evil.example"}  # Bottle alone would trust it
     added = server.request("/notes/add", "POST", headers=form | forged, body="text=Blåbär".encode())
     assert added.status == 303
     assert added.headers["location"] == f"{server.url}{outer}/notes/"
     assert "<li>Blåbär</li>" in server.request("/notes/").text
 
-    assert server.request("/").text == server.request("/tv_wsx").text == "404 Not Found\n"  # ours, of no app
-    assert server.request("/notes/%2e%2e/tv_ws/").status == 400  # encoded: uWSGI resolves the plain form itself
+    assert server.request("/").text == server.request("/tv_wsx").text == "404 Not Found\n"  # from the dispatcher
+    assert server.request("/notes/%2e%2e/tv_ws/").status == 400  # encoded, since uWSGI resolves the plain form itself
 
 
-def test_wsgiref(embedded):
+def test_wsgiref_serves_the_table(embedded):
     assert_both_apps_live_under_their_prefixes(embedded([PYTHON, EMBED / "with_wsgiref.py"]))
 
 
-def test_a_dispatcher_without_a_file(embedded):
+def test_a_dispatcher_needs_no_file(embedded):
     folders = os.pathsep.join(str(EXAMPLES / "apps" / name) for name in ("tv_ws", "notes"))
     server = embedded([PYTHON, EMBED / "without_a_file.py"], env={"PYTHONPATH": folders})
     assert_both_apps_live_under_their_prefixes(server)
 
 
-def test_cheroot(embedded, needs):
+def test_cheroot_serves_the_table(embedded, needs):
     needs("cheroot")
     assert_both_apps_live_under_their_prefixes(embedded([PYTHON, EMBED / "with_cheroot.py"]))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="gunicorn is for POSIX")
-def test_gunicorn(embedded, needs):
+def test_gunicorn_serves_the_table(embedded, needs):
     needs("gunicorn")
     assert_both_apps_live_under_their_prefixes(embedded([*GUNICORN, "--config", EMBED / "gunicorn.conf.py"]))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="gunicorn is for POSIX")
-def test_gunicorn_with_the_call_on_its_command_line_and_a_stripping_proxy(embedded, needs, tmp_path):
+def test_gunicorn_with_a_call_as_its_app_behind_a_stripping_proxy(embedded, needs, tmp_path):
     needs("gunicorn")
     folder = shutil.copytree(EXAMPLES, tmp_path / "examples")
     table = (folder / "mounts.toml").read_text().replace("# [proxy]", "[proxy]").replace("# strips", "strips")
@@ -98,10 +98,10 @@ def test_gunicorn_with_the_call_on_its_command_line_and_a_stripping_proxy(embedd
     assert_both_apps_live_under_their_prefixes(server, outer="/apps")
 
 
-def test_uwsgi(embedded):
+def test_uwsgi_serves_the_table(embedded):
     program = uwsgi()
     if program is None:
-        pytest.skip("there is no uWSGI for this version of Python: pip install uwsgi")
+        pytest.skip("uWSGI for this version of Python is missing: pip install uwsgi")
     options = ["--http-socket", "127.0.0.1:0", "--master", "--die-on-term", "--enable-threads", "--need-app"]
     where = ["--virtualenv", sys.prefix, "--wsgi-file", EMBED / "with_uwsgi.py"]
     assert_both_apps_live_under_their_prefixes(embedded([program, *options, *where]))

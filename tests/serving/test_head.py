@@ -1,15 +1,10 @@
-"""HEAD: the header of GET and no byte more, so that the next response on the connection is read as one."""
-
-import re
-import sys
-import time
-from pathlib import Path
+"""HEAD: the header of GET and no byte more, so that a client finds the next response on the connection."""
 
 import pytest
-from support.client import Client
-from support.running import MountpointServe, Serving, children
+from support.client import Client, app_file
+from support.running import Serving, serving
 
-HERE = f"{Path(__file__).as_posix()}:app"
+APP = f"{app_file('head_app')}:app"
 TABLE = f"""
 [server]
 max_request_header_size = 4096
@@ -17,161 +12,42 @@ max_request_body_size = 1000
 header_timeout = 1
 
 [mounts]
-"/app" = "{HERE}"
+"/app" = "{APP}"
 
 [mounts."/full"]
-app = "{HERE}"
+app = "{APP}"
 limit = 1
 queue = 0
 """
 BODY = b"0123456789"
 
 
-def app(environ, start_response):
-    what = environ["PATH_INFO"].lstrip("/")
-    return globals()[f"answer_{what}"](environ, start_response)
-
-
-def ok(start_response, *headers, status="200 OK"):
-    return start_response(status, [("Content-Type", "text/plain"), *headers])
-
-
-LENGTH = ("Content-Length", str(len(BODY)))
-
-
-def answer_list(environ, start_response):
-    ok(start_response, LENGTH)
-    return [BODY[:5], BODY[5:]]
-
-
-def answer_one(environ, start_response):
-    ok(start_response)
-    return [BODY]
-
-
-def answer_large(environ, start_response):
-    ok(start_response)
-    return [BODY * 10_000]
-
-
-def answer_generator(environ, start_response):
-    ok(start_response, LENGTH)
-    yield BODY[:5]
-    yield BODY[5:]
-
-
-def answer_chunked(environ, start_response):
-    ok(start_response)
-    yield BODY[:5]
-    yield BODY[5:]
-
-
-def answer_write(environ, start_response):
-    write = ok(start_response, LENGTH)
-    write(BODY[:5])
-    write(BODY[5:])
-    return []
-
-
-def answer_nothing(environ, start_response):
-    ok(start_response, LENGTH)
-    return []
-
-
-def answer_refusal(environ, start_response):
-    ok(start_response, LENGTH, status="404 Not Found")
-    return [BODY]
-
-
-def answer_boom(environ, start_response):
-    raise RuntimeError("boom")
-
-
-def answer_late_boom(environ, start_response):
-    ok(start_response, LENGTH)
-    yield BODY[:5]
-    raise RuntimeError("late boom")
-
-
-class Told:
-    """A file that says when it is closed, whatever reads it."""
-
-    def __init__(self, environ, path):
-        self._environ = environ
-        self._file = file = Path(path).open("rb")  # noqa: SIM115 - it is closed by whoever closes us
-        self.read, self.seek, self.tell, self.fileno = file.read, file.seek, file.tell, file.fileno
-
-    def close(self):
-        self._file.close()
-        say(self._environ, "the file is closed")
-
-
-def say(environ, text):
-    environ["wsgi.errors"].write(f"{text}\n")
-    environ["wsgi.errors"].flush()
-
-
-def answer_told(environ, start_response):
-    ok(start_response, LENGTH)
-    Path("told").write_bytes(BODY)
-    return environ["wsgi.file_wrapper"](Told(environ, "told"))
-
-
-def answer_file(environ, start_response):
-    ok(start_response, LENGTH)
-    Path("file").write_bytes(BODY)
-    return environ["wsgi.file_wrapper"](Path("file").open("rb"))
-
-
-def answer_endless(environ, start_response):
-    ok(start_response)
-    try:
-        while True:
-            yield BODY
-    finally:
-        say(environ, "the generator is closed")
-
-
-def answer_hold(environ, start_response):
-    say(environ, "holding")
-    while not Path("go").exists():
-        time.sleep(0.01)
-    return answer_one(environ, start_response)
-
-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    """A server for all tests that leave it as it was."""
-    folder = tmp_path_factory.mktemp("head")
-    (folder / "mounts.toml").write_text(TABLE, encoding="utf-8")
-    with children(MountpointServe) as launch:
-        server = launch([sys.executable, "-m", "mountpoint", "serve", "--listen", "127.0.0.1:0"], cwd=folder)
-        server.wait_for(re.compile(r"^serving on \S+\n", re.MULTILINE))
+    """A server for the tests that leave it unchanged."""
+    with serving(TABLE, tmp_path_factory.mktemp("head")) as server:
         yield server
 
 
 def raw(server: Serving, data: str) -> bytes:
-    """Send *data*; return all that comes until the connection is closed."""
+    """Send *data* and return all bytes until the server closes the connection."""
     with Client(server.url) as client:
         client.send(data)
-        received = b""
-        while data := client.socket.recv(65536):
-            received += data
-    return received
+        return client.read_to_end()
 
 
 def fields(head: bytes) -> list[bytes]:
-    """Return the lines of a header, less what differs by the second."""
+    """Return the sorted lines of a header without Date."""
     return sorted(line for line in head.split(b"\r\n") if not line.startswith(b"Date:"))
 
 
-# ----------------------------------------------------------------------------------------------------------- the apps
+# ---------------------------------------------------------------------------------------------------- responses of apps
 
-SIZED = ["list", "one", "large", "generator", "write", "file", "told", "refusal"]
+SIZED = ["list", "one", "large", "generator", "write", "file", "reporting-file", "not-found"]
 
 
 @pytest.mark.parametrize("what", SIZED)
-def test_the_next_response_follows_at_once(server, what):
+def test_the_next_response_follows_the_header_of_head(server, what):
     with Client(server.url) as client:
         for _ in range(3):
             client.request(f"/app/{what}", method="HEAD")
@@ -182,7 +58,7 @@ def test_the_next_response_follows_at_once(server, what):
 
 @pytest.mark.parametrize("what", [*SIZED, "chunked", "boom"])
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
-def test_it_is_the_header_of_get_and_nothing_else(server, what, version):
+def test_a_response_to_head_is_the_header_of_get(server, what, version):
     rest = f" /app/{what}?{version} HTTP/{version}\r\nHost: a\r\nConnection: close\r\n\r\n"
     get_head, _, get_body = raw(server, "GET" + rest).partition(b"\r\n\r\n")
     head, _, body = raw(server, "HEAD" + rest).partition(b"\r\n\r\n")
@@ -194,7 +70,7 @@ def test_it_is_the_header_of_get_and_nothing_else(server, what, version):
     server.wait_for(f'"HEAD /app/{what}?{version} HTTP/{version}" {head.split()[1].decode()} - ')
 
 
-def test_an_app_may_leave_the_body_out_itself(server):
+def test_an_app_may_omit_the_body_itself(server):
     with Client(server.url) as client:
         client.request("/app/nothing", method="HEAD")
         answer = client.answer(bodiless=True)
@@ -204,9 +80,9 @@ def test_an_app_may_leave_the_body_out_itself(server):
     assert "too few bytes" not in server.log()
 
 
-def test_an_exception_behind_the_header_cuts_nothing_off(server):
+def test_an_exception_after_the_header_does_not_cut_it_off(server):
     with Client(server.url) as client:
-        client.request("/app/late_boom", method="HEAD")
+        client.request("/app/late-boom", method="HEAD")
         answer = client.answer(bodiless=True)
     assert (answer.status, answer.headers["Content-Length"]) == (200, "10")
     with Client(server.url) as client:
@@ -216,12 +92,12 @@ def test_an_exception_behind_the_header_cuts_nothing_off(server):
 def test_the_file_of_a_file_wrapper_is_closed(server):
     for count in (1, 2):
         with Client(server.url) as client:
-            client.request("/app/told", method="HEAD")
+            client.request("/app/reporting-file", method="HEAD")
             assert client.answer(bodiless=True).headers["Content-Length"] == "10"
             server.wait_for("the file is closed", count=count)
 
 
-def test_a_body_without_an_end_holds_no_thread(serve):
+def test_an_endless_body_does_not_hold_a_thread(serve):
     server = serve(TABLE, "--threads", "2")
     clients = [Client(server.url) for _ in range(3)]
     for client in clients:
@@ -234,7 +110,7 @@ def test_a_body_without_an_end_holds_no_thread(serve):
         client.close()
 
 
-# ------------------------------------------------------------------------------------------------ what we answer
+# ---------------------------------------------------------------------------------------------- responses of the server
 
 
 @pytest.mark.parametrize(
@@ -248,7 +124,7 @@ def test_a_body_without_an_end_holds_no_thread(serve):
         ("HEAD /app/one HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: x\r\n\r\n", 501),
     ],
 )
-def test_what_the_server_answers_has_no_body_either(server, request_, status):
+def test_the_server_s_own_response_to_head_has_no_body(server, request_, status):
     head, _, body = raw(server, request_).partition(b"\r\n\r\n")
     assert head.split()[1] == str(status).encode()
     assert body == b""
@@ -256,15 +132,15 @@ def test_what_the_server_answers_has_no_body_either(server, request_, status):
 
 
 @pytest.mark.parametrize(("data", "status"), [("HEAD /app/one HTTP/1.1\r\nHos", 408), ("HEAD /" + "a" * 5000, 431)])
-def test_a_header_that_was_not_read_whole_is_answered_with_a_body(server, data, status):
-    # The method stands in no header that was read: RFC 9112 section 3 has the response to what cannot be parsed.
+def test_an_error_in_half_a_header_has_a_body(server, data, status):
+    # The server has not parsed the method, so it responds as to any request that it cannot parse (RFC 9112 section 3).
     head, _, body = raw(server, data).partition(b"\r\n\r\n")
     assert head.split()[1] == str(status).encode()
     assert f"Content-Length: {len(body)}".encode() in fields(head)
     assert b"Connection: close" in fields(head)
 
 
-def test_what_is_refused_for_a_full_mount_has_no_body_and_keeps_the_connection(serve, tmp_path):
+def test_a_rejected_head_has_no_body_and_keeps_the_connection(serve, tmp_path):
     server = serve(TABLE)
     with Client(server.url) as holding, Client(server.url) as client:
         holding.request("/full/hold")

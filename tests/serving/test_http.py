@@ -1,4 +1,4 @@
-"""Odd and hostile requests: the server answers right, and goes on to answer the next good one."""
+"""Odd and hostile requests: the server responds correctly, and answers the next valid request."""
 
 import json
 from contextlib import ExitStack
@@ -14,7 +14,7 @@ ROOT = f"""
 
 
 def environ(client, path="/app/", *headers):
-    """Return the environ that the app got."""
+    """Return the environ that the app received."""
     answer = client.get(path, *headers)
     assert answer.status == 200, answer
     return json.loads(answer.body)
@@ -31,7 +31,7 @@ def assert_answers(server, path="/app/"):
     assert "Traceback" not in server.log()
 
 
-# ----------------------------------------------------------------------------------------------------------- the host
+# ------------------------------------------------------------------------------------------------------------- the host
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_the_host_is_named_once_and_without_contradiction(serve, target, headers
     assert_answers(server)
 
 
-def test_http_1_0_may_leave_out_the_host(serve):
+def test_http_1_0_may_omit_the_host(serve):
     server = serve(TABLE)
     with Client(server.url) as client:
         client.send(request("/app/", version="1.0"))
@@ -83,7 +83,7 @@ def test_http_1_0_may_name_the_host_in_the_target(serve):
     assert (got["HTTP_HOST"], got["PATH_INFO"], got["QUERY_STRING"]) == ("example.com", "/x", "y")
 
 
-def test_a_host_of_the_table_has_its_own_mounts(serve):
+def test_a_host_in_the_table_has_its_own_mounts(serve):
     server = serve(TABLE.replace('"/app"', '"app.example.com/"'))
     with Client(server.url) as client:
         assert client.get("/app/").status == 404
@@ -91,7 +91,7 @@ def test_a_host_of_the_table_has_its_own_mounts(serve):
         assert environ(client, "/x")["mountpoint.mount"] == "app.example.com/"
 
 
-# --------------------------------------------------------------------------------------------------------- the target
+# ----------------------------------------------------------------------------------------------------------- the target
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_the_path_arrives_byte_for_byte(serve, target, path_info):
     assert server.stop() == 0
 
 
-def test_two_slashes_do_not_make_a_mount(serve):
+def test_a_path_with_two_slashes_reaches_no_mount_below_the_root(serve):
     server = serve(ROOT)
     with Client(server.url) as client:
         assert environ(client, "//admin/x")["mountpoint.mount"] == "/"
@@ -165,7 +165,7 @@ def test_two_slashes_do_not_make_a_mount(serve):
         "mailto:a@b",
     ],
 )
-def test_a_target_that_is_none_is_refused(serve, target):
+def test_an_invalid_target_is_rejected(serve, target):
     server = serve(ROOT)
     with Client(server.url) as client:
         client.send(request(target, "Host: localhost"))
@@ -178,7 +178,7 @@ def test_a_target_that_is_none_is_refused(serve, target):
 
 
 @pytest.mark.parametrize("mount", ["/app", "/"])
-def test_options_of_the_server_is_answered_here(serve, mount):
+def test_options_of_the_whole_server_gets_204(serve, mount):
     server = serve(TABLE.replace('"/app"', f'"{mount}"'))
     with Client(server.url) as client:
         for _ in range(2):
@@ -190,7 +190,7 @@ def test_options_of_the_server_is_answered_here(serve, mount):
     assert server.stop() == 0
 
 
-def test_connect_is_refused(serve):
+def test_connect_is_rejected(serve):
     server = serve(ROOT)
     with Client(server.url) as client:
         client.send(request("localhost:443", "Host: localhost:443", method="CONNECT"))
@@ -198,7 +198,7 @@ def test_connect_is_refused(serve):
     assert_answers(server, "/")
 
 
-def test_the_exact_prefix_is_redirected_with_the_query_it_came_with(serve):
+def test_the_redirect_of_the_exact_prefix_keeps_the_query(serve):
     server = serve(TABLE)
     with Client(server.url) as client:
         answer = client.get("/app?a=%2F&b=//x")
@@ -206,20 +206,20 @@ def test_the_exact_prefix_is_redirected_with_the_query_it_came_with(serve):
         assert client.get("/app/").status == 200  # on the same connection
 
 
-def test_the_query_is_handed_on_as_it_is(serve):
+def test_the_query_arrives_unchanged(serve):
     server = serve(TABLE)
     with Client(server.url) as client:
         assert environ(client, "/app/?a=%2e%2E/../&?\xc3\xa9")["QUERY_STRING"] == "a=%2e%2E/../&?\xc3\xa9"
 
 
-def test_a_target_as_long_as_waitress_takes_it_arrives_whole(serve):
+def test_a_target_of_200_kb_arrives_whole(serve):
     path = "/" * 200_000
     server = serve(ROOT)
     with Client(server.url) as client:
         assert environ(client, path)["PATH_INFO"] == path
 
 
-# -------------------------------------------------------------------------------------------------- lines and headers
+# ---------------------------------------------------------------------------------------------------- lines and headers
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ def test_a_target_as_long_as_waitress_takes_it_arrives_whole(serve):
         ("POST /app/ HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n", 501),
     ],
 )
-def test_what_is_no_http_is_refused(serve, sent, status):
+def test_malformed_http_is_rejected(serve, sent, status):
     server = serve(TABLE)
     with Client(server.url) as client:
         client.send(sent)
@@ -271,7 +271,7 @@ FORWARDING = [
 
 
 @pytest.mark.parametrize("form", [str, str.lower, lambda line: line.replace("-", "_", 3)], ids=["-", "lower", "_"])
-def test_forwarding_headers_that_nobody_is_trusted_for_do_not_arrive(serve, form):
+def test_untrusted_forwarding_headers_do_not_reach_the_app(serve, form):
     server = serve(TABLE)
     with Client(server.url) as client:
         plain = environ(client, "/app/x")
@@ -287,7 +287,7 @@ def test_forwarding_headers_do_not_reach_the_log(serve):
     assert "192.0.2.1" not in server.log()
 
 
-def test_headers_with_underscores_do_not_pass_for_others(serve):
+def test_headers_with_underscores_cannot_replace_other_headers(serve):
     server = serve(TABLE)
     with Client(server.url) as client:
         got = environ(client, "/app/", "X_User: evil", "X-User: good", "Content_Length: 5", "Host_: b")
@@ -295,7 +295,7 @@ def test_headers_with_underscores_do_not_pass_for_others(serve):
     assert not got.keys() & {"HTTP_HOST_", "CONTENT_LENGTH"}
 
 
-def test_a_stripping_proxy_is_believed_as_the_file_says_and_in_nothing_else(serve):
+def test_strips_restores_the_prefix_and_trusts_no_header(serve):
     server = serve('[proxy]\nstrips = "/apps"\n' + TABLE)
     with Client(server.url) as client:
         got = environ(client, "/app/x", "X-Forwarded-Prefix: /evil")
@@ -303,17 +303,17 @@ def test_a_stripping_proxy_is_believed_as_the_file_says_and_in_nothing_else(serv
         assert client.get("/app?q").headers["Location"] == "/apps/app/?q"
 
 
-# ------------------------------------------------------------------------------------------------------ bad company
+# ------------------------------------------------------------------------------------------------------ hostile clients
 
 
-def test_clients_that_are_slow_to_ask_hold_up_nobody(serve):
+def test_clients_that_send_slowly_delay_no_other(serve):
     server = serve(table(threads=1))
     with ExitStack() as stack:
         slow = [stack.enter_context(Client(server.url)) for _ in range(20)]
         for client in slow:
             client.send("GET /app/ HTTP/1.1\r\nHo")
-        assert_good = stack.enter_context(Client(server.url))
-        assert assert_good.get("/app/").status == 200
+        other = stack.enter_context(Client(server.url))
+        assert other.get("/app/").status == 200
         for client in slow:
             client.send("st: a\r\n\r\n")
             assert client.answer().status == 200
@@ -328,7 +328,7 @@ def test_a_request_that_comes_a_byte_at_a_time_is_answered(serve):
         assert client.answer().status == 200
 
 
-def test_clients_that_are_killed_at_any_moment_leave_nothing_behind(serve):
+def test_clients_that_reset_at_any_moment_leave_no_error(serve):
     server = serve(table(threads=2))
     whole = request("/app/upload", "Host: a", "Content-Length: 10", method="POST") + "x" * 10
     for length in range(0, len(whole) + 1, 3):
@@ -343,7 +343,7 @@ def test_clients_that_are_killed_at_any_moment_leave_nothing_behind(serve):
     assert_answers(server)
 
 
-def test_readers_that_never_read_hold_up_only_their_threads(serve):
+def test_readers_that_never_read_hold_only_their_threads(serve):
     server = serve(table(threads=3, drain_timeout=0.2))
     with ExitStack() as stack:
         for _ in range(2):
@@ -356,8 +356,8 @@ def test_readers_that_never_read_hold_up_only_their_threads(serve):
     assert server.log().count("cut off: 'GET /app/endless HTTP/1.1'") == 2
 
 
-def test_a_client_that_half_closes_gets_its_answer_where_nobody_looks_whether_it_has_gone(serve, tmp_path):
-    """By default the loop does look, so that what nobody waits for need not run, and half is taken for whole."""
+def test_without_lookahead_a_half_closed_client_gets_its_response(serve, tmp_path):
+    """With lookahead, the default, the loop takes a half-closed connection for a closed one."""
     server = serve(table(channel_request_lookahead=0))
     with Client(server.url) as client:
         client.request("/app/hold/it")
@@ -367,7 +367,7 @@ def test_a_client_that_half_closes_gets_its_answer_where_nobody_looks_whether_it
         assert client.answer().body == b"held it"
 
 
-def test_a_garbage_request_of_a_client_that_has_gone_is_no_traceback(serve):
+def test_garbage_from_a_client_that_left_logs_no_traceback(serve):
     server = serve(TABLE)
     for _ in range(20):
         client = Client(server.url)

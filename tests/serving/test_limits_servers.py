@@ -1,4 +1,4 @@
-"""ConcurrencyLimit under other people's servers: every permit comes back, and nothing is lost of the responses.
+"""ConcurrencyLimit under other WSGI servers: every permit is returned, and responses stay whole.
 
 tests/benchmarks/limits.py does the same with many more requests.
 """
@@ -18,28 +18,28 @@ def server(request, start, lacking, tmp_path):
     name = request.param
     if not limited.is_installed(name):
         if name == "uwsgi":
-            pytest.skip("there is no uWSGI for this version of Python: pip install uwsgi")
+            pytest.skip("uWSGI for this version of Python is missing: pip install uwsgi")
         if sys.platform == "win32":
             pytest.skip("gunicorn is for POSIX")
         lacking(f"pip install {name.partition('-')[0]}")
     (tmp_path / limited.FILE).write_bytes(b"x" * limited.LARGE)
     server = start(limited.command(name), cwd=tmp_path)
     server.name = name
-    server.url = limited.url_in(server.wait_for(limited.SAYS_WHERE))
+    server.url = limited.url_in(server.wait_for(limited.ADDRESS))
     return server
 
 
-def test_after_requests_of_all_kinds_every_permit_is_back(server):
+def test_every_permit_is_returned_after_requests_of_all_kinds(server):
     ended = limited.use(server.url, 300, seed=1)
     assert limited.permits_out(server.url) == 0
     assert ended["served"]
-    assert ended["left"] > 20  # which the seed decides; the rest, how busy the machine is
+    assert ended["left"] > 20  # only this count is fixed by the seed
 
 
-def test_a_response_has_the_headers_and_the_reader_that_it_has_without_the_limit(server):
+def test_the_limit_changes_neither_headers_nor_reads(server):
     for kind in ("one", "write", "sized", "streamed", "file"):
         assert limited.get(server.url, f"/{kind}") == limited.get(server.url, f"/bare/{kind}")
     reads = json.loads(limited.get(server.url, "/running/")[2])["reads"]
     assert reads.get("/file", 0) == reads.get("/bare/file", 0)
-    # cheroot has no wrapper for files; the others read them as they like, or let the system do it.
+    # Only cheroot has no wsgi.file_wrapper. The others choose their own block size, or use sendfile.
     assert (reads.get("/file", 0) == limited.BLOCK) == (server.name == "cheroot")

@@ -1,21 +1,23 @@
-"""Where the logs go, and how much of them: --log-level, --no-access-log and [logging]."""
+"""The destination and the level of logs: --log-level, --no-access-log and [logging]."""
 
 import sys
 import time
 
 import pytest
-from support.client import PATIENCE, TABLE, Client, table
+from support.client import TABLE, Client, table
+from support.sources import LINTED
+from support.waiting import TIMEOUT
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process before it has said all")
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process before it has logged all")
 
 ACCESS = '"GET /app/ HTTP/1.1" 200'
 
 
 @pytest.fixture
 def ask(serve, socket_path):
-    """Return ``ask(table, *arguments)``, which serves one good and one failing request, and returns the server, ended.
+    """Return ``ask(table, *arguments)``, which serves two requests, of which one fails, and returns the ended server.
 
-    It listens on a unix socket, since its address must be known although the log may not tell it.
+    It listens on a unix socket, whose address is known even without a log.
     """
 
     def ask(text, *arguments, **options):
@@ -30,16 +32,16 @@ def ask(serve, socket_path):
 
 
 def connect(server, socket_path):
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while server.process.poll() is None and time.monotonic() < deadline:
         try:
             return Client(f"unix:{socket_path}")
         except (ConnectionRefusedError, FileNotFoundError):
             time.sleep(0.01)
-    pytest.fail(f"it does not serve:\n{server.log()}")
+    pytest.fail(f"the server does not serve:\n{server.log()}")
 
 
-def test_everything_goes_to_stderr(ask):
+def test_all_logs_go_to_stderr(ask):
     server = ask(TABLE)
     assert server.out() == ""
     assert ACCESS in server.log()
@@ -48,13 +50,13 @@ def test_everything_goes_to_stderr(ask):
     assert "stopped, nothing was cut off" in server.log()
 
 
-def test_the_access_log_has_lines_of_its_own_form(ask):
+def test_access_lines_start_with_the_client(ask):
     (line,) = (line for line in ask(TABLE).log().splitlines() if ACCESS in line)
     assert line.startswith("localhost - - [")
 
 
 @pytest.mark.parametrize(("setting", "arguments"), [({}, ["--no-access-log"]), ({"access_log": False}, [])])
-def test_no_access_log(ask, setting, arguments):
+def test_the_access_log_can_be_switched_off(ask, setting, arguments):
     log = ask(table(**setting), *arguments).log()
     assert "HTTP/1.1" not in log
     assert "serving on" in log
@@ -74,17 +76,17 @@ BOOM = "RuntimeError: boom"
     ],
 )
 @pytest.mark.parametrize("by", ["file", "option"])
-def test_the_level_is_of_what_we_say_and_not_of_the_access_log(ask, by, level, expected):
+def test_the_log_level_does_not_apply_to_the_access_log(ask, by, level, expected):
     text, arguments = (table(log_level=level), []) if by == "file" else (TABLE, ["--log-level", level])
     log = ask(text, *arguments).log()
     assert {text for text in ("serving on", BOOM, ACCESS) if text in log} == expected
 
 
-def test_the_option_goes_before_the_file(ask):
+def test_the_log_level_option_overrides_the_file(ask):
     assert "serving on" not in ask(table(log_level="debug"), "--log-level", "error").log()
 
 
-def test_nothing_is_said_of_requests_that_wait_for_a_thread(serve, tmp_path):
+def test_requests_that_wait_for_a_thread_log_no_queue_depth(serve, tmp_path):
     server = serve(table(threads=1))
     clients = [Client(server.url) for _ in range(5)]
     try:
@@ -101,11 +103,11 @@ def test_nothing_is_said_of_requests_that_wait_for_a_thread(serve, tmp_path):
     assert "queue depth" not in server.log()
 
 
-def test_what_an_app_logs_is_written_with_its_logger_s_name_whatever_it_does_to_the_root(serve, tmp_path):
+def test_records_of_apps_keep_our_format_after_basic_config(serve, tmp_path):
     (tmp_path / "logs.py").write_text(
         "import logging\nlogging.basicConfig(format='MINE %(message)s', level='INFO', force=True)\n"
         "def app(environ, start_response):\n    logging.info('asked')\n"
-        "    start_response('200 OK', [])\n    return []\n"
+        "    start_response('200 OK', [('Content-Type', 'text/plain')])\n    return []\n" + LINTED
     )
     server = serve('[mounts]\n"/" = "logs:app"\n')
     with Client(server.url) as client:
@@ -113,13 +115,13 @@ def test_what_an_app_logs_is_written_with_its_logger_s_name_whatever_it_does_to_
     assert server.stop() == 0
     assert server.log().count("INFO root: asked\n") == 1
     assert "MINE" not in server.log()
-    assert server.log().count("stopped, nothing") == 1  # what is ours is not said twice
+    assert server.log().count("stopped, nothing") == 1  # our own records are not logged twice
 
 
 # ------------------------------------------------------------------------------------------------------------ [logging]
 
 
-def test_logging_of_the_file_replaces_ours(ask, tmp_path):
+def test_the_logging_section_replaces_the_default(ask, tmp_path):
     server = ask(
         TABLE
         + """
@@ -141,7 +143,7 @@ handlers = ["file"]
     assert "waitress|Exception while serving" in written
 
 
-def test_the_level_of_the_command_line_goes_before_logging_of_the_file(ask):
+def test_the_log_level_option_overrides_the_logging_section(ask):
     text = """
 [logging.handlers.stderr]
 class = "logging.StreamHandler"
@@ -153,7 +155,7 @@ handlers = ["stderr"]
     assert "serving on" not in ask(TABLE + text, "--log-level", "error").log()
 
 
-def test_no_access_log_goes_before_logging_of_the_file(ask):
+def test_no_access_log_overrides_the_logging_section(ask):
     text = """
 [logging.handlers.stderr]
 class = "logging.StreamHandler"
@@ -177,8 +179,8 @@ handlers = ["stderr"]
         "[logging.formatters.x]\nformat = 1\n",
     ],
 )
-def test_logging_that_is_refused_is_said_in_a_line(serve, text):
+def test_an_invalid_logging_section_is_reported_in_one_line(serve, text):
     server = serve(TABLE + text, wait=False)
     assert server.wait() == 1
-    assert "logging: expected a dictionary for logging.config, and it was refused: " in server.log()
+    assert "logging: expected a dictionary for logging.config, but logging rejected it: " in server.log()
     assert len(server.log().splitlines()) == 1

@@ -1,4 +1,4 @@
-"""The printed configurations in front of mountpoint, in the real proxies: one acceptance list for all of them."""
+"""The printed configurations in real proxies in front of mountpoint: the same acceptance tests for each proxy."""
 
 from __future__ import annotations
 
@@ -11,19 +11,21 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from support.proxies import PROXIES, Front, deny_admin, digest, make_certificate, reserved_ports, start
-from support.running import Answer, MountpointServe, children
+from support.client import app_file
+from support.proxies import PROXIES, Front, deny_admin, digest, reserved_ports, start
+from support.response import Response
+from support.running import MountpointServe, children
 
+from mountpoint.config.address import listen_address
 from mountpoint.config.reader import load_config
-from mountpoint.config.schema import listen_address
 from mountpoint.proxyconf import RenderOptions, proxy_config
 from mountpoint.proxyconf.plan import make_plan
-from mountpoint.proxyconf.section import section
+from mountpoint.proxyconf.section import proxy_section
 
 if sys.platform == "win32":
     pytest.skip("the proxies are those of Linux and macOS", allow_module_level=True)
 
-APP = (Path(__file__).parent.parent / "support" / "proxies_app.py").as_posix() + ":make_app()"
+APP = app_file("proxied_app") + ":make_app()"
 HOSTILE = "/a$b;{x}(y)[z]|^+.,=&!~@:${HOME}{{env}}"
 MOUNTS = ["/tv_ws", "/tv_ws/deep", "/admin", "/café", HOSTILE, "/"]
 TABLE = "[mounts]\n" + "".join(f'"{key}" = "{APP}"\n' for key in MOUNTS)
@@ -51,7 +53,7 @@ COUNTED = ("For", "Proto", "Host", "Port", "Prefix")
 
 @dataclass
 class Stack:
-    """A proxy, in front of mountpoint; ``prefix`` stands in front of every mount."""
+    """A proxy in front of mountpoint. ``prefix`` precedes every mount."""
 
     proxy: str
     shape: str
@@ -59,7 +61,7 @@ class Stack:
     folder: Path
     prefix: str
 
-    def get(self, target: str, **options: Any) -> Answer:
+    def get(self, target: str, **options: Any) -> Response:
         return self.front.fetch(self.prefix + target, **options)
 
     def echo(self, target: str, **options: Any) -> dict[str, str]:
@@ -71,14 +73,9 @@ class Stack:
 EACH = [
     pytest.param((proxy, shape, scheme), marks=getattr(pytest.mark, proxy), id=f"{proxy}-{shape}-{scheme}")
     for proxy in PROXIES
-    for shape in ("keep", "strip", "strips")  # and strips is to strip the one prefix that the file says
+    for shape in ("keep", "strip", "strips")  # "strips" removes the one prefix that the file names
     for scheme in ("http", "https")
 ]
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory) -> tuple[Path, Path]:
-    return make_certificate(tmp_path_factory.mktemp("certificate"))
 
 
 @pytest.fixture(scope="module", params=EACH)
@@ -90,25 +87,25 @@ def stack(request, tmp_path_factory) -> Iterator[Stack]:
     file.write_text(TABLE + COUNTS + (f'strips = "{STRIPS}"\n' if shape == "strips" else ""), encoding="utf-8")
     shape = "strip" if shape == "strips" else shape
 
-    def wish(port: int) -> RenderOptions:
+    def options_for(port: int) -> RenderOptions:
         upstreams = [listen_address(f"127.0.0.1:{port}")]
         return RenderOptions(server_name="localhost", shape=shape, tls=tls, upstreams=upstreams, standalone=True)
 
-    # What it says to write into the file is written, and then it has nothing more to say.
-    advised = section(make_plan(load_config(file), wish(1)).trust)
+    # mountpoint advises a [proxy] section. With this section in the file, it has no further advice.
+    advised = proxy_section(make_plan(load_config(file), options_for(1)).settings)
     file.write_text(f"{TABLE}{advised}\n", encoding="utf-8")
     with children(MountpointServe) as launch, children(Front) as launch_proxy, reserved_ports() as ports:
         command = [sys.executable, "-m", "mountpoint", "serve", file, "--listen", "127.0.0.1:0"]
         backend = launch(command, cwd=folder)
         backend.wait_for("serving on http")
-        configuration = proxy_config(load_config(file), proxy, wish(backend.port))
+        configuration = proxy_config(load_config(file), proxy, options_for(backend.port))
         assert configuration.advice == ""
         text = deny_admin(proxy, configuration.text)
         front = start(launch_proxy, proxy, text, folder / proxy, ports, Path(tls[0]) if tls else None)
         yield Stack(proxy, request.param[1], front, folder, STRIPS if request.param[1] == "strips" else "")
 
 
-def test_a_page_knows_where_its_static_files_are_and_they_are_there(stack):
+def test_a_page_links_to_static_files_that_exist(stack):
     page = stack.get("/tv_ws/?stn=Lund")
     assert (page.status, page.text) == (200, f'<script src="{stack.prefix}/tv_ws/static/ws.js"></script> Lund')
     script = stack.get("/tv_ws/static/ws.js")
@@ -121,7 +118,7 @@ def test_a_redirect_stays_under_its_mount_as_the_app_wrote_it(stack):
     assert (answer.status, answer.headers["Location"]) == (302, f"{stack.prefix}/tv_ws/")
 
 
-def test_a_form_is_answered_with_a_redirect_and_its_cookie_as_the_app_wrote_it(stack):
+def test_the_redirect_and_the_cookie_of_a_form_are_as_the_app_wrote_them(stack):
     headers = [("Content-Type", "application/x-www-form-urlencoded")]
     answer = stack.get("/tv_ws/form", method="POST", headers=headers, body=b"stn=Kiruna")
     assert (answer.status, answer.headers["Location"]) == (303, f"{stack.prefix}/tv_ws/")
@@ -130,19 +127,19 @@ def test_a_form_is_answered_with_a_redirect_and_its_cookie_as_the_app_wrote_it(s
 
 
 @pytest.mark.parametrize("query", ["", "?stn=Lund&x=%2F%C3%A5+y"])
-def test_the_address_without_its_slash_is_redirected_with_its_query(stack, query):
+def test_the_exact_prefix_is_redirected_with_its_query(stack, query):
     for mount in ("/tv_ws", "/tv_ws/deep", "/caf%C3%A9"):
         answer = stack.get(mount + query)
         assert (answer.status, answer.headers["Location"]) == (308, f"{stack.prefix}{mount}/{query}")
 
 
-def test_the_address_without_its_slash_takes_what_is_posted_to_it(stack):
+def test_a_post_to_the_exact_prefix_reaches_the_app(stack):
     answer = stack.get("/tv_ws", method="POST", body=b"x")
-    # Flask itself does not want it: it has arrived, with an empty PATH_INFO.
+    # Flask rejects an empty PATH_INFO itself, so the request has reached it.
     assert answer.status in (404, 405)
 
 
-def test_the_address_of_the_root_without_its_slash_is_redirected_too(stack):
+def test_the_exact_prefix_of_the_root_mount_is_redirected(stack):
     if stack.prefix:
         answer = stack.front.fetch(f"{stack.prefix}?x=1")
         assert answer.status in (301, 308)
@@ -152,7 +149,7 @@ def test_the_address_of_the_root_without_its_slash_is_redirected_too(stack):
 
 
 @pytest.mark.parametrize("mount", MOUNTS[:2] + MOUNTS[3:])
-def test_each_mount_gets_what_is_below_it_and_nothing_of_a_longer_word(stack, mount):
+def test_each_mount_gets_the_paths_below_it_and_no_longer_word(stack, mount):
     path = mount.rstrip("/")
     seen = stack.echo(f"{quote(path, safe='/')}/some/page?q=1")
     expected = (stack.prefix + path).encode().decode("latin-1")
@@ -184,7 +181,7 @@ def test_a_body_of_10_mb_arrives_whole(stack):
     assert stack.get("/tv_ws/upload", method="POST", body=body).text == digest(body)
 
 
-def test_what_an_app_streams_is_sent_at_once(stack):
+def test_a_streamed_body_is_sent_at_once(stack):
     name = f"go-{stack.front.port}"
     connection = stack.front.connect()
     try:
@@ -203,7 +200,7 @@ def test_head_has_the_headers_and_no_body(stack):
     assert answer.headers["Content-Length"] == stack.get("/tv_ws/").headers["Content-Length"]
 
 
-def test_a_connection_of_a_client_is_used_again(stack):
+def test_a_client_connection_is_reused(stack):
     connection = stack.front.connect()
     try:
         sockets = set()
@@ -216,11 +213,11 @@ def test_a_connection_of_a_client_is_used_again(stack):
         connection.close()
 
 
-# --------------------------------------------------------------------------------------------------- who means no good
+# ------------------------------------------------------------------------------------------------------ hostile clients
 
 
 @pytest.mark.parametrize("also", [[], *([("Connection", f"X-Forwarded-{name}")] for name in COUNTED)], ids=str)
-def test_whatever_a_client_says_the_app_sees_the_same(stack, also):
+def test_spoofed_headers_do_not_change_what_the_app_sees(stack, also):
     before = stack.echo("/tv_ws/echo")
     after = stack.echo("/tv_ws/echo", headers=[*SPOOFED, *also])
     for seen in (before, after):
@@ -229,7 +226,7 @@ def test_whatever_a_client_says_the_app_sees_the_same(stack, also):
     assert after == before
 
 
-def test_several_headers_named_in_one_connection_header_are_no_better(stack):
+def test_a_connection_header_cannot_remove_forwarding_headers(stack):
     before = stack.echo("/tv_ws/echo")
     names = ", ".join(f"x-forwarded-{name.lower()}" for name in COUNTED)
     after = stack.echo("/tv_ws/echo", headers=[("Connection", f"close, {names}, Host"), *SPOOFED])
@@ -278,7 +275,7 @@ def test_nothing_gets_past_the_denial_of_a_sibling(stack, target, absolute):
         assert json.loads(answer.body)["mountpoint.mount"] != "/admin"
 
 
-def test_the_spelling_of_the_prefix_is_no_way_past_it_either(stack):
+def test_no_spelling_of_the_prefix_gets_past_the_denial(stack):
     for target in ("/%61pps/admin/x", "//apps/admin/x", "/apps%2Fadmin/x", "/./apps/admin/x", "/%2fapps/admin/x"):
         answer = stack.front.fetch(target)
         assert b'"mountpoint.mount":"/admin"' not in answer.body, target
@@ -292,7 +289,7 @@ def test_another_host_is_not_served(stack):
     assert answer.status in (403, 404, 421)
 
 
-def test_an_absolute_target_and_a_host_that_differ_do_not_reach_an_app_as_another_host(stack):
+def test_an_absolute_target_with_another_host_is_harmless(stack):
     answer = stack.front.fetch(
         f"{stack.front.url}{stack.prefix}/tv_ws/echo", headers=[("Host", f"evil.example:{stack.front.port}")]
     )
@@ -302,7 +299,7 @@ def test_an_absolute_target_and_a_host_that_differ_do_not_reach_an_app_as_anothe
         assert answer.status in (400, 403, 404, 421)
 
 
-#: Where doubled and encoded slashes arrive, mount and PATH_INFO: at nobody else's, whatever the proxy makes of them.
+#: The mount and PATH_INFO that doubled and encoded slashes reach, behind a proxy that keeps slashes.
 AS_THEY_ARE = {
     "/tv_ws/a%2Fb": ("/tv_ws", "/a/b"),
     "/tv_ws%2Fa": ("/tv_ws", "/a"),
@@ -312,7 +309,8 @@ AS_THEY_ARE = {
     "/tv_ws//deep/a": ("/tv_ws", "//deep/a"),
     "//tv_ws/a": ("/", "//tv_ws/a"),
 }
-SQUEEZED = AS_THEY_ARE | {
+#: The same behind a proxy that merges slashes.
+MERGED = AS_THEY_ARE | {
     "/tv_ws//a": ("/tv_ws", "/a"),
     "/tv_ws//deep/a": ("/tv_ws/deep", "/a"),
     "//tv_ws/a": ("/tv_ws", "/a"),
@@ -321,12 +319,12 @@ ARRIVALS = {
     "nginx": AS_THEY_ARE,
     "caddy": AS_THEY_ARE,
     "haproxy": AS_THEY_ARE,
-    "apache": SQUEEZED | {"/tv_ws/%2Fa": ("/tv_ws", "/a")},
-    "traefik": SQUEEZED,
+    "apache": MERGED | {"/tv_ws/%2Fa": ("/tv_ws", "/a")},
+    "traefik": MERGED,
 }
 
 
 @pytest.mark.parametrize("target", AS_THEY_ARE)
-def test_doubled_and_encoded_slashes_arrive_at_the_mount_that_the_proxy_meant(stack, target):
+def test_doubled_and_encoded_slashes_reach_the_mount_the_proxy_meant(stack, target):
     seen = stack.echo(target)
     assert (seen["mountpoint.mount"], seen["PATH_INFO"]) == ARRIVALS[stack.proxy][target]

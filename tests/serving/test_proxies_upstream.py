@@ -1,4 +1,4 @@
-"""What the real proxies send, byte for byte, with the printed configurations: seen by an upstream that notes it."""
+"""The requests that real proxies with the printed configurations send, recorded by an upstream."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.proxies import PROXIES, Front, Recorder, Sent, make_certificate, prepare, recorder, reserved_ports, start
+from support.proxies import PROXIES, Front, Recorder, Sent, prepare, recorder, reserved_ports, start
 from support.running import children
 
+from mountpoint.config.address import listen_address
 from mountpoint.config.reader import load_config
-from mountpoint.config.schema import listen_address
 from mountpoint.proxyconf import RenderOptions, proxy_config
-from mountpoint.proxyconf.plan import encoded, link_encoded
+from mountpoint.proxyconf.plan import link_encoded, percent_encoded
 
 if sys.platform == "win32":
     pytest.skip("the proxies are those of Linux and macOS", allow_module_level=True)
@@ -57,15 +57,10 @@ class Stack:
     upstream: Recorder
 
     def sent(self, target: str, **options: Any) -> Sent:
-        """Return what the proxy sends for a request."""
+        """Return the request that the proxy sends to the upstream."""
         answer = self.front.fetch(target, **options)
         assert answer.status == 200, answer
         return self.upstream.sent[-1]
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory) -> tuple[Path, Path]:
-    return make_certificate(tmp_path_factory.mktemp("certificate"))
 
 
 def marked(*names: str) -> list[Any]:
@@ -73,14 +68,14 @@ def marked(*names: str) -> list[Any]:
 
 
 @contextmanager
-def started(proxy: str, table: str, folder: Path, **wish: Any) -> Iterator[Stack]:
+def started(proxy: str, table: str, folder: Path, **options: Any) -> Iterator[Stack]:
     with ExitStack() as stack:
         upstream = stack.enter_context(recorder())
         launch, ports = stack.enter_context(children(Front)), stack.enter_context(reserved_ports())
         file = folder / "mounts.toml"
         file.write_text(table, encoding="utf-8")
         wanted = RenderOptions(
-            "localhost", upstreams=[listen_address(f"127.0.0.1:{upstream.port}")], standalone=True, **wish
+            "localhost", upstreams=[listen_address(f"127.0.0.1:{upstream.port}")], standalone=True, **options
         )
         text = proxy_config(load_config(file), proxy, wanted).text
         yield Stack(proxy, start(launch, proxy, text, folder, ports, None), upstream)
@@ -93,10 +88,10 @@ def strip(request, tmp_path_factory) -> Iterator[Stack]:
 
 
 @pytest.mark.parametrize("key", ["/tv_ws", "/tv_ws/deep", "/café", "/a$b,c;d=e"])
-def test_what_is_stripped_is_told(strip, key):
+def test_the_stripped_prefix_is_sent_in_a_header(strip, key):
     sent = strip.sent(f"{link_encoded(key)}/some/page?q=1")
     assert sent.line == "GET /some/page?q=1 HTTP/1.1"
-    assert sent.headers.get_all("X-Forwarded-Prefix") == [encoded(key)]
+    assert sent.headers.get_all("X-Forwarded-Prefix") == [percent_encoded(key)]
     slashless = strip.sent(f"{link_encoded(key)}?q=1")
     assert slashless.line == f"GET {link_encoded(key)}?q=1 HTTP/1.1"
     assert not slashless.headers["X-Forwarded-Prefix"]
@@ -115,7 +110,7 @@ def test_no_forwarding_header_of_a_client_arrives(strip):
         assert sent.headers[name] is None
 
 
-def test_a_connection_to_the_upstream_is_used_again(strip):
+def test_a_connection_to_the_upstream_is_reused(strip):
     before = strip.upstream.connections
     with closing(strip.front.connect()) as connection:
         for _ in range(10):
@@ -124,14 +119,14 @@ def test_a_connection_to_the_upstream_is_used_again(strip):
     assert strip.upstream.connections - before < 5
 
 
-def test_a_table_without_a_root_has_no_other_paths(strip):
+def test_a_table_without_a_root_serves_no_other_path(strip):
     before = len(strip.upstream.sent)
     for target in ("/", "/tv_wsx", "/tv_ws%61/", "/TV_WS/", "/tv_ws;/", "/other", "/only/", "/wild/"):
         assert strip.front.fetch(target).status == 404
     assert len(strip.upstream.sent) == before
 
 
-def test_doubled_slashes_are_nobodys_or_squeezed(strip):
+def test_doubled_slashes_get_404_or_are_merged(strip):
     answer = strip.front.fetch("//tv_ws/page")
     if strip.proxy in ("apache", "traefik"):
         sent = strip.upstream.sent[-1]
@@ -140,7 +135,7 @@ def test_doubled_slashes_are_nobodys_or_squeezed(strip):
         assert answer.status == 404
 
 
-def test_each_host_has_its_own_mounts_and_those_of_all(strip):
+def test_each_host_has_its_own_mounts_and_the_shared_ones(strip):
     for host, own in (("one.example.com", "/only"), ("two.example.com", "/wild"), ("one.example.com", "/wild")):
         headers = [("Host", host)]
         sent = strip.sent(f"{own}/page", headers=headers)
@@ -150,15 +145,15 @@ def test_each_host_has_its_own_mounts_and_those_of_all(strip):
     assert strip.front.fetch("/only/page", headers=[("Host", "two.example.com")]).status == 404
 
 
-def test_a_body_over_the_limit_is_refused(strip):
-    # Caddy 2.6 notices while it sends it on, and Traefik leaves it to mountpoint.
+def test_a_body_over_the_limit_is_rejected(strip):
+    # Caddy 2.6 notices while it forwards the body, and Traefik leaves the check to mountpoint.
     answers = {"caddy": (413, 502), "traefik": (200,)}
     assert strip.front.fetch("/tv_ws/", "POST", body=b"x" * 1001).status in answers.get(strip.proxy, (413,))
     assert strip.sent("/tv_ws/", method="POST", body=b"x" * 1000).line.startswith("POST")
 
 
 @pytest.mark.parametrize("proxy", marked("nginx", "caddy", "haproxy", "apache"))
-def test_the_header_of_rfc_7239_is_written_where_it_is_the_one_that_counts(proxy, tmp_path):
+def test_the_forwarded_header_is_written_where_it_is_counted(proxy, tmp_path):
     table = '[mounts]\n"/tv_ws" = "a:app"\n[proxy]\ntrusted = ["127.0.0.1"]\nforwarded = 1\n'
     with started(proxy, table, tmp_path) as stack:
         sent = stack.sent("/tv_ws/", headers=[("Forwarded", f"for={EVIL}"), ("X-Forwarded-For", EVIL)])
@@ -170,16 +165,16 @@ def test_the_header_of_rfc_7239_is_written_where_it_is_the_one_that_counts(proxy
 @pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="needs unix sockets")
 @pytest.mark.parametrize("shape", ["keep", "strip", "strips"])
 @pytest.mark.parametrize("proxy", marked(*PROXIES))
-def test_the_proxy_itself_finds_nothing_wrong_with_any_key_host_and_upstream(proxy, shape, certificate, tmp_path):
+def test_the_proxy_accepts_its_configuration_for_any_key_and_host(proxy, shape, certificate, tmp_path):
     listen = '["127.0.0.1:81"]' if proxy == "traefik" else '"unix:/run/mountpoint.sock"'
     strips = '[proxy]\nstrips = "/café$x"\n' if shape == "strips" else ""
     (tmp_path / "mounts.toml").write_text(HOSTILE + f"[server]\nlisten = {listen}\n" + strips, encoding="utf-8")
-    wish = RenderOptions(
+    options = RenderOptions(
         shape="keep" if shape == "keep" else "strip", tls=tuple(map(str, certificate)), standalone=True
     )
-    text = proxy_config(load_config(tmp_path / "mounts.toml"), proxy, wish).text
+    text = proxy_config(load_config(tmp_path / "mounts.toml"), proxy, options).text
     with children(Front) as launch, reserved_ports() as ports:
-        if proxy == "traefik":  # which has no checker: it is started, and asked
+        if proxy == "traefik":  # Traefik has no check command, so the test starts it and reads its API
             start(launch, proxy, text, tmp_path, ports, certificate[0], serves=False)
         else:
             prepare(proxy, text, tmp_path, ports)

@@ -1,4 +1,4 @@
-"""SIGHUP: the table is read again, and no request is lost. What is taken of it, and what not: test_renewal.py."""
+"""SIGHUP: the server reloads its table and loses no request. The rules of a reload: lifecycle/test_reload_table.py."""
 
 import os
 import re
@@ -7,26 +7,26 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.changing import WHO_ROW, reload, who, write_table, write_who
+from support.changing import SLOW_IMPORT, WHO_ROW, reload, who, write_table, write_who
 from support.client import PROBE, TABLE, Client, table
+from support.sources import LINTED
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGHUP")
 
-SLOW = """
-import sys, time
-from pathlib import Path
-print("importing", file=sys.stderr, flush=True)
-while not Path("go").exists():
-    time.sleep(0.01)
+SLOW = (
+    SLOW_IMPORT
+    + """
 def app(environ, start_response):
-    start_response("200 OK", [("Content-Length", "0")])
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "0")])
     return []
 """
+    + LINTED
+)
 
 
 @pytest.fixture
 def again(tmp_path):
-    """Return ``again(server, table)``, which has a server read its table again and returns what it says to that."""
+    """Return ``again(server, table)``, which makes a server reload its table and returns the log of that."""
     return lambda server, text=None: reload(server, tmp_path, text)
 
 
@@ -35,7 +35,7 @@ def status(server, path, *headers):
         return client.get(path, *headers).status
 
 
-def test_a_table_lives(serve, again, tmp_path):
+def test_sighup_applies_a_new_table_and_keeps_a_bad_one_out(serve, again, tmp_path):
     write_who(tmp_path, "1")
     server = serve(TABLE + WHO_ROW)
     assert who(server) == ("1", server.pid, 1)
@@ -50,36 +50,36 @@ def test_a_table_lives(serve, again, tmp_path):
     assert status(server, "/new/") == 200
 
     again(server, "[mounts]\n" + WHO_ROW)
-    assert "/app: gone" in server.log()
+    assert "/app: removed" in server.log()
     assert (status(server, "/app/"), status(server, "/new/")) == (404, 404)
     assert who(server) == ("1", server.pid, 3)
     assert server.stop() == 0
 
 
-def test_a_mistake_in_an_app_is_its_own_affair(serve, again, tmp_path):
+def test_an_app_that_fails_on_reload_breaks_only_itself(serve, again, tmp_path):
     write_who(tmp_path, "1")
     server = serve("[mounts]\n" + WHO_ROW)
     (tmp_path / "bad.py").write_text("import sys\nsys.exit(3)\n")
     said = again(server, "[mounts]\n" + WHO_ROW + '"/bad" = "bad:app"\n')
     assert "/bad is broken" in said
     assert (status(server, "/bad/"), who(server)) == (503, ("1", server.pid, 1))
-    (tmp_path / "bad.py").write_text("import who\napp = who.make('mended')\n")
+    (tmp_path / "bad.py").write_text("import who\napp = who.make('fixed')\n")
     again(server)
     assert (status(server, "/bad/"), who(server)) == (200, ("1", server.pid, 2))
     (tmp_path / "worse.py").write_text("1 / 0\n")
     said = again(server, "[mounts]\n" + WHO_ROW + '"/bad" = "worse:app"\n')
-    assert "not reloaded, the old table is kept; worked, and would fail now: /bad\n" in said
+    assert "not reloaded, the old table is kept; worked before, and failed to load: /bad\n" in said
     assert status(server, "/bad/") == 200
 
 
-def test_with_strict_given_any_failure_keeps_the_old_table(serve, again):
+def test_with_strict_any_failure_keeps_the_old_table(serve, again):
     server = serve(TABLE, "--strict")
     assert "strict: failed to load: /bad" in again(server, TABLE + '"/bad" = "bad:app"\n"/more" = "bad:app"\n')
     assert status(server, "/bad/") == 404
     assert status(server, "/app/") == 200
 
 
-def test_an_import_that_takes_long_stalls_nothing(serve, tmp_path):
+def test_a_slow_import_delays_no_request(serve, tmp_path):
     (tmp_path / "slow.py").write_text(SLOW)
     write_who(tmp_path, "1")
     server = serve(TABLE + WHO_ROW)
@@ -90,7 +90,7 @@ def test_an_import_that_takes_long_stalls_nothing(serve, tmp_path):
         for count in range(1, 4):
             assert client.get("/who/").body == f"1 {server.pid} {count}".encode()
         assert client.get("/slow/").status == 404
-        for _ in range(3):  # once more, afterwards
+        for _ in range(3):  # these cause one more reload afterwards
             server.send(signal.SIGHUP)
             assert client.get("/who/").status == 200
         (tmp_path / "go").touch()
@@ -100,7 +100,7 @@ def test_an_import_that_takes_long_stalls_nothing(serve, tmp_path):
     assert server.log().count(": reloading\n") == 2
 
 
-def test_a_reload_that_hangs_does_not_hold_up_the_end(serve, tmp_path):
+def test_a_reload_that_hangs_does_not_delay_the_stop(serve, tmp_path):
     (tmp_path / "slow.py").write_text(SLOW)
     server = serve(TABLE)
     write_table(tmp_path, TABLE + '"/slow" = "slow:app"\n')
@@ -109,21 +109,21 @@ def test_a_reload_that_hangs_does_not_hold_up_the_end(serve, tmp_path):
     assert server.stop() == 0
 
 
-def test_what_came_while_the_apps_were_loaded_is_done_afterwards(serve, tmp_path):
-    """A signal that nobody takes would end the process."""
+def test_signals_during_the_first_load_are_handled_afterwards(serve, tmp_path):
+    """A signal without a handler would end the process."""
     (tmp_path / "slow.py").write_text(SLOW)
     server = serve('[mounts]\n"/slow" = "slow:app"\n', wait=False)
     server.wait_for("importing")
     server.send(signal.SIGHUP)
     server.send(signal.SIGUSR1)
-    server.wait_for("slow.py")  # SIGUSR1 says where it is
+    server.wait_for("slow.py")  # from the stack that SIGUSR1 logs
     write_table(tmp_path, '[mounts]\n"/slow" = "slow:app"\n' + TABLE.replace("[mounts]", ""))
     (tmp_path / "go").touch()
     server.wait_for("reload ended: 2 mounts, 0 broken")
     assert status(server, "/app/") == 200
 
 
-def test_a_request_in_flight_ends_on_the_table_that_it_began_with(serve, again, tmp_path):
+def test_a_request_in_flight_ends_on_the_table_it_started_with(serve, again, tmp_path):
     server = serve(TABLE)
     with Client(server.url) as streaming, Client(server.url) as uploading:
         streaming.request("/app/hold-half/it")
@@ -135,7 +135,7 @@ def test_a_request_in_flight_ends_on_the_table_that_it_began_with(serve, again, 
         (tmp_path / "it").touch()
         assert streaming.body(headers) == b"12"
         uploading.send(b"123456789")
-        assert uploading.answer().status == 404  # it begins when it was read whole
+        assert uploading.answer().status == 404  # a request is routed once its body has arrived
         assert streaming.get("/app/").status == 404
         assert streaming.get("/other/").status == 200
 
@@ -145,7 +145,7 @@ def limited(settings):
 
 
 def wait_until_waiting(server, count):
-    """Wait until so many requests wait in the queue of /app."""
+    """Wait until *count* requests wait in the queue of /app."""
     said = ""
     while f"/app: {count} waiting" not in said:
         before = len(server.log())
@@ -154,7 +154,7 @@ def wait_until_waiting(server, count):
         said = server.wait_for("requests in flight", count=asked)[before:]
 
 
-def test_what_waits_is_sorted_anew(serve, again, tmp_path):
+def test_waiting_requests_are_routed_again(serve, again, tmp_path):
     server = serve(limited("limit = 1"))
     with Client(server.url) as running, Client(server.url) as gone, Client(server.url) as kept:
         running.request("/app/hold/it")
@@ -170,10 +170,10 @@ def test_what_waits_is_sorted_anew(serve, again, tmp_path):
         assert running.answer().body == b"held it"
 
 
-# ---------------------------------------------------------------------------------------------------- settings, live
+# ------------------------------------------------------------------------------------------------------------- settings
 
 
-def test_what_a_mount_may_take_changes_at_once(serve, again, tmp_path):
+def test_the_limits_of_a_mount_change_at_once(serve, again, tmp_path):
     server = serve(limited("limit = 1, queue = 1"))
     with Client(server.url) as one, Client(server.url) as two, Client(server.url) as three:
         one.request("/app/hold/it")
@@ -192,7 +192,7 @@ def test_what_a_mount_may_take_changes_at_once(serve, again, tmp_path):
         assert [one.answer().body, two.answer().body] == [b"held it", b"held two"]
 
 
-def test_the_time_of_the_drain_changes(serve, again):
+def test_drain_timeout_changes_with_a_reload(serve, again):
     server = serve(table(drain_timeout=3600))
     with Client(server.url) as client:
         client.request("/app/hold/it")
@@ -202,7 +202,7 @@ def test_the_time_of_the_drain_changes(serve, again):
     assert "cut off: 'GET /app/hold/it HTTP/1.1'" in server.log()
 
 
-def test_the_time_of_a_header_changes(serve, again):
+def test_header_timeout_changes_with_a_reload(serve, again):
     server = serve(table(header_timeout=0))
     with Client(server.url) as client:
         client.send("GET /app/ HT")
@@ -210,7 +210,7 @@ def test_the_time_of_a_header_changes(serve, again):
         assert client.answer().status == 408
 
 
-def test_the_proxy_and_the_doctor_change(serve, again):
+def test_the_proxy_and_doctor_sections_change_with_a_reload(serve, again):
     server = serve(TABLE)
     key = "a-key-of-more-than-twenty-letters"
     with Client(server.url) as client:
@@ -223,25 +223,25 @@ def test_the_proxy_and_the_doctor_change(serve, again):
         assert b'"REMOTE_ADDR": "127.0.0.1"' in client.get("/app/", *ask).body
 
 
-def test_what_needs_a_restart_is_said_and_what_was_given_stays(serve, again):
+def test_settings_that_need_a_restart_are_logged_and_keep_their_value(serve, again):
     server = serve(TABLE, "--threads", "2")
     before = server.url
     said = again(server, table(listen="127.0.0.1:1", threads=5, connection_limit=77))
-    assert "not changed without a restart: server.connection_limit\n" in said
+    assert "these settings need a restart: server.connection_limit\n" in said
     assert server.url == before
     assert status(server, "/app/") == 200
 
 
-# ------------------------------------------------------------------------------------------------ code, and processes
+# -------------------------------------------------------------------------------------------------- code, and processes
 
 
-def test_changed_code_is_not_taken_and_it_is_said_what_takes_it(serve, again, tmp_path):
+def test_changed_code_is_not_loaded_and_the_log_names_sigusr2(serve, again, tmp_path):
     write_who(tmp_path, "1")
     server = serve(TABLE + WHO_ROW)
     write_who(tmp_path, "2")
     os.utime(tmp_path / "who.py", (2**32, 2**32))
     said = again(server, TABLE + WHO_ROW)
-    assert "/who: its code has changed (who.py), and a reload keeps what is loaded; SIGUSR2 starts a new" in said
+    assert "/who: its code has changed (who.py), but a reload keeps loaded modules; send SIGUSR2 to start a new" in said
     assert "/app: its code" not in said
     assert who(server)[0] == "1"
 
@@ -249,7 +249,8 @@ def test_changed_code_is_not_taken_and_it_is_said_what_takes_it(serve, again, tm
 def test_an_app_that_changes_the_working_folder_does_not_hide_the_table(serve, again, tmp_path):
     (tmp_path / "mover.py").write_text(
         "import os\ndef app(environ, start_response):\n    os.chdir('/')\n"
-        "    start_response('200 OK', [('Content-Length', '0')])\n    return []\n"
+        "    start_response('200 OK', [('Content-Type', 'text/plain'), ('Content-Length', '0')])\n    return []\n"
+        + LINTED
     )
     write_table(tmp_path, TABLE + '"/mover" = "mover:app"\n')
     server = serve(Path("mounts.toml"))
@@ -260,7 +261,7 @@ def test_an_app_that_changes_the_working_folder_does_not_hide_the_table(serve, a
     assert (status(server, "/mover/"), status(server, "/app/")) == (404, 200)
 
 
-def test_a_second_django_project_is_refused(serve, again, tmp_path):
+def test_a_second_django_project_is_rejected(serve, again, tmp_path):
     pytest.importorskip("django")
     for name in ("first", "second"):
         (tmp_path / f"{name}.py").write_text(
@@ -273,11 +274,11 @@ def test_a_second_django_project_is_refused(serve, again, tmp_path):
     said = again(server, '[mounts]\n"/first" = "first:app"\n"/second" = "second:app"\n')
     assert "/second is broken: another Django project is at /first" in said
     assert status(server, "/second/") == 503
-    again(server, '[mounts]\n"/second" = "second:app"\n')  # the first has gone, and its settings have not
+    again(server, '[mounts]\n"/second" = "second:app"\n')  # Django keeps the settings of the removed project
     assert status(server, "/second/") == 503
 
 
-def test_the_child_of_reload_takes_a_new_table_too_and_is_not_replaced(serve, tmp_path):
+def test_under_autoreload_sighup_works_and_sigusr2_does_nothing(serve, tmp_path):
     pytest.importorskip("hupper")
     (tmp_path / "pid.py").write_text("import os, sys\nprint(f'I am {os.getpid()}.', file=sys.stderr, flush=True)\n")
     server = serve(TABLE + '"/pid" = "pid:app"\n', "--reload")
@@ -285,6 +286,6 @@ def test_the_child_of_reload_takes_a_new_table_too_and_is_not_replaced(serve, tm
     os.kill(int(child), signal.SIGHUP)
     server.wait_for("reload ended: 2 mounts, 1 broken")
     os.kill(int(child), signal.SIGUSR2)
-    server.wait_for("SIGUSR2 does nothing under --reload")
+    server.wait_for("SIGUSR2 is ignored under --reload")
     assert status(server, "/app/") == 200
     assert "Traceback" not in server.log()

@@ -1,6 +1,6 @@
-"""What is slow is reported, once while it runs and once at its end, with the line where it is; SIGUSR1 tells all.
+"""The log of slow requests, with a stack while they run and the duration at their end, and the report for SIGUSR1.
 
-The times are an app's: it waits for a file that the test makes, and so for as long as the test needs.
+The app waits for a file that the test creates, so a request is slow for as long as the test needs.
 """
 
 import json
@@ -9,91 +9,32 @@ import signal
 import sys
 import threading
 import time
-from contextlib import ExitStack, closing
-from pathlib import Path
 
 import pytest
-from support.client import Client
+from support.client import Client, app_file
 
 if sys.platform == "win32":
     pytest.skip("Windows has no SIGUSR1", allow_module_level=True)
 
-HERE = Path(__file__).as_posix()
+APP = app_file("slow_app")
 TABLE = f"""
 [defaults]
 slow_after = 0.2
 
 [mounts]
-"/app" = "{HERE}:app"
+"/app" = "{APP}:app"
 
 [mounts."/never"]
-app = "{HERE}:app"
+app = "{APP}:app"
 slow_after = 0
 
 [mounts."/later"]
-app = "{HERE}:app"
+app = "{APP}:app"
 slow_after = 1000
 """
-#: A report, by mount, method and path.
+#: Log records, by mount, and by method and path.
 RUNS = r"WARNING {}: {} has run for \d+\.\d s, and is at:\n"
 ENDS = r"WARNING {}: {} ended after \d+\.\d s\n"
-
-
-def app(environ, start_response):
-    what, _, name = environ["PATH_INFO"].lstrip("/").partition("/")
-    if what == "within":
-        return within(environ, start_response, name)
-    if what == "large":
-        return large(environ, start_response)
-    if what == "hold":
-        hold(environ, name)
-    elif what == "short":
-        short(float(name))
-    start_response("200 OK", [("Content-Length", "2")])
-    return [b"ok"]
-
-
-def hold(environ, name):
-    environ["wsgi.errors"].write("holding\n")
-    environ["wsgi.errors"].flush()
-    while not Path("go").exists():
-        time.sleep(0.01)  # the app is here
-
-
-def within(environ, start_response, name):
-    start_response("200 OK", [("Content-Length", "2")])
-    yield b"o"
-    hold(environ, name)
-    yield b"k"
-
-
-def short(seconds):
-    time.sleep(seconds)  # a short one is here
-
-
-def large(environ, start_response):
-    start_response("200 OK", [])
-    environ["wsgi.errors"].write("holding\n")
-    for _ in range(1000):
-        yield bytes(1 << 20)
-
-
-@pytest.fixture
-def connect():
-    """Connect to *server*, and send *path*; what is connected is closed at the end."""
-    with ExitStack() as stack:
-
-        def connect(server, path, method="GET", *, buffer=None):
-            client = stack.enter_context(closing(Client(server.url, buffer=buffer)))
-            client.request(path, method=method)
-            return client
-
-        yield connect
-
-
-@pytest.fixture
-def let_go(tmp_path):
-    return (tmp_path / "go").touch
 
 
 def reports(log, form, mount, title):
@@ -104,21 +45,21 @@ def of(form, mount, title):
     return re.compile(form.format(re.escape(mount), re.escape(title)))
 
 
-# ----------------------------------------------------------------------------------------------------- what is reported
+# -------------------------------------------------------------------------------------------------------- slow requests
 
 
 @pytest.mark.parametrize("what", ["hold", "within"])
-def test_a_slow_request_is_reported_once_and_at_its_end_once_more(serve, connect, let_go, what):
+def test_a_slow_request_is_logged_once_and_again_at_its_end(serve, connect, release, what):
     server = serve(TABLE)
     title = f"POST '/app/{what}/x'"
     client = connect(server, f"/app/{what}/x", "POST")
     server.wait_for(of(RUNS, "/app", title))
-    other = connect(server, f"/app/{what}/y")  # once this one is reported, the watch has looked again at the first
+    other = connect(server, f"/app/{what}/y")  # once it is logged, the first was checked once more
     log = server.wait_for(of(RUNS, "/app", f"GET '/app/{what}/y'"))
-    assert f'File "{HERE}", line ' in log
+    assert f'File "{APP}", line ' in log
     assert "in hold\n    time.sleep(0.01)  # the app is here\n" in log
     assert not reports(log, ENDS, "/app", title)
-    let_go()
+    release("go")
     assert client.answer().body == other.answer().body == b"ok"
     log = server.wait_for(of(ENDS, "/app", title))
     assert len(reports(log, RUNS, "/app", title)) == 1
@@ -126,18 +67,18 @@ def test_a_slow_request_is_reported_once_and_at_its_end_once_more(serve, connect
     assert len(reports(server.log(), ENDS, "/app", title)) == 1
 
 
-def test_the_stack_begins_in_the_app(serve, connect, let_go):
-    server = serve(TABLE)
+def test_the_stack_begins_in_the_app(serve, connect, release):
+    server = serve(TABLE.replace(":app", ":respond"))  # without the validator, whose frame would be the first
     client = connect(server, "/app/hold/x")
     log = server.wait_for(of(RUNS, "/app", "GET '/app/hold/x'"))
     first = log.partition("and is at:\n")[2].partition("\n")[0]
-    assert first.startswith(f'  File "{HERE}", line ')
-    assert first.endswith(", in app")
-    let_go()
+    assert first.startswith(f'  File "{APP}", line ')
+    assert first.endswith(", in respond")
+    release("go")
     client.answer()
 
 
-def test_a_path_cannot_forge_a_line(serve, connect, let_go):
+def test_a_path_cannot_forge_a_line(serve, connect, release):
     server = serve(TABLE)
     client = connect(server, "/app/hold/%0AWARNING%20forged%1B[2J%E2%80%A8x?secret=1")
     log = server.wait_for("and is at:")
@@ -147,17 +88,17 @@ def test_a_path_cannot_forge_a_line(serve, connect, let_go):
     assert "secret" not in log
     server.send(signal.SIGUSR1)
     assert "\x1b" not in server.wait_for("1 requests in flight")
-    let_go()
+    release("go")
     client.answer()
     assert "\x1b" not in server.wait_for("ended after")
 
 
-def test_what_is_fast_or_has_no_such_time_is_not_reported(serve, connect, let_go):
+def test_fast_requests_and_mounts_without_slow_after_are_not_logged(serve, connect, release):
     server = serve(TABLE)
     clients = [connect(server, path) for path in ("/never/hold/x", "/later/hold/x", "/app/", "/nowhere")]
     clients.append(connect(server, "/app/hold/x"))
     log = server.wait_for("and is at:")
-    let_go()
+    release("go")
     for client in clients:
         client.answer()
     server.wait_for("ended after")
@@ -165,12 +106,12 @@ def test_what_is_fast_or_has_no_such_time_is_not_reported(serve, connect, let_go
     assert server.log().count("and is at:") == server.log().count("ended after") == 1, log
 
 
-def test_many_are_each_reported(serve, connect, let_go):
+def test_each_of_many_slow_requests_is_logged(serve, connect, release):
     server = serve(TABLE, "--threads", "24")
     clients = [connect(server, f"/app/hold/{number}") for number in range(12)]
     for number in range(12):
         server.wait_for(of(RUNS, "/app", f"GET '/app/hold/{number}'"))
-    let_go()
+    release("go")
     assert all(client.answer().status == 200 for client in clients)
     for number in range(12):
         server.wait_for(of(ENDS, "/app", f"GET '/app/hold/{number}'"))
@@ -178,8 +119,8 @@ def test_many_are_each_reported(serve, connect, let_go):
     assert server.log().count("and is at:") == server.log().count("ended after") == 12
 
 
-def test_who_ends_as_it_is_reported_is_reported_right_or_not_at_all(serve):
-    # Requests of both kinds follow each other in the same threads, and end about when they become slow.
+def test_a_request_that_ends_as_it_becomes_slow_is_logged_correctly(serve):
+    # Requests of both mounts alternate in the same threads, and end at about the time when they become slow.
     table = TABLE.replace("slow_after = 0.2", "slow_after = 0.02")
     server = serve(table, "--threads", "2", "--no-access-log")
 
@@ -207,7 +148,7 @@ def test_who_ends_as_it_is_reported_is_reported_right_or_not_at_all(serve):
     assert len(re.findall("ended after", log)) == len(runs)
 
 
-def test_the_table_says_where_it_is_logged(serve, connect, let_go, tmp_path):
+def test_the_logging_section_directs_slow_requests(serve, connect, release, tmp_path):
     logging = {
         "formatters": {"plain": {"format": "%(name)s|%(levelname)s|%(message)s"}},
         "handlers": {
@@ -235,7 +176,7 @@ def test_the_table_says_where_it_is_logged(serve, connect, let_go, tmp_path):
     while "and is at:" not in (tmp_path / "slow.log").read_text():
         assert server.process.poll() is None
         time.sleep(0.01)
-    let_go()
+    release("go")
     client.answer()
     assert server.stop() == 0
     text = (tmp_path / "slow.log").read_text()
@@ -244,30 +185,30 @@ def test_the_table_says_where_it_is_logged(serve, connect, let_go, tmp_path):
     assert "and is at" not in server.log()
 
 
-# ---------------------------------------------------------------------------------------------------------- SIGUSR1
+# -------------------------------------------------------------------------------------------------------------- SIGUSR1
 
 
-def test_sigusr1_tells_all_that_runs_and_how_many_wait(serve, connect, let_go):
-    server = serve(TABLE + f'[mounts."/one"]\napp = "{HERE}:app"\nlimit = 1\n')
+def test_sigusr1_logs_running_requests_and_queue_lengths(serve, connect, release):
+    server = serve(TABLE + f'[mounts."/one"]\napp = "{APP}:app"\nlimit = 1\n')
     clients = [connect(server, path) for path in ("/never/hold/x", "/one/within/y")]
     server.wait_for("holding", count=2)
     clients += [connect(server, f"/one/{number}") for number in range(3)]
     log = server.log()
-    while "/one: 3 waiting\n" not in log:  # until all three have been read
+    while "/one: 3 waiting\n" not in log:  # until the server has read all three
         server.send(signal.SIGUSR1)
         log = server.wait_for("requests in flight", count=log.count("requests in flight") + 1)
-    told = log[log.rindex("2 requests in flight") :]
-    assert re.search(r"^/never: GET '/never/hold/x', for \d+\.\d s, is at:\n", told, re.MULTILINE)
-    assert re.search(r"^/one: GET '/one/within/y', for \d+\.\d s, is at:\n", told, re.MULTILINE)
-    assert told.count("# the app is here") == 2
-    let_go()
+    report = log[log.rindex("2 requests in flight") :]
+    assert re.search(r"^/never: GET '/never/hold/x', for \d+\.\d s, is at:\n", report, re.MULTILINE)
+    assert re.search(r"^/one: GET '/one/within/y', for \d+\.\d s, is at:\n", report, re.MULTILINE)
+    assert report.count("# the app is here") == 2
+    release("go")
     assert all(client.answer().body == b"ok" for client in clients)
-    while " INFO 0 requests in flight" not in log:  # a response is read before its thread has done with it
+    while " INFO 0 requests in flight" not in log:  # the client reads a response before its thread has finished
         server.send(signal.SIGUSR1)
         log = server.wait_for("requests in flight", count=log.count("requests in flight") + 1)
 
 
-def test_a_request_whose_client_reads_slowly_is_seen_to_write(serve, connect):
+def test_a_request_with_a_slow_reader_is_logged_in_its_write(serve, connect):
     server = serve(TABLE)
     connect(server, "/app/large", buffer=4096)
     log = server.wait_for(of(RUNS, "/app", "GET '/app/large'"))
@@ -276,7 +217,7 @@ def test_a_request_whose_client_reads_slowly_is_seen_to_write(serve, connect):
     assert "in write_soon\n" in server.wait_for("1 requests in flight").partition("1 requests in flight")[2]
 
 
-def test_sigusr1_while_apps_load_tells_where(serve, let_go, tmp_path):
+def test_sigusr1_during_loading_logs_the_stack(serve, release, tmp_path):
     code = (
         "import time\nfrom pathlib import Path\n"
         "print('importing', flush=True)\n"
@@ -294,6 +235,6 @@ def test_sigusr1_while_apps_load_tells_where(serve, let_go, tmp_path):
         "    time.sleep(0.01)  # the import is here"
         in server.wait_for("# the import is here").partition("loading, at:")[2]
     )
-    let_go()
+    release("go")
     server.wait_for("serving on")
     assert server.request("/app/").status == 200

@@ -1,4 +1,4 @@
-"""Where it listens: each way to fail has one clear line, and each way to succeed is tried."""
+"""Addresses to listen on: each failure is reported in one line, and each kind of address is served."""
 
 import errno
 import os
@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from support.client import TABLE, Client, table
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="most of it is about POSIX")
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="most tests are about POSIX")
 
 
 def refused(server):
-    """Return the one line that *server* says when it does not start."""
+    """Return the one line that *server* logs when it does not start."""
     assert server.wait() == 1
     assert server.out() == ""
     assert "Traceback" not in server.log()
@@ -27,7 +27,7 @@ def refused(server):
 
 
 def no_longer_root():
-    """Give up, in a child, what lets root listen on every port; it stays given up over an exec."""
+    """Drop the capability with which root listens on every port. The drop outlasts exec."""
     if os.getuid() == 0:
         import ctypes
 
@@ -40,10 +40,10 @@ def lowest_free_port():
     return int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
 
 
-# --------------------------------------------------------------------------------------------------------------- TCP
+# ------------------------------------------------------------------------------------------------------------------ TCP
 
 
-def test_a_port_in_use(serve):
+def test_a_port_in_use_is_reported_in_one_line(serve):
     with socket.create_server(("127.0.0.1", 0)) as other:
         address = f"127.0.0.1:{other.getsockname()[1]}"
         assert refused(serve(TABLE, "--listen", address, wait=False)) == (
@@ -52,44 +52,45 @@ def test_a_port_in_use(serve):
         )
 
 
-def test_a_port_in_use_is_said_before_an_app_is_imported(serve, tmp_path):
+def test_a_port_in_use_is_reported_before_an_app_is_imported(serve, tmp_path):
     (tmp_path / "loud.py").write_text("raise SystemExit('I was imported')")
     with socket.create_server(("127.0.0.1", 0)) as other:
         address = f"127.0.0.1:{other.getsockname()[1]}"
         assert "imported" not in refused(serve('[mounts]\n"/" = "loud:app"', "--listen", address, wait=False))
 
 
-def test_one_port_of_two_in_use_leaves_nothing_listening(serve):
+def test_one_of_two_ports_in_use_fails_the_start(serve):
     with socket.create_server(("127.0.0.1", 0)) as other:
         address = f"127.0.0.1:{other.getsockname()[1]}"
         assert address in refused(serve(TABLE, "--listen", "localhost:0", "--listen", address, wait=False))
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the trick by which root gives up its ports is Linux's")
-def test_a_privileged_port(serve):
+@pytest.mark.skipif(sys.platform != "linux", reason="capabilities are Linux's")
+def test_a_privileged_port_is_reported_in_one_line(serve):
     if lowest_free_port() <= 1:
         pytest.skip("this machine has no privileged ports")
     server = serve(TABLE, "--listen", "127.0.0.1:1", wait=False, preexec_fn=no_longer_root)
     assert refused(server) == (
-        "cannot listen on 127.0.0.1:1: no permission: ports below 1024 are for root; "
+        "cannot listen on 127.0.0.1:1: no permission: ports below 1024 need root; "
         "choose one above, and let the proxy listen on this one"
     )
 
 
 @pytest.mark.parametrize("host", ["no-such-host.invalid", f"{'a' * 64}.example", "a..b"])
-def test_an_unknown_host(serve, host):
+def test_an_unknown_host_is_reported_in_one_line(serve, host):
     assert refused(serve(TABLE, "--listen", f"{host}:8080", wait=False)) == (
-        f"cannot listen on {host}:8080: no such host is known here; write an address"
+        f"cannot listen on {host}:8080: this host name is unknown here; write an IP address"
     )
 
 
-def test_an_address_of_another_machine(serve):
+def test_the_address_of_another_machine_is_reported_in_one_line(serve):
     assert refused(serve(TABLE, "--listen", "203.0.113.1:8080", wait=False)) == (
-        "cannot listen on 203.0.113.1:8080: this machine has no such address; choose one that it has, 127.0.0.1 say"
+        "cannot listen on 203.0.113.1:8080: this machine does not have that address; "
+        "choose one of its own, such as 127.0.0.1"
     )
 
 
-def test_a_host_with_a_nul(serve):
+def test_a_host_with_a_nul_is_reported_in_one_line(serve):
     assert "cannot listen on" in refused(serve(table(listen="a\0b:8080"), wait=False))
 
 
@@ -102,7 +103,7 @@ def test_every_address_is_served(serve):
 
 
 @pytest.mark.skipif(not socket.has_ipv6, reason="no IPv6 here")
-def test_ipv6(serve):
+def test_an_ipv6_address_is_served(serve):
     try:
         socket.create_server(("::1", 0), family=socket.AF_INET6).close()
     except OSError as error:
@@ -113,18 +114,18 @@ def test_ipv6(serve):
         assert client.get("/app/").status == 200
 
 
-def test_a_port_can_be_taken_again_at_once(serve):
+def test_a_port_can_be_reused_at_once(serve):
     first = serve(TABLE)
     address = f"127.0.0.1:{first.port}"
     with Client(first.url) as client:
-        assert client.get("/app/", "Connection: close").closes  # the server closes first, and its side lingers
+        assert client.get("/app/", "Connection: close").closes  # the server closes first, so its socket lingers
         assert first.stop() == 0
     second = serve(TABLE, "--listen", address)
     with Client(second.url) as client:
         assert client.get("/app/").status == 200
 
 
-# ------------------------------------------------------------------------------------------------------ unix sockets
+# --------------------------------------------------------------------------------------------------------- unix sockets
 
 
 def test_a_unix_socket_is_served_with_its_permissions(serve, socket_path):
@@ -138,12 +139,12 @@ def test_a_unix_socket_is_served_with_its_permissions(serve, socket_path):
 
 
 @pytest.mark.parametrize("permissions", ["600", "0666"])
-def test_a_unix_socket_has_the_permissions_that_are_asked_for(serve, socket_path, permissions):
+def test_a_unix_socket_has_the_configured_permissions(serve, socket_path, permissions):
     serve(table(listen=f"unix:{socket_path}", unix_socket_perms=permissions))
     assert stat.S_IMODE(socket_path.stat().st_mode) == int(permissions, 8)
 
 
-def test_a_unix_socket_that_a_live_server_holds(serve, socket_path):
+def test_a_unix_socket_of_a_live_server_fails_the_start(serve, socket_path):
     address = f"unix:{socket_path}"
     first = serve(TABLE, "--listen", address)
     assert refused(serve(TABLE, "--listen", address, wait=False)) == (
@@ -154,7 +155,7 @@ def test_a_unix_socket_that_a_live_server_holds(serve, socket_path):
         assert client.get("/app/").status == 200
 
 
-def test_a_unix_socket_of_a_server_that_still_loads_its_apps(serve, socket_path, tmp_path):
+def test_a_unix_socket_of_a_loading_server_fails_the_start(serve, socket_path, tmp_path):
     (tmp_path / "slow.py").write_text(
         "import pathlib, sys, time\nprint('loading', file=sys.stderr, flush=True)\n"
         "while not pathlib.Path('go').exists():\n    time.sleep(0.01)\n"
@@ -168,7 +169,7 @@ def test_a_unix_socket_of_a_server_that_still_loads_its_apps(serve, socket_path,
     assert socket_path.exists()
 
 
-def test_a_unix_socket_whose_server_is_too_busy_to_accept(serve, socket_path):
+def test_a_unix_socket_of_a_busy_server_fails_the_start(serve, socket_path):
     with socket.socket(socket.AF_UNIX) as busy, ExitStack() as stack:
         busy.bind(str(socket_path))
         busy.listen(0)
@@ -183,7 +184,7 @@ def test_a_unix_socket_whose_server_is_too_busy_to_accept(serve, socket_path):
         assert socket_path.exists()
 
 
-def test_a_unix_socket_that_a_server_left_behind(serve, socket_path):
+def test_a_stale_unix_socket_is_replaced(serve, socket_path):
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(socket_path))
         dead.listen()
@@ -192,34 +193,34 @@ def test_a_unix_socket_that_a_server_left_behind(serve, socket_path):
         assert client.get("/app/").status == 200
 
 
-def test_a_file_in_the_place_of_a_unix_socket_is_left_alone(serve, socket_path):
+def test_a_file_at_the_path_of_a_unix_socket_is_kept(serve, socket_path):
     socket_path.write_text("precious")
     assert refused(serve(TABLE, "--listen", f"unix:{socket_path}", wait=False)) == (
-        f"cannot listen on unix:{socket_path}: there is a file of that name which is no socket; move it away"
+        f"cannot listen on unix:{socket_path}: a file of that name exists and is not a socket; move it away"
     )
     assert socket_path.read_text() == "precious"
 
 
-def test_a_missing_folder_of_a_unix_socket(serve, socket_path):
+def test_a_missing_folder_of_a_unix_socket_is_reported(serve, socket_path):
     address = f"unix:{socket_path.parent}/run/s.sock"
     assert refused(serve(TABLE, "--listen", address, wait=False)) == (
-        f"cannot listen on {address}: the folder {socket_path.parent}/run is missing; make it"
+        f"cannot listen on {address}: the folder {socket_path.parent}/run is missing; create it"
     )
 
 
 @pytest.mark.parametrize("name", ["s" * 120, "s" * 300, "f" * 300 + "/s"])
-def test_a_path_of_a_unix_socket_that_is_too_long(serve, socket_path, name):
+def test_a_too_long_path_of_a_unix_socket_is_reported(serve, socket_path, name):
     address = f"unix:{socket_path.parent}/{name}"
     line = refused(serve(TABLE, "--listen", address, wait=False))
     assert line.startswith(f"cannot listen on {address}: ")
     assert "too long" in line
 
 
-def test_a_path_of_a_unix_socket_with_a_nul(serve, socket_path):
+def test_a_nul_in_the_path_of_a_unix_socket_is_reported(serve, socket_path):
     assert "cannot listen on" in refused(serve(table(listen=f"unix:{socket_path}\0x"), wait=False))
 
 
-def test_a_unix_socket_that_somebody_else_has_put_in_its_place_stays(serve, socket_path):
+def test_a_unix_socket_that_replaced_ours_is_kept_at_the_stop(serve, socket_path):
     server = serve(TABLE, "--listen", f"unix:{socket_path}")
     socket_path.unlink()
     with socket.socket(socket.AF_UNIX) as other:
@@ -228,7 +229,7 @@ def test_a_unix_socket_that_somebody_else_has_put_in_its_place_stays(serve, sock
         assert socket_path.exists()
 
 
-def test_the_file_of_a_unix_socket_goes_though_an_app_has_changed_the_working_folder(serve, socket_path):
+def test_a_unix_socket_is_removed_after_a_chdir_of_an_app(serve, socket_path):
     (socket_path.parent / "wanders.py").write_text(
         "import os\nos.chdir('/')\ndef app(environ, start_response):\n    raise NotImplementedError\n"
     )
@@ -242,25 +243,25 @@ def test_the_file_of_a_unix_socket_goes_though_an_app_has_changed_the_working_fo
 def test_a_start_that_fails_leaves_no_unix_socket_behind(serve, socket_path):
     server = serve(
         '[mounts]\n"/" = "no.such:app"', "--strict", "--listen", f"unix:{socket_path}", wait=False
-    )  # bound first, given up last
+    )  # the socket is bound before the apps load
     assert server.wait() == 1
     assert not socket_path.exists()
 
 
-# ------------------------------------------------------------------------------------------------------- many of them
+# ----------------------------------------------------------------------------------------------------- many connections
 
 
 def limit_files(soft, hard):
     return lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="Linux tells the limits of another process")
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="only Linux reads the limits of another process")
 def test_the_soft_limit_of_open_files_is_raised_to_the_hard_one(serve):
     server = serve(TABLE, preexec_fn=limit_files(256, 2048))
     assert resource.prlimit(server.pid, resource.RLIMIT_NOFILE) == (2048, 2048)
 
 
-def test_as_many_connections_as_the_limit_says_are_served_and_the_next_waits(serve):
+def test_a_connection_beyond_connection_limit_waits(serve):
     server = serve(table(connection_limit=1))
     with Client(server.url) as first, Client(server.url) as second:
         assert first.get("/app/").status == 200
@@ -270,7 +271,7 @@ def test_as_many_connections_as_the_limit_says_are_served_and_the_next_waits(ser
         assert second.answer().status == 200
 
 
-def test_more_connections_than_the_limit_of_open_files_allows_are_refused(serve):
+def test_a_connection_limit_above_the_open_files_limit_is_rejected(serve):
     server = serve(table(connection_limit=146), wait=False, preexec_fn=limit_files(256, 500))
     line = refused(server)
     assert line.endswith(
@@ -279,7 +280,7 @@ def test_more_connections_than_the_limit_of_open_files_allows_are_refused(serve)
     )
 
 
-def test_more_clients_than_connections_with_few_open_files_are_all_answered(serve):
+def test_few_open_files_still_answer_all_clients(serve):
     server = serve(TABLE, preexec_fn=limit_files(150, 150))
     with ExitStack() as stack:
         clients = [stack.enter_context(Client(server.url)) for _ in range(100)]
@@ -290,13 +291,13 @@ def test_more_clients_than_connections_with_few_open_files_are_all_answered(serv
     assert "Too many open files" not in server.log()
 
 
-def test_a_server_with_few_open_files_still_serves(serve):
+def test_a_server_with_64_open_files_serves(serve):
     server = serve(TABLE, preexec_fn=limit_files(64, 64))
     with Client(server.url) as client:
         assert client.get("/app/").status == 200
 
 
-def test_more_than_1024_descriptors_do_not_end_it(serve):
+def test_more_than_1024_descriptors_are_served(serve):
     needed = 3 * 1300 + 64
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < needed:
@@ -304,7 +305,7 @@ def test_more_than_1024_descriptors_do_not_end_it(serve):
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     server = serve(table(connection_limit=1300))
     if soft != resource.RLIM_INFINITY:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, needed), hard))  # for our own end of them
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, needed), hard))  # for the client sockets
     with ExitStack() as stack:
         stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
         clients = [stack.enter_context(Client(server.url)) for _ in range(1200)]

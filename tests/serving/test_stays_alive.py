@@ -1,4 +1,4 @@
-"""What would leave no thread that serves: each request of such an app, or of its clients, would take one for ever."""
+"""Apps and clients of which each request could take a worker thread for ever, until no thread is left."""
 
 import sys
 from contextlib import ExitStack
@@ -6,7 +6,7 @@ from contextlib import ExitStack
 import pytest
 from support.client import PROBE, Client
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="fork is Unix's")
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fork")
 
 APP = """
 import logging, os, sys, warnings
@@ -41,7 +41,7 @@ def server(serve, tmp_path):
     return serve(f'[server]\nthreads = 2\n[mounts]\n"/hostile" = "hostile:app"\n"/sibling" = "{PROBE}:app"\n')
 
 
-def test_a_log_that_is_closed_costs_no_answer(server):
+def test_a_closed_stderr_costs_no_response(server):
     assert ask(server, "/hostile/stderr").status == 200
     for _ in range(5):
         assert ask(server, "/sibling/").status == 200
@@ -49,13 +49,13 @@ def test_a_log_that_is_closed_costs_no_answer(server):
     assert server.stop() == 0
 
 
-def test_a_closed_stdout_does_not_make_a_good_end_a_bad_one(server):
+def test_a_closed_stdout_does_not_change_the_exit_code(server):
     assert ask(server, "/hostile/stdout").status == 200
     assert server.stop() == 0
     assert "Traceback" not in server.log()
 
 
-def test_a_log_that_raises_costs_no_thread(server):
+def test_logging_that_raises_costs_no_thread(server):
     assert ask(server, "/hostile/factory").status == 200
     for _ in range(5):
         assert ask(server, "/sibling/").status == 200
@@ -65,12 +65,12 @@ def test_a_log_that_raises_costs_no_thread(server):
     server.wait()
 
 
-def test_a_child_that_was_forked_and_let_go_on_ends_instead_of_answering(server):
+def test_a_forked_child_that_returns_ends_without_a_response(server):
     with Client(server.url) as client:
         for _ in range(5):
             assert client.get("/hostile/fork").body.isdigit()
             assert client.get("/sibling/").status == 200
-    assert server.stop() == 0  # and nothing that it has started is left
+    assert server.stop() == 0  # stop() fails if a process that it started still runs
 
 
 TABLE = f"""
@@ -87,10 +87,10 @@ queue = 0
 """
 SIZE = 8_000_000  # bytes: more than the sockets take
 STEP = 65_536
-REFUSED = 5_000  # requests, whose answers together are as large as what may be pending
+REFUSED = 5_000  # requests, whose responses together exceed outbuf_high_watermark
 
 
-def test_a_slow_reader_that_is_refused_stops_nobody(serve, tmp_path):
+def test_a_slow_reader_of_rejections_delays_no_other(serve, tmp_path):
     server = serve(TABLE, "--no-access-log")
     with ExitStack() as stack:
         holding, slow, other = (stack.enter_context(Client(server.url, buffer=buffer)) for buffer in (None, 4096, None))
@@ -108,7 +108,7 @@ def test_a_slow_reader_that_is_refused_stops_nobody(serve, tmp_path):
     assert server.stop() == 0
 
 
-def test_a_client_that_asks_one_at_a_time_needs_no_queue(serve):
+def test_sequential_requests_need_no_queue(serve):
     server = serve(TABLE, "--no-access-log")
     with Client(server.url) as client:
         assert {client.get("/full/").status for _ in range(300)} == {200}

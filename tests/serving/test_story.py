@@ -1,7 +1,7 @@
-"""The story that the program exists for, with a real nginx and a real browser.
+"""The problem that the program solves, with a real nginx and a real browser.
 
 A Flask app was reached at https://www.viltstigen.se/tv_ws?stn=Lund, emitted ``<script src="/static/ws.js">``, and the
-browser got a 404, because nobody had told the app that it lives under /tv_ws.
+browser got a 404, because the app did not know that it lives under /tv_ws.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LUND_NOW = "2.1 °C"  # the last row of readings.csv
 
 @dataclass(frozen=True)
 class Site:
-    """The examples behind ``front``, an nginx, which strips ``prefix``."""
+    """The examples behind the nginx ``front``, which strips ``prefix``."""
 
     front: Any
     prefix: str
@@ -38,7 +38,7 @@ class Site:
 
 @pytest.fixture(params=["keep", "strip"])
 def any_site(request, tmp_path: Path, serve, nginx) -> Site:
-    """Each shape of a proxy."""
+    """The examples behind each shape of a proxy."""
     table = shutil.copytree(EXAMPLES, tmp_path / "examples") / "mounts.toml"
     prefix = ""
     if request.param == "strip":
@@ -49,7 +49,7 @@ def any_site(request, tmp_path: Path, serve, nginx) -> Site:
 
 @pytest.fixture
 def site(any_site) -> Iterator[Site]:
-    """Each shape, and whatever a test does, nginx meets no error, and no path that is not below a mount."""
+    """Each shape. Fails if nginx answered with an error, or received a path outside the mounts."""
     yield any_site
     any_site.front.stop()
     assert any_site.front.requests
@@ -59,7 +59,7 @@ def site(any_site) -> Iterator[Site]:
 
 
 def configuration(shape: str, backend: int) -> str:
-    """Return the example of a *shape*, for a browser that comes by address and by an odd port."""
+    """Return the example of a *shape*, changed for a browser that uses an IP address and another port."""
     text = (EXAMPLES / "nginx" / f"{shape}.conf").read_text()
     for old, new in (
         ("127.0.0.1:8080", f"127.0.0.1:{backend}"),
@@ -78,24 +78,24 @@ def replace(file: Path, old: str, new: str) -> None:
 
 
 def wait_for_numbers(browser) -> str:
-    """Wait until the script has drawn its curve; return the temperature that it shows."""
+    """Wait until the script has drawn its curve. Return the temperature on the page."""
     WebDriverWait(browser, 20).until(lambda _: browser.find_elements(By.CSS_SELECTOR, "#curve polyline"))
     return browser.find_element(By.ID, "now").text
 
 
-def click(browser, by: str, what: str) -> None:
-    """Click, and wait until the next page is there."""
-    browser.execute_script("document.isTheOldOne = true")
-    browser.find_element(by, what).click()
-    is_there = "return !document.isTheOldOne && document.readyState === 'complete'"
-    WebDriverWait(browser, 20).until(lambda _: browser.execute_script(is_there))
+def click(browser, by: str, value: str) -> None:
+    """Click, and wait until the next page is loaded."""
+    browser.execute_script("document.isOldPage = true")
+    browser.find_element(by, value).click()
+    is_loaded = "return !document.isOldPage && document.readyState === 'complete'"
+    WebDriverWait(browser, 20).until(lambda _: browser.execute_script(is_loaded))
 
 
 def failed(browser) -> list[str]:
-    """Return the URLs of the requests that failed since the last call, as the browser saw them."""
+    """Return the URLs of the requests of the browser that failed since the last call."""
     events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
     answers = [event["params"]["response"] for event in events if event["method"] == "Network.responseReceived"]
-    assert answers  # else nothing was looked at
+    assert answers  # without any, the check would be empty
     return [answer["url"] for answer in answers if answer["status"] >= 400] + [
         event["params"]["errorText"] for event in events if event["method"] == "Network.loadingFailed"
     ]
@@ -149,7 +149,7 @@ def test_a_redirect_after_a_form_and_its_cookie_stay_under_the_mount(site, brows
     assert browser.get_cookies() == []
 
 
-def test_an_app_of_another_kind_lives_beside_it(site, browser, tmp_path):
+def test_an_app_of_another_framework_is_mounted_beside_it(site, browser, tmp_path):
     browser.get(site.at("/notes"))
     assert browser.current_url == site.at("/notes/")
     browser.find_element(By.NAME, "text").send_keys("Räksmörgås <3")
@@ -157,22 +157,22 @@ def test_an_app_of_another_kind_lives_beside_it(site, browser, tmp_path):
     assert browser.current_url == site.at("/notes/")
     assert browser.find_element(By.TAG_NAME, "li").text == "Räksmörgås <3"
     colour = "return getComputedStyle(document.querySelector('li')).backgroundColor"
-    assert browser.execute_script(colour) == "rgb(255, 245, 207)"  # of its stylesheet
+    assert browser.execute_script(colour) == "rgb(255, 245, 207)"  # from its stylesheet
     browser.save_screenshot(str(tmp_path / "notes.png"))
     browser.get(site.at("/tv_ws/?stn=Lund"))
     assert wait_for_numbers(browser) == LUND_NOW
 
 
-def test_a_longer_word_and_another_host_are_nobodys(any_site):
+def test_a_longer_word_and_another_host_reach_no_app(any_site):
     request = any_site.front.request
     assert request(f"{any_site.prefix}/tv_ws/stations").status == 200
-    assert request(f"{any_site.prefix}/tv_wsstations").status == 404  # which Flask would take for /stations
+    assert request(f"{any_site.prefix}/tv_wsstations").status == 404  # Flask would serve /stations
     with pytest.raises(http.client.RemoteDisconnected):  # nginx's 444
         request(f"{any_site.prefix}/tv_ws/stations", headers={"Host": "elsewhere.example"})
 
 
-def test_the_control_without_mountpoint_the_page_is_broken(start, nginx, browser, tmp_path):
-    """The same app and the same proxy, which strips, and nobody tells the app of its prefix."""
+def test_control_without_mountpoint_the_page_is_broken(start, nginx, browser, tmp_path):
+    """The same app behind the same proxy, which strips the prefix and does not send it to the app."""
     command = [sys.executable, "-m", "waitress", "--listen=127.0.0.1:0", "tv_ws:app"]
     bare = start(command, cwd=EXAMPLES / "apps" / "tv_ws")
     backend = int(bare.wait_for("http://127.0.0.1:").rpartition(":")[2])

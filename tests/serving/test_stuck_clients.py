@@ -1,26 +1,23 @@
-"""Clients that are stuck: those that take nothing of a response, and those that never end a header.
+"""Stuck clients: some read nothing of a response, and some never finish a header.
 
-No test waits for a time: that one has passed is told by another connection, which the server ends after it.
+No test sleeps until a timeout has passed: it waits until the server closes a connection that started later.
 """
 
-import io
 import re
 import select
 import socket
 import sys
-import time
-from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
-from support.client import Client
+from support.client import APPS, app_file
 
-HERE = Path(__file__).as_posix()
-LARGE = 64 << 20
-MIDDLE = 24 << 20  # more than the kernel takes, and waitress's outbuf_high_watermark
+LARGE = 64 << 20  # bytes, as in the app
+MIDDLE = 24 << 20
+APP_FILE = app_file("stuck_app")
 APP = f"""
 [mounts]
-"/app" = "{HERE}:app"
+"/app" = "{APP_FILE}:app"
 """
 
 
@@ -29,88 +26,8 @@ def table(**server):
     return "\n".join(["[server]", *(f"{key} = {value}" for key, value in settings.items()), APP])
 
 
-def app(environ, start_response):
-    what, _, argument = environ["PATH_INFO"].lstrip("/").partition("/")
-    if what == "large" and argument == "file":
-        start_response("200 OK", [("Content-Length", str(LARGE))])
-        with Path("large").open("ab") as file:
-            file.truncate(LARGE)  # which leaves one that is there already as it is
-        return environ["wsgi.file_wrapper"](Path("large").open("rb"))
-    if what == "large":
-        return large(environ, start_response, argument)
-    if what == "far":
-        start_response("200 OK", [("Content-Length", str(MIDDLE))])
-        return environ["wsgi.file_wrapper"](Far(environ, argument))
-    if what == "cut":
-        start_response("200 OK", [("Content-Length", str(LARGE))])
-        with Path("cut").open("ab") as file:
-            file.truncate(LARGE)
-        return environ["wsgi.file_wrapper"](Path("cut").open("rb"))
-    if what == "middle":
-        start_response("200 OK", [("Content-Length", str(MIDDLE))])
-        return (bytes(1 << 20) for _ in range(MIDDLE >> 20))
-    if what == "paused":
-        return paused(environ, start_response, argument)
-    body = environ["wsgi.input"].read() or b"ok"
-    start_response("200 OK", [("Content-Length", str(len(body)))])
-    return [body]
-
-
-class Far(io.BytesIO):
-    """A file that has seek and tell, and is fetched from far away: its second half comes when the test lets it."""
-
-    def __init__(self, environ, name):
-        super().__init__(bytes(MIDDLE))
-        self._environ, self._name = environ, name
-
-    def read(self, size=-1):
-        if self.tell() > MIDDLE // 2 and not Path(self._name).exists():
-            say(self._environ, "far away")
-            while not Path(self._name).exists():
-                time.sleep(0.01)
-        return super().read(size)
-
-
-def large(environ, start_response, how):
-    start_response("200 OK", [("Content-Length", str(LARGE))] if how == "sized" else [])
-    say(environ, "begun")
-    try:
-        for _ in range(LARGE >> 16):
-            yield bytes(1 << 16)
-    finally:
-        say(environ, "generator closed")
-
-
-def paused(environ, start_response, name):
-    start_response("200 OK", [("Content-Length", "2")])
-    yield b"1"
-    say(environ, "paused")
-    while not Path(name).exists():
-        time.sleep(0.01)
-    yield b"2"
-
-
-def say(environ, text):
-    environ["wsgi.errors"].write(f"{text}\n")
-    environ["wsgi.errors"].flush()
-
-
-@pytest.fixture
-def connect():
-    """Connect to *server*, and send *path*, if given; what is connected is closed at the end."""
-    with ExitStack() as stack:
-
-        def connect(server, path=None, *, buffer=None):
-            client = stack.enter_context(closing(Client(server.url, buffer=buffer)))
-            if path:
-                client.request(path)
-            return client
-
-        yield connect
-
-
 def stuck(connect, server, path="/app/large/endless"):
-    """Return a client that has asked for much, and takes nothing of it."""
+    """Return a client that requests a large response and reads nothing of it."""
     return connect(server, path, buffer=4096)
 
 
@@ -119,7 +36,7 @@ def is_silent(client) -> bool:
 
 
 def drip(client, text="X: y", until=lambda client: not is_silent(client)):
-    """Send *text*, over and over, a byte every 0.1 s, *until* something has come."""
+    """Send *text* repeatedly, a byte every 0.1 s, *until* the server sends something."""
     while not until(client):
         for byte in text:
             try:
@@ -130,17 +47,17 @@ def drip(client, text="X: y", until=lambda client: not is_silent(client)):
                 break
 
 
-# --------------------------------------------------------------------------------------------- who takes no response
+# -------------------------------------------------------------------------------------------- clients that read nothing
 
 
 @pytest.mark.parametrize("how", ["endless", "sized"])
-def test_clients_that_take_nothing_are_closed_and_their_threads_are_freed(serve, connect, how):
+def test_clients_that_read_nothing_are_closed_and_free_their_threads(serve, connect, how):
     server = serve(table())
     for _ in range(8):
         stuck(connect, server, f"/app/large/{how}")
-    server.wait_for("begun", count=8)  # so that no thread is left
+    server.wait_for("begun", count=8)  # so that every thread is busy
     sibling = connect(server, "/app/")
-    server.wait_for("has taken nothing for 1 s", count=8)
+    server.wait_for("the client has read nothing for 1 s", count=8)
     server.wait_for("generator closed", count=8)
     assert sibling.answer().body == b"ok"
     assert server.stop() == 0
@@ -148,25 +65,22 @@ def test_clients_that_take_nothing_are_closed_and_their_threads_are_freed(serve,
     assert "Traceback" not in server.log()
 
 
-def test_waitress_alone_keeps_them(start, connect, tmp_path):
+def test_control_waitress_alone_keeps_clients_that_read_nothing(start, connect, tmp_path):
     code = (
-        "import sys, waitress; sys.path.insert(0, sys.argv[1]); from test_stuck_clients import app\n"
-        "def rooted(environ, start_response):\n"
-        "    environ['PATH_INFO'] = environ['PATH_INFO'].removeprefix('/app')\n"
-        "    return app(environ, start_response)\n"
-        "server = waitress.create_server(rooted, listen='127.0.0.1:0', threads=8, channel_timeout=1,\n"
+        "import sys, waitress; sys.path.insert(0, sys.argv[1]); from stuck_app import app_at_prefix\n"
+        "server = waitress.create_server(app_at_prefix, listen='127.0.0.1:0', threads=8, channel_timeout=1,\n"
         "    cleanup_interval=1, asyncore_loop_timeout=1)\n"
         "print('port', server.effective_port, file=sys.stderr, flush=True)\n"
         "server.run()\n"
     )
-    server = start([sys.executable, "-c", code, str(Path(__file__).parent)], cwd=tmp_path)
+    server = start([sys.executable, "-c", code, APPS], cwd=tmp_path)
     log = server.wait_for(re.compile(r"^port \d+\n", re.MULTILINE))
     server.url = f"http://127.0.0.1:{re.search('^port (.*)', log, re.MULTILINE)[1]}"
     clients = [stuck(connect, server) for _ in range(8)]
     server.wait_for("begun", count=8)
     sibling = connect(server, "/app/")
     for _ in range(2):
-        assert connect(server).is_closed()  # after channel_timeout, as it says nothing
+        assert connect(server).is_closed()  # after channel_timeout, as it sends nothing
     assert is_silent(sibling)
     assert "generator closed" not in server.log()
     for client in clients:
@@ -174,25 +88,25 @@ def test_waitress_alone_keeps_them(start, connect, tmp_path):
     assert sibling.answer().body == b"ok"
 
 
-def test_a_client_that_takes_nothing_of_a_file_is_closed_and_so_is_the_file(serve, connect):
+def test_a_client_that_reads_nothing_of_a_file_is_closed(serve, connect):
     server = serve(table())
-    clients = [stuck(connect, server, "/app/large/file") for _ in range(8)]
-    server.wait_for("has taken nothing for 1 s", count=8)
+    clients = [stuck(connect, server, "/app/file") for _ in range(8)]
+    server.wait_for("the client has read nothing for 1 s", count=8)
     for client in clients:
         with pytest.raises(ConnectionError, match="closed"):
             client.answer()
     if sys.platform == "linux":
-        assert not [one for one in Path(f"/proc/{server.pid}/fd").iterdir() if one.readlink().name == "large"]
+        assert not [one for one in Path(f"/proc/{server.pid}/fd").iterdir() if one.readlink().name == "file"]
     assert connect(server, "/app/").answer().body == b"ok"
 
 
-def test_a_slow_reader_that_goes_on_is_never_closed(serve, connect):
-    # 100 kB/s: a third of the kernel's buffer, at which it wakes the loop, takes longer than channel_timeout.
+def test_a_slow_reader_that_keeps_reading_is_never_closed(serve, connect):
+    # At 100 kB/s, a third of the kernel's buffer, which wakes the loop, takes longer than channel_timeout.
     server = serve(table(channel_timeout=4))
     client = connect(server, "/app/middle", buffer=1 << 18)
     received = 0
-    while "/app/large/endless HTTP/1.1' of" not in server.log():  # until one who came later is closed
-        select.select([], [], [], 0.1)  # the pace of it
+    while "/app/large/endless HTTP/1.1' of" not in server.log():  # until a client that connected later is closed
+        select.select([], [], [], 0.1)  # the pace of the reader
         received += len(client.socket.recv(10_000))
         if 100_000 <= received < 110_000:
             stuck(connect, server)
@@ -204,22 +118,22 @@ def test_a_slow_reader_that_goes_on_is_never_closed(serve, connect):
     assert "/app/middle HTTP/1.1' of" not in server.log()
 
 
-def test_an_app_that_is_slow_is_no_stuck_client(serve, connect, tmp_path):
+def test_a_slow_app_is_not_a_stuck_client(serve, connect, tmp_path):
     server = serve(table())
     client = connect(server, "/app/paused/go")
     server.wait_for("paused")
     for _ in range(2):
         stuck(connect, server)
-    server.wait_for("has taken nothing", count=2)
+    server.wait_for("the client has read nothing", count=2)
     (tmp_path / "go").touch()
     assert client.answer().body == b"12"
 
 
-def test_a_file_that_is_slow_to_read_stops_nobody_else(serve, connect, tmp_path):
+def test_a_file_on_a_slow_disk_delays_no_other(serve, connect, tmp_path):
     server = serve(table(channel_timeout=60))
     client = connect(server, "/app/far/go", buffer=1 << 18)
     received = 0
-    while "far away" not in server.log():  # read by whoever writes: the app's thread, or, if it has left, the loop
+    while "far away" not in server.log():  # the app's thread reads the file, or later the loop
         if select.select([client.socket], [], [], 0.01)[0]:
             received += len(client.socket.recv(1 << 18))
     assert connect(server, "/app/").answer().body == b"ok"
@@ -228,28 +142,28 @@ def test_a_file_that_is_slow_to_read_stops_nobody_else(serve, connect, tmp_path)
     (tmp_path / "go").touch()
 
 
-def test_a_file_that_is_cut_off_while_it_is_sent_ends_the_connection(serve, connect, tmp_path):
+def test_a_file_truncated_while_it_is_sent_ends_the_connection(serve, connect, tmp_path):
     server = serve(table(channel_timeout=60))
-    client = connect(server, "/app/cut", buffer=1 << 18)
-    server.wait_for('"GET /app/cut HTTP/1.1" 200 ')  # its thread is done; the loop sends the rest
-    (tmp_path / "cut").write_bytes(b"")
+    client = connect(server, "/app/truncated", buffer=1 << 18)
+    server.wait_for('"GET /app/truncated HTTP/1.1" 200 ')  # its thread has finished, and the loop sends the rest
+    (tmp_path / "truncated").write_bytes(b"")
     received = 0
-    while data := client.socket.recv(1 << 20):  # to the end of the connection, which no time-out brings
+    while data := client.socket.recv(1 << 20):  # until the server closes the connection, without a timeout
         received += len(data)
     assert received < LARGE
     assert connect(server, "/app/").answer().body == b"ok"
 
 
-def test_who_is_refused_behind_a_large_response_does_not_stop_the_loop(serve, connect, tmp_path):
-    # The loop answers what is refused. It is also who makes room for what is written, so it must not wait for room.
-    full = f'[mounts."/full"]\napp = "{HERE}:app"\nlimit = 1\nqueue = 0\n'
+def test_rejections_behind_a_large_response_do_not_block_the_loop(serve, connect, tmp_path):
+    # The loop writes rejections. It also empties the output buffer, so it must not wait for room in the buffer.
+    full = f'[mounts."/full"]\napp = "{APP_FILE}:app"\nlimit = 1\nqueue = 0\n'
     server = serve(table(channel_timeout=60, outbuf_high_watermark=1000) + full)
     holding = connect(server, "/full/paused/go")
     server.wait_for("paused")
     client = connect(server, buffer=4096)
-    # Nobody takes the response to the first; those to the others are more than the watermark together.
-    client.pipeline("/app/large/file", *["/full/"] * 50)
-    server.wait_for('"GET /app/large/file ')
+    # The client does not read the first response. The others together exceed outbuf_high_watermark.
+    client.pipeline("/app/file", *["/full/"] * 50)
+    server.wait_for('"GET /app/file ')
     received = 0
     while received < LARGE:
         received += len(client.socket.recv(1 << 20))
@@ -261,11 +175,11 @@ def test_who_is_refused_behind_a_large_response_does_not_stop_the_loop(serve, co
     assert connect(server, "/app/").answer().body == b"ok"
 
 
-# -------------------------------------------------------------------------------------------- who never ends a header
+# ----------------------------------------------------------------------------------------------- headers that never end
 
 
 @pytest.mark.parametrize("begin", ["", "GET / HTTP/1.1\r\n", "GET / HTTP/1.1\r\nHost: a\r\n", "\r\n\r\n", "POST /a"])
-def test_a_header_that_drips_in_is_answered_408_and_closed(serve, connect, begin):
+def test_a_header_that_arrives_byte_by_byte_gets_408(serve, connect, begin):
     server = serve(table())
     client = connect(server)
     client.send(begin)
@@ -278,7 +192,7 @@ def test_a_header_that_drips_in_is_answered_408_and_closed(serve, connect, begin
     assert line.startswith("127.0.0.1 - - [")
 
 
-def test_two_hundred_of_them_keep_nobody_out(serve, connect):
+def test_two_hundred_unfinished_headers_keep_no_client_out(serve, connect):
     server = serve(table())
     clients = [connect(server) for _ in range(200)]
     for client in clients:
@@ -291,7 +205,7 @@ def test_two_hundred_of_them_keep_nobody_out(serve, connect):
     assert connect(server, "/app/").answer().body == b"ok"
 
 
-def test_at_the_limit_of_connections_others_are_served_once_they_have_timed_out(serve, connect):
+def test_timed_out_headers_make_room_below_connection_limit(serve, connect):
     server = serve(table(connection_limit=10))
     clients = [connect(server) for _ in range(10)]
     for client in clients:
@@ -301,7 +215,7 @@ def test_at_the_limit_of_connections_others_are_served_once_they_have_timed_out(
     assert all(other.answer().body == b"ok" for other in others)
 
 
-def test_half_a_header_behind_a_response_that_runs_is_cut_off_only_after_it(serve, connect, tmp_path):
+def test_half_a_header_times_out_only_after_the_running_response(serve, connect, tmp_path):
     server = serve(table())
     client = connect(server, "/app/paused/go")
     client.send("GET /app/ HTTP/1.1\r\nHo")
@@ -316,7 +230,7 @@ def test_half_a_header_behind_a_response_that_runs_is_cut_off_only_after_it(serv
     assert client.is_closed()
 
 
-def test_half_a_header_after_a_response_is_cut_off(serve, connect):
+def test_half_a_header_after_a_response_gets_408(serve, connect):
     client = connect(serve(table()), "/app/")
     assert not client.answer().closes
     client.send("\r\nGET /app/ HTTP/1.1\r\n")
@@ -324,7 +238,7 @@ def test_half_a_header_after_a_response_is_cut_off(serve, connect):
     assert client.is_closed()
 
 
-def test_blank_lines_are_no_header_and_no_sign_of_life(serve, connect):
+def test_blank_lines_start_no_header_and_keep_no_connection(serve, connect):
     server = serve(table())
     client = connect(server)
     client.send("\r\n")
@@ -337,7 +251,7 @@ def test_blank_lines_are_no_header_and_no_sign_of_life(serve, connect):
     assert server.log().count('" 408 ') == 1
 
 
-def test_who_says_nothing_is_closed_without_a_word(serve, connect):
+def test_a_silent_connection_is_closed_without_a_response(serve, connect):
     server = serve(table(channel_timeout=2))
     client = connect(server)
     late = connect(server)
@@ -360,17 +274,17 @@ def test_a_body_may_take_longer_than_a_header(serve, connect):
     assert client.answer().body == b"abcde"
 
 
-def test_a_header_timeout_of_0_is_none(serve, connect):
+def test_a_header_timeout_of_0_disables_it(serve, connect):
     server = serve(table(header_timeout=0))
     client, silent = connect(server), connect(server)
     client.send("GET /app/ HTTP/1.1\r\nHost: a\r\nX: ")
-    drip(client, until=lambda _: not is_silent(silent))  # closed after channel_timeout
+    drip(client, until=lambda _: not is_silent(silent))  # until channel_timeout closes it
     assert silent.is_closed()
     client.send("\r\n\r\n")
     assert client.answer().body == b"ok"
 
 
-def test_tls_on_a_port_without_it_ends_too(serve, connect):
+def test_tls_on_a_plain_port_gets_408(serve, connect):
     server = serve(table())
     client = connect(server)
     client.send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(16, 80)))
@@ -379,7 +293,7 @@ def test_tls_on_a_port_without_it_ends_too(serve, connect):
     assert "\x16" not in server.wait_for('" 408 ')
 
 
-def test_who_is_gone_before_the_408_is_forgotten(serve, connect):
+def test_a_client_that_left_before_the_408_logs_no_traceback(serve, connect):
     server = serve(table())
     for reset in (False, True):
         client = connect(server)

@@ -1,10 +1,8 @@
-"""SIGUSR2: a new process takes over, nobody notices, and if it does not come up nothing has happened."""
+"""SIGUSR2: a new process takes over without a lost request. If it fails to start, the old one keeps serving."""
 
 import os
-import re
 import resource
 import signal
-import socket
 import sys
 import threading
 import time
@@ -13,75 +11,48 @@ from pathlib import Path
 
 import pytest
 from support.changing import (
+    SLOW_IMPORT,
     WHO,
     WHO_ROW,
+    assert_all_end,
     coming_up,
-    end_all,
     reload,
     serving_pid,
-    serving_who,
+    status_of,
     take_over,
     who,
     write_table,
     write_who,
 )
-from support.client import PATIENCE, TABLE, Client, table
+from support.client import TABLE, Client, table
+from support.draining import BIG
 
-from mountpoint.server.loop import IDLE
+from mountpoint.server.loop import IDLE_SECONDS
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGUSR2")
 
-BIG = 40_000_000  # bytes: more than the server and both sockets hold together
-NOTHING_LOST = "stopped, nothing was cut off"
 SITE = TABLE + WHO_ROW
-#: A module that is a while about its import: until there is a file "go".
-SLOW = """
-import sys, time
-from pathlib import Path
-print("importing", file=sys.stderr, flush=True)
-while not Path("go").exists():
-    time.sleep(0.01)
-"""
 
 
-@pytest.fixture
-def serve(serve, tmp_path):
-    """Serve as ever, with the app of `who`, version 1; end whatever took over."""
-    yield from serving_who(serve, tmp_path)
+# --------------------------------------------------------------------------------------------------- no request is lost
 
 
-def assert_all_end(server, processes):
-    """End the one that serves, and expect that each of them has lost nothing, and is gone."""
-    os.kill(serving_pid(server), signal.SIGTERM)
-    assert server.wait() == 0  # and all that have its pipes
-    assert server.log().count(NOTHING_LOST) == processes
-    assert not re.search("Exception in thread|the loop goes on", server.log())
-
-
-def status(server, path):
-    with Client(server.url) as client:
-        return client.get(path).status
-
-
-# ------------------------------------------------------------------------------------------------------ nothing is lost
-
-
-def test_the_new_process_serves_what_has_changed_on_the_same_address(serve, tmp_path):
-    server = serve(SITE)
+def test_the_new_process_serves_new_code_on_the_same_address(serve_who, tmp_path):
+    server = serve_who(SITE)
     old = who(server)
     write_who(tmp_path, "2")
     write_table(tmp_path, SITE + '"/more" = "who:make()"\n')
     pid = take_over(server)
     assert who(server) == ("2", pid, 1)
     assert old == ("1", server.pid, 1)
-    assert status(server, "/more/") == 200
+    assert status_of(server, "/more/") == 200
     assert server.process.wait() == 0
     assert set(server.urls) == {server.url}
     assert_all_end(server, 2)
 
 
-def test_what_is_in_flight_in_the_old_process_is_finished(serve, tmp_path):
-    server = serve(table(threads=4) + WHO_ROW)  # two for each mount
+def test_the_old_process_finishes_its_requests(serve_who, tmp_path):
+    server = serve_who(table(threads=4) + WHO_ROW)  # two for each mount
     with ExitStack() as stack:
         streaming, held, queued, uploading = (stack.enter_context(Client(server.url)) for _ in range(4))
         slow = stack.enter_context(Client(server.url, buffer=4096))
@@ -109,8 +80,8 @@ def test_what_is_in_flight_in_the_old_process_is_finished(serve, tmp_path):
     assert_all_end(server, 2)
 
 
-def test_nothing_is_lost_under_load(serve):
-    server = serve(SITE)
+def test_no_request_is_lost_under_load(serve_who):
+    server = serve_who(SITE)
     is_over, failures, pids = threading.Event(), [], [set() for _ in range(8)]
 
     def keep_alive(seen):
@@ -121,9 +92,9 @@ def test_nothing_is_lost_under_load(serve):
                     try:
                         answer = client.get("/who/")
                     except ConnectionError:
-                        if time.monotonic() - latest < IDLE:
+                        if time.monotonic() - latest < IDLE_SECONDS:
                             raise
-                        break  # this machine was so busy that the connection was taken to be idle
+                        break  # on a busy machine, the server took the connection for an idle one
                     seen.add(int(answer.body.split()[1]))
                     closes, latest = answer.closes, time.monotonic()
 
@@ -155,8 +126,8 @@ def test_nothing_is_lost_under_load(serve):
     assert_all_end(server, 4)
 
 
-def test_all_addresses_are_taken_over(serve):
-    server = serve(SITE, "--listen", "127.0.0.1:0", "--listen", "localhost:0")
+def test_all_addresses_are_taken_over(serve_who):
+    server = serve_who(SITE, "--listen", "127.0.0.1:0", "--listen", "localhost:0")
     urls = server.urls
     assert len(urls) >= 2
     pid = take_over(server)
@@ -165,8 +136,8 @@ def test_all_addresses_are_taken_over(serve):
     assert_all_end(server, 2)
 
 
-def test_a_unix_socket_and_its_file_stay(serve, socket_path):
-    server = serve(table(unix_socket_perms="600", listen=f"unix:{socket_path}") + WHO_ROW)
+def test_a_unix_socket_keeps_its_file(serve_who, socket_path):
+    server = serve_who(table(unix_socket_perms="600", listen=f"unix:{socket_path}") + WHO_ROW)
     before = socket_path.stat()
     assert before.st_mode & 0o777 == 0o600
     pid = take_over(server)
@@ -177,12 +148,12 @@ def test_a_unix_socket_and_its_file_stay(serve, socket_path):
     after = socket_path.stat()
     assert (after.st_ino, after.st_mode) == (before.st_ino, before.st_mode)
     assert_all_end(server, 3)
-    assert socket_path.exists()  # whoever else may have it
+    assert socket_path.exists()  # a process removes only a socket file that it created
 
 
-def test_addresses_that_the_file_has_added_or_removed_are_too(serve, tmp_path, socket_path):
+def test_addresses_added_to_or_removed_from_the_file_take_effect(serve_who, tmp_path, socket_path):
     first, second = socket_path.with_name("1"), socket_path.with_name("2")
-    server = serve(table(listen=[f"unix:{socket_path}", f"unix:{first}"]) + WHO_ROW)
+    server = serve_who(table(listen=[f"unix:{socket_path}", f"unix:{first}"]) + WHO_ROW)
     write_table(tmp_path, table(listen=[f"unix:{socket_path}", f"unix:{second}"]) + WHO_ROW)
     pid = take_over(server)
     server.process.wait()
@@ -190,64 +161,64 @@ def test_addresses_that_the_file_has_added_or_removed_are_too(serve, tmp_path, s
     with pytest.raises(ConnectionRefusedError):
         Client(f"unix:{first}")
     assert_all_end(server, 2)
-    assert not second.exists()  # that one it has made itself
+    assert not second.exists()  # the new process created this one
 
 
-# ----------------------------------------------------------------------------------------------- who does not come up
+# ------------------------------------------------------------------------------------------------ the new process fails
 
 
 def raises(folder):
     (folder / "who.py").write_text("1 / 0\n")
-    return "not taking over: what works in the process that serves fails here: /who"
+    return "not taking over: these mounts work in the old process and fail here: /who"
 
 
 def exits(folder):
     (folder / "who.py").write_text("import os\nos._exit(0)\n")
-    return "ended with exit code 0; this one goes on"
+    return "ended with exit code 0; this one keeps serving"
 
 
 def no_toml(folder):
     write_table(folder, SITE + "[")
-    return "ended with exit code 1; this one goes on"
+    return "ended with exit code 1; this one keeps serving"
 
 
 def no_file(folder):
     (folder / "mounts.toml").unlink()
-    return "ended with exit code 2; this one goes on"
+    return "ended with exit code 2; this one keeps serving"
 
 
 @pytest.mark.parametrize("change", [raises, exits, no_toml, no_file])
-def test_if_the_new_process_does_not_come_up_the_old_one_goes_on(serve, tmp_path, socket_path, change):
-    server = serve(SITE, "--listen", f"unix:{socket_path}")
+def test_the_old_process_keeps_serving_when_the_new_one_fails(serve_who, tmp_path, socket_path, change):
+    server = serve_who(SITE, "--listen", f"unix:{socket_path}")
     url = server.urls[0]
     with Client(url) as client:
         assert client.get("/who/").status == 200
         said = change(tmp_path)
         server.send(signal.SIGUSR2)
-        server.wait_for("; this one goes on")
+        server.wait_for("; this one keeps serving")
         assert said in server.log()
         assert not client.get("/who/").closes
     assert who(url) == ("1", server.pid, 3)
     [failed] = coming_up(server)
     assert not Path(f"/proc/{failed}").exists()  # no zombie
     write_table(tmp_path, SITE)
-    write_who(tmp_path, "mended")
+    write_who(tmp_path, "fixed")
     assert take_over(server) != failed
-    assert who(url)[0] == "mended"
+    assert who(url)[0] == "fixed"
     server.process.wait()
     assert_all_end(server, 2)
 
 
-def test_a_new_process_that_is_killed_while_it_loads(serve, tmp_path):
-    server = serve(SITE)
-    (tmp_path / "who.py").write_text(SLOW)
+def test_the_old_process_keeps_serving_when_the_new_one_is_killed(serve_who, tmp_path):
+    server = serve_who(SITE)
+    (tmp_path / "who.py").write_text(SLOW_IMPORT)
     server.send(signal.SIGUSR2)
     server.wait_for("importing")
     [pid] = coming_up(server)
     server.send(signal.SIGUSR2)
     server.wait_for(f"another process is coming up already: {pid}")
     os.kill(pid, signal.SIGKILL)
-    server.wait_for(f"process {pid} ended with exit code -9; this one goes on")
+    server.wait_for(f"process {pid} ended with exit code -9; this one keeps serving")
     assert who(server)[1] == server.pid
     write_who(tmp_path, "2")
     assert who(server)[0] == "1"
@@ -255,10 +226,10 @@ def test_a_new_process_that_is_killed_while_it_loads(serve, tmp_path):
     assert who(server)[0] == "2"
 
 
-def test_a_new_process_serves_even_if_the_old_one_is_killed_meanwhile(serve, tmp_path):
-    server = serve(SITE)
+def test_the_new_process_serves_when_the_old_one_is_killed(serve_who, tmp_path):
+    server = serve_who(SITE)
     url = server.url
-    (tmp_path / "who.py").write_text(SLOW + WHO.format(version="2"))
+    (tmp_path / "who.py").write_text(SLOW_IMPORT + WHO.format(version="2"))
     server.send(signal.SIGUSR2)
     server.wait_for("importing")
     server.send(signal.SIGKILL)
@@ -267,206 +238,56 @@ def test_a_new_process_serves_even_if_the_old_one_is_killed_meanwhile(serve, tmp
     assert who(url) == ("2", *coming_up(server), 1)
 
 
-def test_what_was_broken_before_does_not_stand_in_the_way(serve, tmp_path):
-    server = serve(SITE + '"/bad" = "bad:app"\n"/new" = "bad:app"\n')
-    reload(server, tmp_path, SITE + '"/bad" = "bad:app"\n"/mended" = "who:make()"\n')
-    write_table(tmp_path, SITE + '"/bad" = "bad:app"\n"/new" = "bad:app"\n"/mended" = "who:make()"\n')
+def test_mounts_that_were_broken_before_do_not_stop_a_takeover(serve_who, tmp_path):
+    server = serve_who(SITE + '"/bad" = "bad:app"\n"/new" = "bad:app"\n')
+    reload(server, tmp_path, SITE + '"/bad" = "bad:app"\n"/fixed" = "who:make()"\n')
+    write_table(tmp_path, SITE + '"/bad" = "bad:app"\n"/new" = "bad:app"\n"/fixed" = "who:make()"\n')
     take_over(server)
-    assert [status(server, path) for path in ("/bad/", "/new/", "/mended/")] == [503, 503, 200]
-    (tmp_path / "who.py").unlink()  # what works by now, and what did not work at the start of the first
+    assert [status_of(server, path) for path in ("/bad/", "/new/", "/fixed/")] == [503, 503, 200]
+    (tmp_path / "who.py").unlink()  # it breaks /who, and /fixed, which works only since the reload
     os.kill(serving_pid(server), signal.SIGUSR2)
-    server.wait_for("not taking over: what works in the process that serves fails here: /who, /mended")
+    server.wait_for("not taking over: these mounts work in the old process and fail here: /who, /fixed")
 
 
-def test_threads_of_apps_do_not_keep_a_process_that_is_not_to_take_over(serve, tmp_path):
+def test_app_threads_do_not_keep_a_failed_new_process(serve_who, tmp_path):
     thread = "import threading\nthreading.Thread(target=threading.Event().wait, name='poller').start()\n"
     (tmp_path / "busy.py").write_text(thread + WHO.format(version="busy"))
-    server = serve("[server]\ndrain_timeout = 0.1\n" + SITE + '"/busy" = "busy:make()"\n')
+    server = serve_who("[server]\ndrain_timeout = 0.1\n" + SITE + '"/busy" = "busy:make()"\n')
     raises(tmp_path)
     server.send(signal.SIGUSR2)
-    server.wait_for("ended with exit code 1; this one goes on")
-    assert status(server, "/busy/") == 200
+    server.wait_for("ended with exit code 1; this one keeps serving")
+    assert status_of(server, "/busy/") == 200
 
 
-def test_what_an_app_forks_does_not_keep_it_waiting(serve, tmp_path):
-    """It has a copy of the pipe through which the new process says that it serves."""
+def test_a_process_that_an_app_forks_does_not_delay_a_takeover(serve_who, tmp_path):
+    """It inherits the pipe through which the new process reports that it serves."""
     (tmp_path / "forks.py").write_text(
         "import os, time\nfrom pathlib import Path\n"
         "if os.fork() == 0:\n"
         "    while not Path('go').exists():\n        time.sleep(0.01)\n    os._exit(0)\n"
         "from who import make\n"
     )
-    server = serve(SITE + '"/forks" = "forks:make()"\n')
+    server = serve_who(SITE + '"/forks" = "forks:make()"\n')
     try:
         pid = take_over(server)
         assert who(server)[1] == pid
         raises(tmp_path)
         os.kill(pid, signal.SIGUSR2)
-        server.wait_for("this one goes on")
+        server.wait_for("this one keeps serving")
     finally:
         (tmp_path / "go").touch()
 
 
-def test_without_a_descriptor_left_the_old_one_goes_on(serve):
-    server = serve(SITE)
+def test_the_old_process_keeps_serving_without_a_free_descriptor(serve_who):
+    server = serve_who(SITE)
     before = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)
     with Client(server.url) as client:
         assert client.get("/who/").status == 200
         used = max(int(entry.name) for entry in Path(f"/proc/{server.pid}/fd").iterdir()) + 1
         resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (used, before[1]))
         server.send(signal.SIGUSR2)
-        server.wait_for("no new process could be started, this one goes on: ")
+        server.wait_for("no new process could be started, this one keeps serving: ")
         assert client.get("/who/").status == 200
     resource.prlimit(server.pid, resource.RLIMIT_NOFILE, before)
     take_over(server)
     assert "Traceback" not in server.log()
-
-
-# ------------------------------------------------------------------------------------------------- signals in between
-
-
-def test_a_terminate_while_the_new_process_comes_up_ends_both(serve, tmp_path):
-    server = serve(SITE)
-    with Client(server.url) as client:
-        client.request("/app/hold/it")
-        server.wait_for("holding it")
-        (tmp_path / "who.py").write_text(SLOW)
-        server.send(signal.SIGUSR2)
-        server.wait_for("importing")
-        server.send(signal.SIGTERM)
-        server.wait_for("draining")
-        (tmp_path / "it").touch()
-        assert client.answer().body == b"held it"
-    assert server.wait() == 0
-    assert NOTHING_LOST in server.log()
-
-
-def test_a_terminate_at_the_moment_of_the_takeover_cuts_nothing_off(serve, tmp_path):
-    server = serve(SITE)
-    with Client(server.url) as client:
-        client.request("/app/hold/it")
-        server.wait_for("holding it")
-        server.send(signal.SIGUSR2)
-        server.wait_for("is coming up")
-        server.send(signal.SIGSTOP)
-        server.wait_for("serving on", count=2)  # which it hears when it goes on, together with the other
-        server.send(signal.SIGTERM)
-        server.send(signal.SIGCONT)
-        server.wait_for("draining")
-        (tmp_path / "it").touch()
-        assert client.answer().body == b"held it"
-    assert server.process.wait() == 0
-    end_all(server)
-
-
-def test_an_old_process_that_is_told_to_end_too_finishes_what_it_has_begun(serve, tmp_path):
-    server = serve(SITE)
-    with Client(server.url) as client:
-        client.request("/app/hold/it")
-        server.wait_for("holding it")
-        take_over(server)
-        server.wait_for("draining")
-        server.send(signal.SIGTERM)
-        server.send(signal.SIGUSR2)
-        server.wait_for("no new process is started: this one ends already")
-        (tmp_path / "it").touch()
-        assert client.answer().body == b"held it"
-    assert server.process.wait() == 0
-    assert who(server)[1] == serving_pid(server)
-    assert_all_end(server, 2)
-
-
-def test_a_process_that_drains_starts_no_other(serve, tmp_path):
-    server = serve(SITE)
-    with Client(server.url) as client:
-        client.request("/app/hold/it")
-        server.wait_for("holding it")
-        server.send(signal.SIGTERM)
-        server.wait_for("draining")
-        server.send(signal.SIGUSR2)
-        server.wait_for("no new process is started: this one ends already")
-        (tmp_path / "it").touch()
-        assert client.answer().body == b"held it"
-    assert server.wait() == 0
-    assert coming_up(server) == []
-    assert "Traceback" not in server.log()
-
-
-# ------------------------------------------------------------------------------------------------- one after another
-
-INSIDE = """
-import json, os, subprocess, sys
-def app(environ, start_response):
-    if environ["PATH_INFO"] == "/mangle":
-        os.environ.clear()
-        os.chdir("/")
-    code = "import json, os; print(json.dumps([sorted(os.environ), os.listdir('/proc/self/fd')]))"
-    child = subprocess.run([sys.executable, "-c", code], close_fds=False, capture_output=True, check=True)
-    seen = {
-        "variables": sorted(os.environ), "folder": os.getcwd(), "child": json.loads(child.stdout),
-        "descriptors": len(os.listdir("/proc/self/fd")), "warnings": sys.warnoptions,
-    }
-    body = json.dumps(seen).encode()
-    start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
-    return [body]
-"""
-
-
-def test_a_chain_of_takeovers_passes_on_nothing_but_the_sockets(serve, tmp_path):
-    (tmp_path / "inside.py").write_text(INSIDE)
-    write_table(tmp_path, SITE + '"/inside" = "inside:app"\n')
-    server = serve(Path("mounts.toml"), env={"OF_THE_OPERATOR": "1", "PYTHONWARNINGS": "default"})
-
-    def inside(path="/inside/"):
-        with Client(server.url) as client:
-            answer = client.get(path)
-        assert answer.status == 200
-        return answer.body
-
-    before = inside()
-    assert b"OF_THE_OPERATOR" in before
-    assert b"MOUNTPOINT" not in before
-    processes = [server.pid]
-    for _ in range(3):
-        assert inside("/inside/mangle") != before
-        processes.append(take_over(server))
-        assert inside() == before
-    assert len(set(processes)) == 4
-    server.process.wait()
-    assert_all_end(server, 4)
-    deadline = time.monotonic() + PATIENCE
-    while any(map(is_alive, processes[1:])):  # their pipes are closed a moment before they have ended
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-def is_alive(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"  # init may take its time
-    except FileNotFoundError:
-        return False
-
-
-def test_the_console_script_is_started_as_it_was(start, tmp_path):
-    script = Path(sys.executable).with_name("mountpoint")
-    if not script.exists():
-        pytest.skip("mountpoint is not installed")
-    write_who(tmp_path, "1")
-    write_table(tmp_path, SITE)
-    (tmp_path / "bin").symlink_to(script.parent)
-    server = start(["bin/mountpoint", "serve", "--listen", "127.0.0.1:0", "--no-access-log"], cwd=tmp_path)
-    try:
-        server.url = re.findall(r"serving on (\S+)/", server.wait_for("serving on"))[0]
-        pid = take_over(server)
-        assert who(server)[1] == pid
-        assert '"GET /who/' not in server.log()
-    finally:
-        end_all(server)
-
-
-def test_the_variable_means_nothing_to_who_is_not_its_child(serve):
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        left = f'{{"pid": 1, "sockets": [["127.0.0.1:0", {other.fileno()}]], "ready": 1, "working": ["/app"]}}'
-        server = serve(SITE, env={"MOUNTPOINT_TAKEOVER": left}, pass_fds=[other.fileno()])
-        assert server.port != other.getsockname()[1]
-    assert who(server)[1] == server.pid

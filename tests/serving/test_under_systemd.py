@@ -1,5 +1,6 @@
-"""Under systemd: what a unit would hear, and the sockets that it would hand over. What stands in for systemd is real
-down to the descriptors and datagrams.
+"""Under systemd: the notifications that a service sends, and the sockets that it receives.
+
+The tests replace systemd by a process that sends real descriptors and receives real datagrams.
 """
 
 import os
@@ -11,14 +12,15 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from support.changing import WHO_ROW, end_all, reload, serving_pid, serving_who, take_over, who, write_table, write_who
+from support.changing import SLOW_IMPORT, WHO_ROW, end_all, reload, serving_pid, take_over, who, write_table, write_who
 from support.client import TABLE, Client
+from support.waiting import TIMEOUT
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="systemd is Linux's")
 
 SITE = TABLE + WHO_ROW
 
-# What systemd does between fork and exec: descriptors from 3 on, and the process id, which exec keeps.
+# As systemd does between fork and exec: it passes descriptors from 3 on, and the process id, which exec keeps.
 LAUNCHER = """
 import fcntl, os, sys
 sources = [fcntl.fcntl(int(one), fcntl.F_DUPFD_CLOEXEC, 50) for one in sys.argv[1].split()]  # none is 3, 4, ...
@@ -30,12 +32,12 @@ os.execv(sys.executable, [sys.executable, "-m", "mountpoint", "serve", "mounts.t
 
 
 class Manager:
-    """What listens at NOTIFY_SOCKET. `hear` returns the next message: who has sent it, and its lines, as a dict."""
+    """The socket at NOTIFY_SOCKET. `hear` returns the next message: the sender's process id, and a dict."""
 
     def __init__(self, path):
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        self._socket.settimeout(30)
+        self._socket.settimeout(TIMEOUT)
         self._socket.bind(str(path))
         self.env = {"NOTIFY_SOCKET": str(path)}
         self.close = self._socket.close
@@ -46,7 +48,7 @@ class Manager:
         return pid, dict(line.split("=", 1) for line in message.decode().split("\n"))
 
     def hear_all(self):
-        """Return what is waiting to be heard."""
+        """Return the messages that have arrived."""
         messages = []
         self._socket.setblocking(False)
         try:
@@ -55,7 +57,7 @@ class Manager:
         except BlockingIOError:
             return messages
         finally:
-            self._socket.settimeout(30)
+            self._socket.settimeout(TIMEOUT)
 
 
 @pytest.fixture
@@ -65,28 +67,19 @@ def manager(socket_path):
     manager.close()
 
 
-@pytest.fixture
-def serve(serve, tmp_path):
-    """Serve as ever, with the app of `who`; end whatever took over."""
-    yield from serving_who(serve, tmp_path)
+# ------------------------------------------------------------------------------------------------------------- messages
 
 
-# ----------------------------------------------------------------------------------------------------------- messages
-
-
-def test_it_says_when_it_is_ready_and_when_it_stops(serve, manager):
-    server = serve(SITE, env=manager.env)
+def test_it_notifies_ready_and_stopping(serve_who, manager):
+    server = serve_who(SITE, env=manager.env)
     assert manager.hear() == (server.pid, {"READY": "1", "STATUS": "2 mounts"})
     assert server.stop() == 0
     assert manager.hear_all() == [(server.pid, {"STOPPING": "1"})]
 
 
-def test_it_is_not_ready_before_its_apps_are(serve, tmp_path, manager):
-    (tmp_path / "slow.py").write_text(
-        "import sys, time\nfrom pathlib import Path\nprint('importing', file=sys.stderr, flush=True)\n"
-        "while not Path('go').exists():\n    time.sleep(0.01)\n"
-    )
-    server = serve(SITE + '"/slow" = "slow:app"\n', env=manager.env, wait=False)
+def test_it_is_not_ready_before_its_apps_are_loaded(serve_who, tmp_path, manager):
+    (tmp_path / "slow.py").write_text(SLOW_IMPORT)
+    server = serve_who(SITE + '"/slow" = "slow:app"\n', env=manager.env, wait=False)
     server.wait_for("importing")
     assert manager.hear_all() == []
     (tmp_path / "go").touch()
@@ -96,27 +89,27 @@ def test_it_is_not_ready_before_its_apps_are(serve, tmp_path, manager):
         assert client.get("/app/").status == 200
 
 
-def test_the_watchdog_of_an_idle_server_is_fed_in_time(serve, manager):
-    server = serve(SITE, env={**manager.env, "WATCHDOG_USEC": "200000"})
+def test_an_idle_server_pings_the_watchdog_in_time(serve_who, manager):
+    server = serve_who(SITE, env={**manager.env, "WATCHDOG_USEC": "200000"})
     manager.hear()
     when = []
     for _ in range(5):
         assert manager.hear() == (server.pid, {"WATCHDOG": "1"})
         when.append(time.monotonic())
-    # An idle loop turns once a second; of some gaps, not all are longer because the machine is busy.
+    # An idle loop turns once a second. The shortest of several gaps is not due to a busy machine.
     assert min(later - earlier for earlier, later in pairwise(when)) < 0.9
 
 
-def test_the_watchdog_is_not_fed_with_every_turn(serve, manager):
-    server = serve(SITE, env={**manager.env, "WATCHDOG_USEC": "3600000000"})
+def test_the_watchdog_is_not_pinged_in_every_turn_of_the_loop(serve_who, manager):
+    server = serve_who(SITE, env={**manager.env, "WATCHDOG_USEC": "3600000000"})
     with Client(server.url) as client:
         for _ in range(20):
             assert client.get("/who/").status == 200
     assert [message for _, message in manager.hear_all() if "WATCHDOG" in message] == [{"WATCHDOG": "1"}]
 
 
-def test_the_watchdog_of_another_process_is_not_fed(serve, tmp_path, manager):
-    server = serve(SITE, env={**manager.env, "WATCHDOG_USEC": "200000", "WATCHDOG_PID": "1"})
+def test_the_watchdog_of_another_process_is_not_pinged(serve_who, tmp_path, manager):
+    server = serve_who(SITE, env={**manager.env, "WATCHDOG_USEC": "200000", "WATCHDOG_PID": "1"})
     reload(server, tmp_path, SITE)
     assert all("WATCHDOG" not in message for _, message in manager.hear_all())
 
@@ -130,8 +123,8 @@ def test_the_watchdog_of_another_process_is_not_fed(serve, tmp_path, manager):
     ],
     ids=["taken", "errors", "a broken app"],
 )
-def test_a_reload_begins_and_ends_whatever_becomes_of_it(serve, tmp_path, manager, text, status):
-    server = serve(SITE, env=manager.env)
+def test_every_reload_notifies_its_start_and_its_end(serve_who, tmp_path, manager, text, status):
+    server = serve_who(SITE, env=manager.env)
     manager.hear()
     before = time.monotonic_ns() // 1000
     reload(server, tmp_path, text)
@@ -143,8 +136,8 @@ def test_a_reload_begins_and_ends_whatever_becomes_of_it(serve, tmp_path, manage
     assert manager.hear_all() == []
 
 
-def test_a_takeover_names_the_new_process_before_the_old_one_ends(serve, tmp_path, manager):
-    server = serve(SITE, env={**manager.env, "WATCHDOG_USEC": "60000000", "WATCHDOG_PID": "0"})
+def test_a_takeover_notifies_mainpid_before_the_old_process_ends(serve_who, tmp_path, manager):
+    server = serve_who(SITE, env={**manager.env, "WATCHDOG_USEC": "60000000", "WATCHDOG_PID": "0"})
     assert manager.hear()[1]["READY"] == "1"
     with Client(server.url) as client:
         client.request("/app/hold/it")
@@ -153,7 +146,7 @@ def test_a_takeover_names_the_new_process_before_the_old_one_ends(serve, tmp_pat
         heard = [manager.hear() for _ in range(3)]
         assert (server.pid, {"MAINPID": str(new), "WATCHDOG": "1"}) in heard
         assert (new, {"READY": "1", "STATUS": "2 mounts"}) in heard
-        assert (new, {"WATCHDOG": "1"}) in heard  # its own, though systemd's variable does not name it
+        assert (new, {"WATCHDOG": "1"}) in heard  # its own ping, though WATCHDOG_PID names the old process
         assert server.process.poll() is None
         (tmp_path / "it").touch()
         assert client.answer().body == b"held it"
@@ -165,25 +158,25 @@ def test_a_takeover_names_the_new_process_before_the_old_one_ends(serve, tmp_pat
     ]
 
 
-def test_a_takeover_that_fails_is_not_heard_of(serve, tmp_path, manager):
-    server = serve(SITE, env=manager.env)
+def test_a_failed_takeover_sends_no_notification(serve_who, tmp_path, manager):
+    server = serve_who(SITE, env=manager.env)
     manager.hear()
     write_table(tmp_path, "[")
     server.send(signal.SIGUSR2)
-    server.wait_for("this one goes on")
+    server.wait_for("this one keeps serving")
     assert manager.hear_all() == []
 
 
-def test_if_systemd_cannot_be_told_the_old_process_stays(serve, tmp_path, manager):
-    """It would take the end of its main process for the end of the service."""
-    server = serve(SITE, env=manager.env)
+def test_the_old_process_keeps_serving_if_systemd_cannot_be_notified(serve_who, tmp_path, manager):
+    """systemd would take the end of its main process for the end of the service."""
+    server = serve_who(SITE, env=manager.env)
     notify = Path(manager.env["NOTIFY_SOCKET"])
     with Client(server.url) as client:
         assert client.get("/who/").status == 200
         notify.rename(notify.with_name("away"))
         server.send(signal.SIGUSR2)
-        log = server.wait_for("; this one goes on")
-        assert "is not to take over: systemd could not be told of it" in log
+        log = server.wait_for("; this one keeps serving")
+        assert "will not take over: systemd could not be notified" in log
         assert who(server) == ("1", server.pid, 2)
         answer = client.get("/who/")
         assert (answer.status, answer.closes) == (200, False)
@@ -192,12 +185,12 @@ def test_if_systemd_cannot_be_told_the_old_process_stays(serve, tmp_path, manage
     assert who(server)[1] == new
 
 
-# ------------------------------------------------------------------------------------------------- sockets of systemd
+# ------------------------------------------------------------------------------------------------- sockets from systemd
 
 
 @pytest.fixture(params=["TCP", "unix"])
 def held(request, socket_path):
-    """A socket that systemd holds, and the URL at which it is reached."""
+    """A socket that systemd holds, and its URL."""
     if request.param == "TCP":
         with socket.create_server(("127.0.0.1", 0)) as held:
             yield held, f"http://127.0.0.1:{held.getsockname()[1]}"
@@ -210,9 +203,9 @@ def held(request, socket_path):
 
 @pytest.fixture
 def activated(held, tmp_path, start):
-    """Return ``activated()``, which starts the service with that socket, as systemd does."""
+    """Return ``activated()``, which starts the service with the socket in *held*, as systemd does."""
     write_who(tmp_path, "1")
-    write_table(tmp_path, SITE + '[server]\nlisten = "203.0.113.1:1"\n')  # an address that this machine has not
+    write_table(tmp_path, SITE + '[server]\nlisten = "203.0.113.1:1"\n')  # an address that this machine does not have
     servers = []
 
     def activated(**options):
@@ -226,14 +219,14 @@ def activated(held, tmp_path, start):
         end_all(server)
 
 
-def test_who_connects_before_it_serves_is_answered(held, activated):
+def test_a_client_that_connects_before_the_start_is_answered(held, activated):
     with Client(held[1]) as client:
         client.request("/who/")
         server = activated()
         assert client.answer().body == f"1 {server.pid} 1".encode()
     log = server.wait_for("serving on ")
     assert f"serving on {held[1]}" in log
-    assert "listening on the sockets of systemd; listen, in the file or given, is not used\n" in log
+    assert "listening on the sockets from systemd; listen, in the file or as an option, is ignored\n" in log
 
 
 def test_a_restart_loses_no_connection(held, activated, socket_path):
@@ -243,7 +236,7 @@ def test_a_restart_loses_no_connection(held, activated, socket_path):
         with Client(held[1]) as client:
             assert client.get("/who/", "Connection: close").status == 200
         assert server.stop() == 0
-        with Client(held[1]) as client:  # while nobody serves
+        with Client(held[1]) as client:  # while no process serves
             client.request("/who/", "Connection: close")
             server = activated()
             assert client.answer().body.split()[1] == str(server.pid).encode()
@@ -252,7 +245,7 @@ def test_a_restart_loses_no_connection(held, activated, socket_path):
     assert held[1].startswith("http") or socket_path.exists()
 
 
-def test_a_takeover_hands_the_sockets_of_systemd_on(held, activated, manager, socket_path):
+def test_a_takeover_hands_over_the_sockets_of_systemd(held, activated, manager, socket_path):
     server = activated(env=manager.env)
     server.wait_for("serving on ")
     processes = [server.pid]
@@ -264,7 +257,7 @@ def test_a_takeover_hands_the_sockets_of_systemd_on(held, activated, manager, so
     server.wait()
     said = [message for _, message in manager.hear_all()]
     assert [message["MAINPID"] for message in said if "MAINPID" in message] == [str(pid) for pid in processes[1:]]
-    assert [message for message in said if "STOPPING" in message] == [{"STOPPING": "1"}]  # of the last alone
+    assert [message for message in said if "STOPPING" in message] == [{"STOPPING": "1"}]  # from the last process only
     assert held[1].startswith("http") or socket_path.exists()
     with Client(held[1]) as client:  # it still listens
         client.request("/who/")

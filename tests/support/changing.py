@@ -1,4 +1,4 @@
-"""What the tests share of a server that changes while it serves: its table, its apps, and who serves by now."""
+"""A server that changes while it serves: its table, its apps, and the process that serves."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from support.client import Client
+from support.draining import NOTHING_LOST
 from support.running import MountpointServe
 
-#: An app that says who it is: the version in its source, its process, and how often it was asked.
+#: An app that responds with the version in its source, its process id, and a count of its requests.
 WHO = """
 import os
+from wsgiref.validate import validator
 def make(version={version!r}):
     count = 0
     def app(environ, start_response):
@@ -24,7 +26,15 @@ def make(version={version!r}):
         body = f"{{version}} {{os.getpid()}} {{count}}".encode()
         start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
         return [body]
-    return app
+    return validator(app)
+"""
+#: A module whose import lasts until the file "go" exists.
+SLOW_IMPORT = """
+import sys, time
+from pathlib import Path
+print("importing", file=sys.stderr, flush=True)
+while not Path("go").exists():
+    time.sleep(0.01)
 """
 WHO_ROW = '"/who" = "who:make()"\n'
 
@@ -33,12 +43,12 @@ _writes = itertools.count(1)
 
 
 def write_who(folder: Path, version: str) -> None:
-    # Each longer than the one before: Python takes a source of the same second and size for the one it has compiled.
+    # Each source is longer than the one before: Python reuses the bytecode of a source with the same second and size.
     (folder / "who.py").write_text(WHO.format(version=version) + "#" * next(_writes))
 
 
 def serving_who(serve: Callable[..., MountpointServe], folder: Path) -> Iterator[Callable[..., MountpointServe]]:
-    """Write version 1 of WHO, yield what starts a server as *serve* does, and end whatever took over: for a fixture."""
+    """Write version 1 of `WHO` and yield a function like *serve*. End every process that took over: for a fixture."""
     write_who(folder, "1")
     servers = []
 
@@ -52,7 +62,7 @@ def serving_who(serve: Callable[..., MountpointServe], folder: Path) -> Iterator
 
 
 def who(server: MountpointServe | str) -> tuple[str, int, int]:
-    """Return the version, the process and the count of WHO, as *server*, or what listens at a URL, has it."""
+    """Return the version, the process id and the count that `WHO` reports, at *server* or at a URL."""
     with Client(server if isinstance(server, str) else server.url) as client:
         answer = client.get("/who/")
     assert answer.status == 200, answer
@@ -61,13 +71,13 @@ def who(server: MountpointServe | str) -> tuple[str, int, int]:
 
 
 def write_table(folder: Path, text: str) -> None:
-    """Write the table, as one that has stood for long: of a file that has changed just now, all of it is waited for."""
+    """Write the table with an old time of change: a reload waits for a file that has changed just now."""
     (folder / "mounts.toml").write_text(text)
     os.utime(folder / "mounts.toml", (1, 1))
 
 
 def reload(server: MountpointServe, folder: Path, text: str | None = None) -> str:
-    """Have *server* read its table again, after a change to *text*; return what it has logged meanwhile."""
+    """Make *server* reload its table, changed to *text* if given. Return the log of the reload."""
     if text is not None:
         write_table(folder, text)
     before = len(server.log())
@@ -77,17 +87,17 @@ def reload(server: MountpointServe, folder: Path, text: str | None = None) -> st
 
 
 def coming_up(server: MountpointServe) -> list[int]:
-    """Return the processes that were started to take over."""
+    """Return the ids of the processes that *server* started to take over."""
     return [int(pid) for pid in re.findall(r"process (\d+) is coming up", server.log())]
 
 
 def serving_pid(server: MountpointServe) -> int:
-    """Return the process that serves by now."""
+    """Return the id of the process that serves now."""
     return int([server.pid, *re.findall(r"process (\d+) serves; this one ends", server.log())][-1])
 
 
 def take_over(server: MountpointServe) -> int:
-    """Have a new process take over from the one that serves; return its id when it has."""
+    """Make a new process take over from the one that serves. Return its id once it serves."""
     count = server.log().count("serves; this one ends") + 1
     os.kill(serving_pid(server), signal.SIGUSR2)
     server.wait_for("serves; this one ends", count=count)
@@ -95,8 +105,22 @@ def take_over(server: MountpointServe) -> int:
 
 
 def end_all(server: MountpointServe) -> None:
-    """End every process that has come of *server*."""
+    """End *server* and every process that it started to take over."""
     for pid in coming_up(server):
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
     server.end()
+
+
+def assert_all_end(server: MountpointServe, processes: int) -> None:
+    """End the process that serves. Assert that all *processes* have ended and lost no request."""
+    os.kill(serving_pid(server), signal.SIGTERM)
+    assert server.wait() == 0  # also waits for every process that has its pipes
+    assert server.log().count(NOTHING_LOST) == processes
+    assert not re.search("Exception in thread|in a loop callback", server.log())
+
+
+def status_of(server: MountpointServe, path: str) -> int:
+    """Return the status of the response to a GET request for *path*."""
+    with Client(server.url) as client:
+        return client.get(path).status

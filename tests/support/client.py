@@ -1,4 +1,4 @@
-"""HTTP spoken over a raw socket: half a request, several at once, or something that is no HTTP at all."""
+"""An HTTP client on a raw socket, which can send half a request, several at once, or bytes that are not HTTP."""
 
 from __future__ import annotations
 
@@ -8,13 +8,22 @@ import socket
 import struct
 import time
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Self
 from urllib.parse import urlsplit
 
-PATIENCE = 15.0  # seconds to wait for an answer
+from support.response import Response
+from support.waiting import TIMEOUT
 
-PROBE = (Path(__file__).parent / "probe.py").as_posix()
-#: A table with the app of probe.py, which does what a path tells it.
+APPS = Path(__file__).parent / "apps"
+
+
+def app_file(name: str) -> str:
+    """Return the path of an app in `support.apps`, as a mount table writes it."""
+    return (APPS / f"{name}.py").as_posix()
+
+
+PROBE = app_file("probe")
+#: A table with the app of probe.py.
 TABLE = f"""
 [mounts]
 "/app" = "{PROBE}:app"
@@ -22,26 +31,13 @@ TABLE = f"""
 
 
 def table(**server: object) -> str:
-    """Return `TABLE` with the keys *server* in its section ``[server]``."""
-    lines = (f"{key} = {json.dumps(value)}" for key, value in server.items())  # of a value, JSON is TOML too
+    """Return `TABLE` with the keys *server* in the section ``[server]``."""
+    lines = (f"{key} = {json.dumps(value)}" for key, value in server.items())  # a value in JSON is TOML too
     return "\n".join(["[server]", *lines, TABLE])
 
 
-class Answer(NamedTuple):
-    """A response: its status, its headers, in which case does not matter, and its body."""
-
-    status: int
-    headers: http.client.HTTPMessage
-    body: bytes
-
-    @property
-    def closes(self) -> bool:
-        """Whether it says that it is the last on its connection."""
-        return self.headers.get_all("Connection", []) == ["close"]
-
-
 class Client:
-    """A connection to ``http://host:port`` or ``unix:/path``. With *buffer*, it takes few bytes before it reads."""
+    """A connection to ``http://host:port`` or ``unix:/path``. A small *buffer* holds few unread bytes."""
 
     def __init__(self, url: str, *, buffer: int | None = None) -> None:
         unix = url.startswith("unix:")
@@ -50,7 +46,7 @@ class Client:
         family = socket.AF_UNIX if unix else socket.AF_INET6 if "[" in parts.netloc else socket.AF_INET
         self.socket = socket.socket(family, socket.SOCK_STREAM)
         try:
-            self.socket.settimeout(PATIENCE)
+            self.socket.settimeout(TIMEOUT)
             if buffer:
                 self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
             self.socket.connect(url.removeprefix("unix:") if unix else (parts.hostname, parts.port))
@@ -70,34 +66,34 @@ class Client:
         self.socket.close()
 
     def reset(self) -> None:
-        """Close as a client does that was killed: with RST, whatever is under way."""
+        """Close with RST, as a client that was killed does."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.close()
 
     def send(self, data: bytes | str) -> None:
-        """Send *data* as it is; a string is latin-1."""
+        """Send *data* unchanged; a string is encoded as Latin-1."""
         self.socket.sendall(data.encode("latin-1") if isinstance(data, str) else data)
 
     def request(self, path: str, *headers: str, method: str = "GET", body: bytes = b"", version: str = "1.1") -> None:
-        """Send a request with *headers*, each a whole line, after the Host."""
+        """Send a request with *headers*, each a whole line, after the header Host."""
         lines = [f"{method} {path} HTTP/{version}", f"Host: {self.host}", *headers]
         if body:
             lines.append(f"Content-Length: {len(body)}")
         self.send("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
 
     def pipeline(self, *paths: str) -> None:
-        """Send a GET of each of *paths*, all at once."""
+        """Send a GET request for each of *paths*, all at once."""
         self.send("".join(f"GET {path} HTTP/1.1\r\nHost: {self.host}\r\n\r\n" for path in paths))
 
     def head(self) -> tuple[int, http.client.HTTPMessage]:
-        """Read the status line and the headers of a response. Raises ConnectionError if it does not come."""
+        """Read the status line and the headers of a response. Raises ConnectionError if the connection ends first."""
         line = self._file.readline()
         if not line.endswith(b"\n"):
             raise ConnectionError(f"closed after {line!r} of a response")
         return int(line.split()[1]), http.client.parse_headers(self._file)
 
     def body(self, headers: http.client.HTTPMessage) -> bytes:
-        """Read the body of a response with *headers*. Raises ConnectionError if it does not come whole."""
+        """Read the body of a response with *headers*. Raises ConnectionError if the connection ends first."""
         if headers["Transfer-Encoding"] == "chunked":
             body = bytearray()
             while size := int(self._line(), 16):
@@ -107,17 +103,21 @@ class Client:
             return bytes(body)
         return self._exactly(int(headers.get("Content-Length", 0)))
 
-    def answer(self, *, bodiless: bool = False) -> Answer:
-        """Read a whole response. Raises ConnectionError if it does not come whole."""
+    def answer(self, *, bodiless: bool = False) -> Response:
+        """Read a response, without a body if *bodiless*. Raises ConnectionError if the connection ends first."""
         status, headers = self.head()
-        return Answer(status, headers, b"" if bodiless else self.body(headers))
+        return Response(status, headers, b"" if bodiless else self.body(headers))
 
-    def get(self, path: str, *headers: str) -> Answer:
+    def get(self, path: str, *headers: str) -> Response:
         self.request(path, *headers)
         return self.answer()
 
+    def read_to_end(self) -> bytes:
+        """Return all bytes until the server closes the connection."""
+        return self._file.read()
+
     def is_closed(self) -> bool:
-        """Wait for what comes next; return whether it is the end."""
+        """Wait for the next byte or the end of the connection. Return whether it was the end."""
         try:
             return self._file.read(1) == b""
         except ConnectionError:
@@ -137,8 +137,8 @@ class Client:
 
 
 def wait_until_refused(url: str) -> None:
-    """Connect again and again, until nobody listens any more."""
-    deadline = time.monotonic() + PATIENCE
+    """Connect repeatedly until the address refuses a connection."""
+    deadline = time.monotonic() + TIMEOUT
     while time.monotonic() < deadline:
         try:
             Client(url).close()
@@ -146,4 +146,4 @@ def wait_until_refused(url: str) -> None:
             return
         except ConnectionResetError:
             continue
-    raise AssertionError(f"something listens on {url} still")
+    raise AssertionError(f"{url} still accepts connections")

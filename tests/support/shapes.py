@@ -1,6 +1,7 @@
-"""Proxies that are configured wrongly, as people do it, and rightly: each as nginx has it.
+"""Configurations of nginx for the doctor's tests: the usual mistakes, each with its symptom, and right ones.
 
-In a location ``<app>`` is the framework and its prefix, ``<name>`` the address of the stack of that name in `sites.py`.
+In a location ``<app>`` stands for the framework, which is the prefix too, and ``<name>`` for the address of the stack
+of that name in `support/sites.py`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ _KEEP = "location ~ ^/<app>(/|$) { proxy_pass http://<mounted>; }"
 
 
 class Shape(NamedTuple):
-    """A ``server`` block, and what the doctor is to call it."""
+    """The locations of a ``server`` block, and the finding that the doctor has to report about it.
+
+    *name* completes the sentence "nginx ...". A right configuration has an empty *symptom*.
+    """
 
     name: str
     locations: str
@@ -23,11 +27,11 @@ class Shape(NamedTuple):
     certainty: str = "sure"
     apps: tuple[str, ...] = FIVE
     headers: str = _HOST
-    prefix: str = ""  # in front of the app's
+    prefix: str = ""  # in front of the prefix of the app
     secure: bool = False
 
     def site(self, app: str, ports: dict[str, int], certificate: object = None) -> str:
-        """Return the ``server`` block for *app*; its port 80 is replaced by whoever starts nginx."""
+        """Return the ``server`` block for *app*. The fixture ``nginx`` replaces its port 80."""
         text = self.locations.replace("<app>", app)
         text = re.sub(r"<([a-z-]+)>", lambda match: f"127.0.0.1:{ports[match[1]]}", text)
         listen = "listen 80 ssl;" if self.secure else "listen 80;"
@@ -41,17 +45,19 @@ ABSOLUTE = ("pyramid",)  # writes scheme, host and port into every link
 
 WRONG = (
     Shape(
-        "strips, and nobody tells the app", "location /<app>/ { proxy_pass http://<bare-<app>>/; }", "prefix-missing"
+        "strips, and the app does not know its prefix",
+        "location /<app>/ { proxy_pass http://<bare-<app>>/; }",
+        "prefix-missing",
     ),
     Shape(
-        "keeps, for an app without a prefix",
+        "keeps in front of an app without a prefix",
         "location /<app>/ { proxy_pass http://<bare-<app>>; }",
         "proxy-keeps",
         "likely",
     ),
-    Shape("strips, for a mount", "location /<app>/ { proxy_pass http://<mounted>/; }", "proxy-strips"),
+    Shape("strips in front of a mount", "location /<app>/ { proxy_pass http://<mounted>/; }", "proxy-strips"),
     Shape(
-        "keeps what the file says is stripped",
+        "keeps a prefix that the table declares as stripped",
         "location /apps/ { proxy_pass http://<under-apps>; }",
         "proxy-keeps",
         "likely",
@@ -65,7 +71,7 @@ WRONG = (
     Shape("loses the slash", "location /<app>/ { proxy_pass http://<mounted>/<app>; }", "loop-slash", "likely"),
     Shape("has no location", "location /other/ { proxy_pass http://<mounted>; }", "no-location", "likely"),
     Shape(
-        "sends one path for all",
+        "forwards every path as one",
         "location /<app>/ { rewrite ^ /<app>/ break; proxy_pass http://<mounted>; }",
         "same-page",
         "likely",
@@ -87,13 +93,16 @@ WRONG = (
     ),
     Shape("loses the port", _KEEP, "port-lost", apps=ABSOLUTE, headers="proxy_set_header Host $host;"),
     Shape(
-        "gives files to a regex location",
+        "matches files by a regex location",
         "location /<app>/ { proxy_pass http://<mounted>; } location ~* \\.(js|css)$ { root /nonexistent; }",
         "assets-stolen",
         "likely",
     ),
     Shape(
-        "passes the slashless prefix", "location ~ ^/<app>(/|$) { proxy_pass http://<passing>; }", "slash-200", apps=ONE
+        "forwards the prefix without its slash",
+        "location ~ ^/<app>(/|$) { proxy_pass http://<passing>; }",
+        "slash-200",
+        apps=ONE,
     ),
     Shape(
         "redirects to its own port",
@@ -108,10 +117,10 @@ WRONG = (
         headers=_SECURE,
         secure=True,
     ),
-    Shape("has the slash only", f"location = /<app> {{ return 404; }} {_KEEP}", "slash-404", "likely"),
+    Shape("has no location without the slash", f"location = /<app> {{ return 404; }} {_KEEP}", "slash-404", "likely"),
     Shape("has no boundary", "location /<app> { proxy_pass http://<named-<app>>/; }", "no-boundary"),
     Shape(
-        "has no boundary, for a mount",
+        "has no boundary in front of a mount",
         "location /<app> { proxy_pass http://<mounted>; }",
         "no-boundary",
         "likely",
@@ -124,18 +133,23 @@ WRONG = (
         "likely",
         ("flask", "django", "pyramid"),
     ),
-    Shape("sets a cookie too deep", _KEEP.replace("mounted", "deep-cookie"), "cookie-pathless", "likely"),
-    Shape("has an app with a hard-coded link", _KEEP.replace("mounted", "hard"), "prefix-hard-coded", apps=ONE),
-    Shape("has nothing behind", "location /<app>/ { proxy_pass http://127.0.0.1:1; }", "app-down", "likely"),
     Shape(
-        "goes round in a circle",
+        "has an app that sets a cookie below its root",
+        _KEEP.replace("mounted", "deep-cookie"),
+        "cookie-pathless",
+        "likely",
+    ),
+    Shape("has an app with a hard-coded link", _KEEP.replace("mounted", "hard"), "prefix-hard-coded", apps=ONE),
+    Shape("has no server behind it", "location /<app>/ { proxy_pass http://127.0.0.1:1; }", "app-down", "likely"),
+    Shape(
+        "redirects in a circle",
         "location = /<app>/ { return 302 /<app>/in; } location = /<app>/in { return 302 /<app>/; }",
         "loop",
         "likely",
         ONE,
     ),
     Shape(
-        "loses the scheme of an app that forces https",
+        "loses the scheme of an app that requires https",
         _KEEP.replace("mounted", "https"),
         "loop-scheme",
         "likely",
@@ -146,9 +160,13 @@ WRONG = (
 
 RIGHT = (
     Shape("keeps", _KEEP),
-    Shape("keeps, by a location of its own", "location /<app>/ { proxy_pass http://<mounted>; }"),
+    Shape("keeps, with a location for each mount", "location /<app>/ { proxy_pass http://<mounted>; }"),
     Shape("keeps everything", "location / { proxy_pass http://<mounted>; }"),
-    Shape("strips, and the server is told", "location /<app>/ { proxy_pass http://<named-<app>>/; }"),
-    Shape("strips one prefix for all", "location ^~ /apps/ { proxy_pass http://<under-apps>/; }", prefix="/apps"),
+    Shape("strips, and the server sets SCRIPT_NAME", "location /<app>/ { proxy_pass http://<named-<app>>/; }"),
+    Shape(
+        "strips one prefix in front of all mounts",
+        "location ^~ /apps/ { proxy_pass http://<under-apps>/; }",
+        prefix="/apps",
+    ),
     Shape("keeps, over TLS", _KEEP.replace("mounted", "headers"), headers=_SECURE, secure=True),
 )

@@ -1,6 +1,6 @@
-"""One process with all that stands behind the proxy in these tests: five frameworks, bare and under mountpoint.
+"""The servers behind the proxy in the doctor's tests, in one process: five frameworks, alone and under mountpoint.
 
-Each stack listens on a port of its own; the ports are written to stderr, as one line of JSON.
+Each stack listens on its own port. The process prints the port of each stack to stderr, as one line of JSON.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def page(link, script, action, go, extra=""):
 
 
 def history(home):
-    return f'<!doctype html><title>History</title><p>what was <a href="{home}">home</a>'
+    return f'<!doctype html><title>History</title><p>last year <a href="{home}">home</a>'
 
 
 def flask_app(extra=""):
@@ -75,9 +75,9 @@ def django_app():
     to = urls.reverse
 
     def home(request):
-        answer = http.HttpResponse(page(to("past"), to("asset", args=["ws.js"]), to("search"), to("go")))
-        answer.set_cookie("sessionid", "1")
-        return answer
+        response = http.HttpResponse(page(to("past"), to("asset", args=["ws.js"]), to("search"), to("go")))
+        response.set_cookie("sessionid", "1")
+        return response
 
     def asset(request, name):
         return http.HttpResponse(SCRIPT, content_type="text/javascript", status=200 if name == "ws.js" else 404)
@@ -130,7 +130,7 @@ def bottle_app():
 def falcon_app():
     import falcon
 
-    def to(request, path):  # Falcon leaves this to its user
+    def to(request, path):  # Falcon has no function that builds links
         return request.root_path + path
 
     class Home:
@@ -171,7 +171,7 @@ def falcon_app():
 
 def pyramid_app():
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # WebOb imports the old cgi module, and pkg_resources is old
+        warnings.simplefilter("ignore")  # WebOb imports cgi, and Pyramid pkg_resources: both are deprecated
         from pyramid.config import Configurator
         from pyramid.httpexceptions import HTTPFound, HTTPNotFound
         from pyramid.response import Response
@@ -203,11 +203,11 @@ def pyramid_app():
     return config.make_wsgi_app()
 
 
-# -------------------------------------------------------------------------------------------- what goes wrong behind it
+# ---------------------------------------------------------------------------------------------- faulty apps and servers
 
 
 def with_cookie(app, value):
-    """Let every answer of *app* set a cookie, in the place of its own."""
+    """Replace the cookies of every response of *app* with one."""
 
     def wrapped(environ, start_response):
         def start(status, headers, exc_info=None):
@@ -219,8 +219,8 @@ def with_cookie(app, value):
     return wrapped
 
 
-def forcing_https(app):
-    """Send to https whoever does not seem to come by it."""
+def requiring_https(app):
+    """Redirect every request to https that does not have this scheme."""
 
     def wrapped(environ, start_response):
         if environ["wsgi.url_scheme"] == "https":
@@ -233,7 +233,7 @@ def forcing_https(app):
 
 
 def deep_cookie(app):
-    """Set a cookie without a path two levels below the mount, where the browser keeps it."""
+    """Set a cookie without a path at the static files: browsers return it only below their folder."""
     inner = with_cookie(app, "deep=1")
 
     def wrapped(environ, start_response):
@@ -243,12 +243,12 @@ def deep_cookie(app):
 
 
 def naming(app, script_name):
-    """Tell *app* of its prefix, as a server with a setting for that does; the path arrives without it."""
+    """Set ``SCRIPT_NAME``, as servers with such a setting do; the proxy has stripped the prefix from the path."""
     return lambda environ, start_response: app({**environ, "SCRIPT_NAME": script_name}, start_response)
 
 
 def at_root(app):
-    """Give *app* its root page for its prefix without the slash, as most frameworks do."""
+    """Return the root page of *app* for its prefix without the slash, as most frameworks do."""
     return lambda environ, start_response: app({**environ, "PATH_INFO": environ["PATH_INFO"] or "/"}, start_response)
 
 
@@ -262,7 +262,7 @@ def stacks():
         "under-apps": TrustedProxies(Dispatcher(prefixed), strips="/apps"),
         "headers": TrustedProxies(Dispatcher(prefixed), trusted=["127.0.0.1"], x_prefix=1, x_proto=1, x_host=1),
         "passing": Dispatcher([Mount("/flask", at_root(flask_app('\n<a href="history">relative</a>')), slash="pass")]),
-        "https": Dispatcher({key: forcing_https(app) for key, app in prefixed.items()}),
+        "https": Dispatcher({key: requiring_https(app) for key, app in prefixed.items()}),
         "hard": Dispatcher({"/flask": flask_app('\n<p><a href="/history">hard-coded</a>')}),
         "deep-cookie": Dispatcher({key: deep_cookie(app) for key, app in prefixed.items()}),
     }

@@ -1,4 +1,4 @@
-"""What the tests of the file, the loading and the commands share."""
+"""Mount tables, folders with apps, and the command line, for the tests of the file, the loading and the commands."""
 
 from __future__ import annotations
 
@@ -17,20 +17,22 @@ from mountpoint.config.reader import Config, load_config
 from mountpoint.errors import ConfigError
 
 TABLES = Path(__file__).parent.parent / "config" / "tables"
+#: The source of a module with the smallest WSGI app.
+APP = "def app(environ, start_response):\n    return []\n"
 REWRITE = "MOUNTPOINT_REWRITE_TABLES" in os.environ
 
-#: Modules that come in two files at once would be one module to a cache that looks at whole seconds only.
+#: The cache of bytecode compares whole seconds, so a module that a test rewrites would stay the old one.
 sys.dont_write_bytecode = True
 
 
 def tables(suffix: str) -> list[Path]:
-    """Return the tables that have a file of *suffix* beside them."""
+    """Return the tables that have a file with *suffix* beside them."""
     found = sorted(file.with_suffix(".toml") for file in TABLES.glob(f"*{suffix}"))
     return [file for file in found if sys.platform != "win32" or not file.name.startswith("unix_")]
 
 
 def to_compare(file: Path, actual: str) -> tuple[str, str]:
-    """Return *actual* and what *file* expects; or rewrite the file on purpose. ``<here>`` is where the tables are."""
+    """Return *actual* and the content of *file*, which `REWRITE` replaces. ``<here>`` is the folder of tables."""
     actual = actual.replace(str(TABLES), "<here>").replace(str(TABLES.parent.parent), "<tests>")
     if REWRITE:
         file.write_text(actual, encoding="utf-8", newline="\n")
@@ -41,7 +43,7 @@ def to_compare(file: Path, actual: str) -> tuple[str, str]:
 
 
 def write(folder: Path, files: dict[str, str]) -> Path:
-    """Write *files*, names and their text, below *folder*, and return it."""
+    """Write *files*, texts by name, below *folder*, and return the folder."""
     for name, text in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -50,13 +52,13 @@ def write(folder: Path, files: dict[str, str]) -> Path:
 
 
 def config_of(folder: Path, toml: str, **overrides: object) -> Config:
-    """Return the configuration in *toml*, as the file ``mounts.toml`` of *folder*."""
+    """Return the configuration in *toml*, written to ``mounts.toml`` in *folder*."""
     write(folder, {"mounts.toml": toml})
     return load_config(folder / "mounts.toml", overrides)
 
 
 def problems_of(folder: Path, toml: str, **overrides: object) -> list[str]:
-    """Return the problems in *toml*, without the name of its file."""
+    """Return the problems in *toml*, without the name of the file."""
     with pytest.raises(ConfigError) as caught:
         config_of(folder, toml, **overrides)
     return [str(problem) for problem in caught.value.problems]
@@ -64,7 +66,7 @@ def problems_of(folder: Path, toml: str, **overrides: object) -> list[str]:
 
 @contextmanager
 def imports_undone(folder: Path) -> Iterator[None]:
-    """Put ``sys.path`` back afterwards, and forget what was imported from below *folder*."""
+    """Restore ``sys.path`` afterwards, and forget the modules that were imported from below *folder*."""
     path, modules = sys.path[:], set(sys.modules)
     try:
         yield
@@ -78,7 +80,7 @@ def imports_undone(folder: Path) -> Iterator[None]:
 
 
 def command(*arguments: str, cwd: Path, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """Run the command in a process of its own, as a user does, and return what came of it."""
+    """Run `mountpoint` with *arguments* in a new process and return the result."""
     return subprocess.run(
         [sys.executable, "-P", "-m", "mountpoint", *arguments],
         cwd=cwd,

@@ -2,6 +2,7 @@
 
 import pytest
 from support.tables import imports_undone, write
+from support.wsgi_calls import linted
 
 from mountpoint import Dispatcher, TrustedProxies
 from mountpoint.loading.loader import load
@@ -17,17 +18,17 @@ def setting(*cookies, headers=()):
         )
         return [b""]
 
-    return app
+    return linted(app)
 
 
 @pytest.fixture
 def cookies(call):
-    """Return the values of ``Set-Cookie`` that come out of a scoped mount at ``/tv_ws``."""
+    """Return ``cookies(*values)``: the values of ``Set-Cookie`` after a scoped mount at ``/tv_ws``."""
 
     def cookies(*values, mount="/tv_ws", path="/x", **variables):
         site = Dispatcher({mount: ScopedCookies(setting(*values))})
-        answer = call(site, mount.encode().decode("latin-1").rstrip("/") + path, **variables)
-        return [value for name, value in answer.headers if name == "Set-Cookie"]
+        response = call(site, mount.encode().decode("latin-1").rstrip("/") + path, **variables)
+        return response.headers.get_all("Set-Cookie", [])
 
     return cookies
 
@@ -44,11 +45,11 @@ def cookies(call):
         ("a=1; Path", "a=1; Path=/tv_ws"),
         ("a=1; Path=", "a=1; Path=/tv_ws"),
         ("a=1; Path=tv_ws", "a=1; Path=/tv_ws"),
-        ('a=1; Path="/"', "a=1; Path=/tv_ws"),  # browsers know no quotes here, and take it for none
-        ("a=1; Path=/deep; Path=/", "a=1; Path=/tv_ws"),  # the last one counts
+        ('a=1; Path="/"', "a=1; Path=/tv_ws"),  # for browsers the quotes belong to the path, so it is invalid
+        ("a=1; Path=/deep; Path=/", "a=1; Path=/tv_ws"),  # browsers use the last one
         ("a=1; Path=/deep; Path=x", "a=1; Path=/tv_ws"),
         ("a=Path=/deep", "a=Path=/deep; Path=/tv_ws"),
-        ("Path=/deep", "Path=/deep; Path=/tv_ws"),  # a cookie of that name
+        ("Path=/deep", "Path=/deep; Path=/tv_ws"),  # a cookie whose name is "Path"
         ("a=1; XPath=/deep", "a=1; XPath=/deep; Path=/tv_ws"),
         ("a=1; Domain=example.com", "a=1; Domain=example.com; Path=/tv_ws"),
         ("__Secure-a=1; Secure; Path=/", "__Secure-a=1; Secure; Path=/tv_ws"),
@@ -57,7 +58,7 @@ def cookies(call):
         ("", "; Path=/tv_ws"),
     ],
 )
-def test_a_cookie_of_the_root_or_of_no_path_gets_its_mount_s(cookies, value, scoped):
+def test_a_cookie_of_the_root_or_without_a_path_is_scoped(cookies, value, scoped):
     expected = scoped or value.replace("Path=/", "Path=/tv_ws")
     assert cookies(value) == [expected]
 
@@ -74,16 +75,16 @@ def test_a_cookie_of_the_root_or_of_no_path_gets_its_mount_s(cookies, value, sco
         "__Host-a=1; Secure; Path=/",
         " __Host-a=1; Secure; Path=/",
         "__Host-a=1; Secure",
-        # "a case-insensitive match", says RFC 6265bis, and browsers do as it says.
+        # RFC 6265bis and browsers ignore the case of the prefix.
         "__host-a=1; Secure; Path=/",
         "__HOST-a=1; Secure; Path=/",
     ],
 )
-def test_a_cookie_with_a_path_of_its_own_or_bound_to_the_host_is_left_alone(cookies, value):
+def test_a_cookie_with_its_own_path_or_a_host_prefix_does_not_change(cookies, value):
     assert cookies(value) == [value]
 
 
-def test_each_of_several_cookies_is_judged_alone_and_their_order_stays(cookies):
+def test_each_of_several_cookies_is_scoped_by_itself_in_order(cookies):
     assert cookies("a=1", "b=2; Path=/b", "a=3; Path=/") == ["a=1; Path=/tv_ws", "b=2; Path=/b", "a=3; Path=/tv_ws"]
 
 
@@ -105,28 +106,28 @@ def test_the_path_is_the_public_one(cookies):
     assert cookies("a=1", SCRIPT_NAME="/apps/") == ["a=1; Path=/apps/tv_ws"]
 
 
-def test_the_path_holds_what_the_proxy_stripped(call):
+def test_the_path_includes_the_prefix_that_the_proxy_stripped(call):
     site = Dispatcher({"/tv_ws": ScopedCookies(setting("a=1; Path=/"))})
     assert call(TrustedProxies(site, strips="/apps"), "/tv_ws/")["Set-Cookie"] == "a=1; Path=/apps/tv_ws"
-    told = TrustedProxies(site, trusted=["192.0.2.7"], x_prefix=1)
-    assert call(told, "/tv_ws/", HTTP_X_FORWARDED_PREFIX="/a")["Set-Cookie"] == "a=1; Path=/a/tv_ws"
+    forwarded = TrustedProxies(site, trusted=["192.0.2.7"], x_prefix=1)
+    assert call(forwarded, "/tv_ws/", HTTP_X_FORWARDED_PREFIX="/a")["Set-Cookie"] == "a=1; Path=/a/tv_ws"
 
 
-def test_a_prefix_that_a_client_makes_up_does_not_get_into_the_path(call):
+def test_a_prefix_that_a_client_forges_does_not_get_into_the_path(call):
     site = TrustedProxies(Dispatcher({"/tv_ws": ScopedCookies(setting("a=1"))}))
-    answer = call(site, "/tv_ws/", HTTP_X_FORWARDED_PREFIX="/a; Domain=evil.example")
-    assert answer["Set-Cookie"] == "a=1; Path=/tv_ws"
+    response = call(site, "/tv_ws/", HTTP_X_FORWARDED_PREFIX="/a; Domain=evil.example")
+    assert response["Set-Cookie"] == "a=1; Path=/tv_ws"
 
 
 @pytest.mark.parametrize("value", ["a=1", "a=1; Path=/", "a=1; Path=/deep"])
-def test_at_the_root_nothing_is_changed(cookies, value):
+def test_cookies_of_the_root_mount_do_not_change(cookies, value):
     assert cookies(value, mount="/") == [value]
 
 
-def test_other_headers_stay_as_they_are_whatever_their_case(call):
+def test_other_headers_do_not_change_and_case_does_not_matter(call):
     headers = [("X-Cookie", "a=1; Path=/"), ("set-cookie", "b=1"), ("SET-COOKIE", "c=1; path=/")]
     site = Dispatcher({"/tv_ws": ScopedCookies(setting(headers=headers))})
-    assert call(site, "/tv_ws/").headers == [
+    assert call(site, "/tv_ws/").headers.items() == [
         ("Content-Type", "text/plain"),
         ("X-Cookie", "a=1; Path=/"),
         ("set-cookie", "b=1; Path=/tv_ws"),
@@ -170,7 +171,7 @@ def test_a_second_start_response_with_its_error_is_passed_on(make_environ):
         ('"/a" = { app = "cookie_site:app", cookies = "scoped" }', "a=1; Path=/a"),
     ],
 )
-def test_the_file_says_which_mounts_are_scoped(tmp_path, call, line, expected):
+def test_the_file_selects_the_mounts_that_are_scoped(tmp_path, call, line, expected):
     code = """
         def app(environ, start_response):
             start_response("200 OK", [("Content-Type", "text/plain"), ("Set-Cookie", "a=1; Path=/")])

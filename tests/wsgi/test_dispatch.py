@@ -4,17 +4,13 @@ import json
 from wsgiref.util import FileWrapper
 
 import pytest
+from support.wsgi_calls import never_called
 
 from mountpoint import ConfigError, Dispatcher, Mount, MountTable
 from mountpoint.wsgi.record import RequestRecord
 from mountpoint.wsgi.responses import unavailable
 
-
-def nobody(environ, start_response):
-    raise AssertionError("the app was called")
-
-
-# ------------------------------------------------------------------------------------------------------ how it is made
+# --------------------------------------------------------------------------------------------------------- construction
 
 
 @pytest.mark.parametrize(
@@ -29,20 +25,23 @@ def nobody(environ, start_response):
         lambda tv, home: Dispatcher({}, default=Dispatcher({"/tv_ws": tv, "/": home})),
     ],
 )
-def test_a_dispatcher_takes_a_mapping_a_list_or_a_table_and_a_default(call, echo, make):
+def test_a_dispatcher_accepts_a_mapping_a_list_or_a_table_and_a_default(call, echo, make):
     dispatcher = make(echo("tv"), echo("home"))
     assert call(dispatcher, "/tv_ws/x").seen["app"] == "tv"
     assert call(dispatcher, "/x").seen["app"] == "home"
 
 
-@pytest.mark.parametrize("mounts", [{"/": nobody}, {"": nobody}, [Mount("/", nobody)], MountTable([Mount("", nobody)])])
-def test_a_root_and_a_default_are_one_too_many(mounts):
+@pytest.mark.parametrize(
+    "mounts",
+    [{"/": never_called}, {"": never_called}, [Mount("/", never_called)], MountTable([Mount("", never_called)])],
+)
+def test_a_root_together_with_a_default_is_rejected(mounts):
     with pytest.raises(ConfigError) as caught:
-        Dispatcher(mounts, default=nobody)
+        Dispatcher(mounts, default=never_called)
     assert str(caught.value) == "/: is mounted, and a default is given; expected one of them, remove either"
 
 
-def test_a_default_is_no_host_s_root(call, echo):
+def test_a_default_is_not_the_root_of_a_named_host(call, echo):
     dispatcher = Dispatcher({"example.com/": echo("there")}, default=echo("home"))
     assert call(dispatcher, "/", HTTP_HOST="example.com").seen["app"] == "there"
     assert call(dispatcher, "/").seen["app"] == "home"
@@ -50,7 +49,7 @@ def test_a_default_is_no_host_s_root(call, echo):
 
 def test_a_bad_table_names_every_bad_mount_beside_the_default():
     with pytest.raises(ConfigError) as caught:
-        Dispatcher({"/": nobody, "shop": nobody, "/none": None}, default=nobody)
+        Dispatcher({"/": never_called, "shop": never_called, "/none": None}, default=never_called)
     assert str(caught.value).splitlines() == [
         "/: is mounted, and a default is given; expected one of them, remove either",
         'shop: expected a path that starts with a slash, found "shop"; write "/shop"',
@@ -71,8 +70,8 @@ def test_the_tail_reaches_the_app_byte_for_byte(call, echo, tail):
 
 
 @pytest.mark.parametrize("path", ["//tv_ws/x", "/TV_WS/x", "/tv_ws;v=1/x", "/tv_wsx", "/tv_ws\\x", "/\ttv_ws/x"])
-def test_a_path_that_only_looks_like_the_mount_goes_to_the_root_unchanged(call, echo, path):
-    seen = call(Dispatcher({"/tv_ws": nobody}, default=echo("home")), path).seen
+def test_a_path_that_only_resembles_the_mount_goes_to_the_root_unchanged(call, echo, path):
+    seen = call(Dispatcher({"/tv_ws": never_called}, default=echo("home")), path).seen
     assert (seen["script_name"], seen["path_info"]) == ("", path)
 
 
@@ -137,25 +136,25 @@ def test_an_incoming_script_name_is_prepended_to(call, echo, outer, script_name)
         ("/apps", None, "/apps", ""),
     ],
 )
-def test_the_root_changes_nothing_but_that_an_empty_url_is_the_root(call, echo, outer, path, script_name, path_info):
+def test_the_root_changes_nothing_except_for_an_empty_path(call, echo, outer, path, script_name, path_info):
     seen = call(Dispatcher({"/": echo("home")}), path, SCRIPT_NAME=outer).seen
     assert (seen["script_name"], seen["path_info"]) == (script_name, path_info)
 
 
-def test_a_missing_script_name_is_an_empty_one(call, echo):
+def test_a_missing_script_name_counts_as_empty(call, echo):
     seen = call(Dispatcher({"/tv_ws": echo("tv")}), "/tv_ws/x", SCRIPT_NAME=None).seen
     assert (seen["script_name"], seen["path_info"]) == ("/tv_ws", "/x")
 
 
 @pytest.mark.parametrize("path", ["", None])
-def test_an_empty_path_without_a_root_is_nobodys(call, path):
-    assert call(Dispatcher({"/tv_ws": nobody}), path).status == 404
+def test_an_empty_path_without_a_root_gets_404(call, path):
+    assert call(Dispatcher({"/tv_ws": never_called}), path).status == 404
 
 
 # ------------------------------------------------------------------------------------------------------ the environ
 
 
-def test_all_else_in_environ_stays(call, echo):
+def test_the_rest_of_environ_does_not_change(call, echo):
     sent = {
         "REQUEST_URI": "/tv_ws//x?stn=Lund",
         "RAW_URI": "/tv_ws//x?stn=Lund",
@@ -189,7 +188,7 @@ def test_the_record_of_the_server_is_shared_and_names_the_mount(make_environ):
     assert (record.mount, record.remote_addr, record.reason) == ("/tv_ws", "192.0.2.9", None)
 
 
-def test_without_a_server_of_ours_the_dispatcher_makes_the_record(make_environ):
+def test_without_a_record_from_the_server_the_dispatcher_makes_one(make_environ):
     given = []
 
     def app(environ, start_response):
@@ -210,9 +209,9 @@ def test_without_a_server_of_ours_the_dispatcher_makes_the_record(make_environ):
         ("tv_ws", None, "the path does not start with a slash"),
     ],
 )
-def test_the_record_says_why_we_answered_ourselves(call, path, mount, reason):
+def test_the_record_has_the_reason_of_our_own_response(call, path, mount, reason):
     record = RequestRecord()
-    call(Dispatcher({"/tv_ws": nobody}), path, **{"mountpoint.request": record})
+    call(Dispatcher({"/tv_ws": never_called}), path, **{"mountpoint.request": record})
     assert (record.mount, record.reason) == (mount, reason)
 
 
@@ -246,19 +245,19 @@ def test_dispatchers_nest(call, echo):
     assert record.mount == "/admin", "the record keeps the outermost"
     assert call(outer, "/admin/users")["Location"] == "/admin/users/"
     assert call(outer, "/admin/").seen["path_info"] == "/"
-    assert call(Dispatcher({"/admin": Dispatcher({"/users": nobody})}), "/admin/x").status == 404
+    assert call(Dispatcher({"/admin": Dispatcher({"/users": never_called})}), "/admin/x").status == 404
 
 
-def test_an_inner_dispatcher_may_be_handed_an_empty_path(call, echo):
+def test_an_inner_dispatcher_may_get_an_empty_path(call, echo):
     outer = Dispatcher([Mount("/admin", Dispatcher({}, default=echo("home")), slash="pass")])
     seen = call(outer, "/admin").seen
     assert (seen["script_name"], seen["path_info"]) == ("/admin", "")
 
 
-# ------------------------------------------------------------------------------------------------- another table
+# -------------------------------------------------------------------------------------------------- replacing the table
 
 
-def test_a_request_ends_on_the_table_that_it_began_with(call, echo):
+def test_a_request_finishes_on_the_table_that_it_started_with(call, echo):
     def app(environ, start_response):
         dispatcher.table = MountTable([Mount("/", echo("new"))])
         start_response("200 OK", [("Content-Type", "text/plain")])
@@ -269,48 +268,51 @@ def test_a_request_ends_on_the_table_that_it_began_with(call, echo):
     assert call(dispatcher, "/old/x").seen["app"] == "new"
 
 
-def test_the_table_is_read_once_a_request(call, echo):
-    tables = [MountTable([Mount("/a", echo("a"))]), MountTable([Mount("example.com/", nobody)])]
+def test_the_table_is_read_once_in_a_request(call, echo):
+    tables = [MountTable([Mount("/a", echo("a"))]), MountTable([Mount("example.com/", never_called)])]
 
     class Replaced(Dispatcher):
         table = property(lambda self: tables.pop(0), lambda self, table: None)
 
-    assert call(Replaced({"/a": nobody}), "/a/x").seen["app"] == "a"
+    assert call(Replaced({"/a": never_called}), "/a/x").seen["app"] == "a"
 
 
-# ------------------------------------------------------------------------------------------- what never reaches an app
+# ------------------------------------------------------------------------------------- requests that never reach an app
 
 
 @pytest.mark.parametrize(
     "path", ["x", "*", "tv_ws/x", "http://example.com/", "example.com:443", "\\x", " /x", "\0", "?"]
 )
-def test_a_path_that_is_none_is_answered_400(call, path):
-    assert call(Dispatcher({}, default=nobody), path).status == 400
+def test_a_path_without_a_leading_slash_gets_400(call, path):
+    assert call(Dispatcher({}, default=never_called), path).status == 400
 
 
-def test_options_of_the_whole_server_is_answered_here(call):
-    answer = call(Dispatcher({}, default=nobody), "*", "OPTIONS")
-    assert (answer.status, answer.headers, answer.body) == (204, [], b"")
+def test_options_of_the_whole_server_gets_204(call):
+    response = call(Dispatcher({}, default=never_called), "*", "OPTIONS")
+    assert (response.status, response.headers.items(), response.body) == (204, [], b"")
 
 
 DOT_SEGMENTS = ["/.", "/..", "/./x", "/../x", "/tv_ws/.", "/tv_ws/..", "/tv_ws/./x", "/tv_ws/x/../y", "/tv_ws//..//x"]
 
 
 @pytest.mark.parametrize("path", [*DOT_SEGMENTS, "/admin/../tv_ws/x", "/x/..", "/.\0/../x", "/x\n/.."])
-def test_a_dot_segment_is_answered_400_whoever_owns_the_path(call, path):
-    for dispatcher in (Dispatcher({"/tv_ws": nobody}), Dispatcher({"/tv_ws": nobody}, default=nobody)):
+def test_a_dot_segment_gets_400_for_any_mount_and_for_none(call, path):
+    for dispatcher in (
+        Dispatcher({"/tv_ws": never_called}),
+        Dispatcher({"/tv_ws": never_called}, default=never_called),
+    ):
         assert call(dispatcher, path).status == 400
 
 
 @pytest.mark.parametrize(
     "path", ["/...", "/.x", "/x.", "/..x", "/x..", "/a.b/c", "/..;/x", "/.\\x", "/..\\x", "/..%2f", "/..\n"]
 )
-def test_a_segment_that_only_holds_dots_is_no_dot_segment(call, echo, path):
+def test_a_segment_that_contains_dots_is_not_a_dot_segment(call, echo, path):
     assert call(Dispatcher({}, default=echo("home")), path).seen["path_info"] == path
 
 
-def test_a_mount_may_have_its_own_dot_segments_and_no_others(call, echo):
-    dispatcher = Dispatcher([Mount("/files", echo("files"), dot_segments="pass"), Mount("/tv_ws", nobody)])
+def test_a_mount_may_allow_dot_segments_in_its_own_paths_only(call, echo):
+    dispatcher = Dispatcher([Mount("/files", echo("files"), dot_segments="pass"), Mount("/tv_ws", never_called)])
     assert call(dispatcher, "/files/../tv_ws/x").seen["path_info"] == "/../tv_ws/x"
     assert call(dispatcher, "/files/.").seen["path_info"] == "/."
     assert call(dispatcher, "/tv_ws/../files/x").status == 400
@@ -319,28 +321,28 @@ def test_a_mount_may_have_its_own_dot_segments_and_no_others(call, echo):
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "OPTIONS", "DELETE"])
-def test_what_nobody_owns_is_answered_404_and_nothing_is_echoed(call, method):
-    answer = call(Dispatcher({"/secret_mount": nobody}), "/<script>x", method, QUERY_STRING="q=<script>")
-    assert (answer.status, answer["Content-Type"]) == (404, "text/plain")
-    assert answer.body == (b"" if method == "HEAD" else b"404 Not Found\n")
+def test_a_path_without_a_mount_gets_404_and_nothing_is_echoed(call, method):
+    response = call(Dispatcher({"/secret_mount": never_called}), "/<script>x", method, QUERY_STRING="q=<script>")
+    assert (response.status, response["Content-Type"]) == (404, "text/plain")
+    assert response.body == (b"" if method == "HEAD" else b"404 Not Found\n")
 
 
 OURS = {"/tv_ws": 308, "/tv_ws/..": 400, "x": 400, "/nowhere": 404, "/broken/x": 503}
 
 
 @pytest.mark.parametrize(("path", "status"), OURS.items(), ids=OURS)
-def test_our_own_answers_have_a_length_and_no_body_for_head(call, path, status):
-    dispatcher = Dispatcher({"/tv_ws": nobody, "/broken": unavailable(60, "the app could not be loaded")})
+def test_our_own_responses_have_a_length_and_no_body_for_head(call, path, status):
+    dispatcher = Dispatcher({"/tv_ws": never_called, "/broken": unavailable(60, "the app could not be loaded")})
     get, head = call(dispatcher, path), call(dispatcher, path, "HEAD")
     assert get.status == head.status == status
-    assert get.headers == head.headers
+    assert get.headers.items() == head.headers.items()
     assert get["Content-Length"] == str(len(get.body))
     assert head.body == b""
 
 
-def test_a_broken_app_is_answered_503_to_be_asked_again(call):
+def test_a_broken_app_gets_503_with_retry_after(call):
     record = RequestRecord()
     dispatcher = Dispatcher({"/broken": unavailable(60, "the app could not be loaded")})
-    answer = call(dispatcher, "/broken/x", **{"mountpoint.request": record})
-    assert (answer.status, answer["Retry-After"], answer.body) == (503, "60", b"503 Service Unavailable\n")
+    response = call(dispatcher, "/broken/x", **{"mountpoint.request": record})
+    assert (response.status, response["Retry-After"], response.body) == (503, "60", b"503 Service Unavailable\n")
     assert (record.mount, record.reason) == ("/broken", "the app could not be loaded")

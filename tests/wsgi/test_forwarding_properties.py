@@ -1,6 +1,6 @@
-"""Whatever bytes stand in the forwarding headers: nothing raises, and what an app is told is in its grammar.
+"""For any bytes in the forwarding headers, nothing raises, and the app gets only valid values.
 
-MOUNTPOINT_FUZZ_EXAMPLES=250000 pytest tests/test_forwarding_properties.py -k fuzz    # some ten minutes
+MOUNTPOINT_FUZZ_EXAMPLES=250000 pytest tests/wsgi/test_forwarding_properties.py -k fuzz    # about ten minutes
 """
 
 import ipaddress
@@ -9,6 +9,7 @@ import re
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from support.wsgi_calls import never_called
 
 from mountpoint import Dispatcher, TrustedProxies
 from mountpoint.wsgi.keys import host_name
@@ -17,7 +18,7 @@ from mountpoint.wsgi.proxy_settings import COUNTED, FORWARDING
 PEER = "10.0.0.1"
 EXAMPLES = int(os.environ.get("MOUNTPOINT_FUZZ_EXAMPLES", settings.default.max_examples))
 
-#: What the values of forwarding headers are made of, and what might be taken for it.
+#: Parts of valid and of malformed values.
 PIECES = [
     *"/.,;=:\"\\[]%_- \t@#?<>'*+&|~\x00\x01\x0b\x0c\x1f\x7f\x80\x85\xa0\xad\xc3\xa9\xff",
     *("for=", "proto=", "host=", "by=", "prefix=", "port=", "FOR=", 'for="', "http", "https", "HTTPS", "javascript:"),
@@ -48,7 +49,10 @@ settings_of_trust = settings_of_x | st.fixed_dictionaries({"forwarded": st.integ
 
 
 def send(environ, **options):
-    """Return the status of the answer, and the environ that reached the app, None if none did."""
+    """Return the status of the response, and the environ that the app got, None if the app was not called.
+
+    Without a linter, since no linter accepts these values.
+    """
     reached, answered = [], []
 
     def app(environ, start_response):
@@ -71,7 +75,7 @@ def is_address(text):
 
 
 def is_prefix(wsgi):
-    """Whether *wsgi* is what rule 24 allows: segments, none of them empty or of dots, of harmless characters."""
+    """Whether *wsgi* is a prefix that rule 24 allows."""
     text = wsgi.encode("latin-1").decode()
     segments = text.split("/")[1:]
     return (
@@ -80,7 +84,7 @@ def is_prefix(wsgi):
 
 
 def check(make_environ, options, sent, variables):
-    """Send it, and say of what the app is told whether it could be true."""
+    """Send a request with the headers *sent*, and check that the app gets only values that are valid and counted."""
     environ = make_environ(**{"REMOTE_ADDR": PEER, **variables, **sent})
     status, inner = send(environ, trusted=["10.0.0.0/8"], **options)
     assert status in (200, 400)
@@ -109,9 +113,11 @@ def check(make_environ, options, sent, variables):
         assert path[:1] in ("", "/")
         assert inner["PATH_INFO"].endswith(path)
         assert is_prefix(inner["PATH_INFO"].removesuffix(path))
-    told = {"REMOTE_ADDR", "REMOTE_HOST", "REMOTE_PORT", "SERVER_NAME", "SERVER_PORT", "SCRIPT_NAME", "PATH_INFO"}
-    told |= {"wsgi.url_scheme", "HTTP_HOST"} | FORWARDING
-    assert {k: v for k, v in inner.items() if k not in told} == {k: v for k, v in environ.items() if k not in told}
+    rewritten = {"REMOTE_ADDR", "REMOTE_HOST", "REMOTE_PORT", "SERVER_NAME", "SERVER_PORT", "SCRIPT_NAME", "PATH_INFO"}
+    rewritten |= {"wsgi.url_scheme", "HTTP_HOST"} | FORWARDING
+    assert {k: v for k, v in inner.items() if k not in rewritten} == {
+        k: v for k, v in environ.items() if k not in rewritten
+    }
 
 
 X_ALL = {"x_for": 1, "x_proto": 1, "x_host": 1, "x_port": 1, "x_prefix": 1, "restore_prefix": False}
@@ -129,7 +135,7 @@ RESTORES = {"x_prefix": 1, "restore_prefix": True}
 @example(X_ALL, {"HTTP_X_FORWARDED_PREFIX": "/tv_ws"}, {"SCRIPT_NAME": "/"})
 @example(RESTORES, {"HTTP_X_FORWARDED_PREFIX": "/tv_ws"}, {"PATH_INFO": "_admin"})
 @example(RESTORES, {"HTTP_X_FORWARDED_PREFIX": "/tv_ws"}, {"PATH_INFO": "*"})
-def test_fuzz_nothing_raises_and_what_the_app_is_told_is_in_its_grammar(make_environ, options, sent, variables):
+def test_fuzz_nothing_raises_and_the_app_gets_only_valid_values(make_environ, options, sent, variables):
     check(make_environ, options, sent, variables)
 
 
@@ -149,22 +155,19 @@ def test_with_no_count_no_header_changes_anything(make_environ, sent, variables)
 
 
 @given(settings_of_trust, outer_variables)
-def test_without_forwarding_headers_the_very_environ_is_handed_on(make_environ, options, variables):
+def test_without_forwarding_headers_the_same_environ_is_passed_on(make_environ, options, variables):
     environ = make_environ(**{"REMOTE_ADDR": PEER, **variables})
     _, inner = send(environ, trusted=["10.0.0.0/8"], **options)
     assert inner is environ
 
 
 @given(values)
-def test_no_prefix_makes_a_redirect_that_leaves_the_site(make_environ, prefix):
-    stack = TrustedProxies(Dispatcher({"/tv_ws": lambda *_: []}), trusted=[PEER], x_prefix=1)
-    environ = make_environ("/tv_ws", REMOTE_ADDR=PEER, HTTP_X_FORWARDED_PREFIX=prefix)
-    answered = []
-    stack(environ, lambda status, headers, exc_info=None: answered.append((status, dict(headers))))
-    [(status, sent)] = answered
-    assert status[:3] in ("308", "400")
-    if status[:3] == "308":
-        assert re.fullmatch(r"(?:/[A-Za-z0-9!$&'()*+,;=:@._~%-]+)+/", sent["Location"])
+def test_no_prefix_makes_a_redirect_that_leaves_the_site(call, prefix):
+    site = TrustedProxies(Dispatcher({"/tv_ws": never_called}), trusted=[PEER], x_prefix=1)
+    response = call(site, "/tv_ws", REMOTE_ADDR=PEER, HTTP_X_FORWARDED_PREFIX=prefix)
+    assert response.status in (308, 400)
+    if response.status == 308:
+        assert re.fullmatch(r"(?:/[A-Za-z0-9!$&'()*+,;=:@._~%-]+)+/", response["Location"])
 
 
 TRUE = {
@@ -178,12 +181,12 @@ TRUE = {
 
 
 @given(settings_of_trust, values)
-def test_what_a_client_writes_to_the_left_of_what_the_proxies_append_is_not_believed(make_environ, options, written):
-    """At worst it spoils the quotes of its own ``Forwarded``, and is refused."""
+def test_a_value_to_the_left_of_the_proxies_values_is_not_trusted(make_environ, options, written):
+    """At worst, a client's unbalanced quotes make the whole ``Forwarded`` malformed, and the response is 400."""
 
-    def told(*before):
+    def effect(*before):
         sent = {header: ", ".join([*before, *[TRUE[name]] * options.get(name, 0)]) for name, header in COUNTED.items()}
         status, inner = send(make_environ(REMOTE_ADDR=PEER, **sent), trusted=[PEER], **options)
         return status, {k: v for k, v in (inner or {}).items() if k not in FORWARDING and not k.startswith("wsgi.i")}
 
-    assert told(written) == told() or (told(written) == (400, {}) and "forwarded" in options)
+    assert effect(written) == effect() or (effect(written) == (400, {}) and "forwarded" in options)

@@ -1,4 +1,4 @@
-"""Real frameworks, mounted: whatever they link to, redirect to or serve stays under the prefix.
+"""Real frameworks, mounted: their links, redirects and static files stay under the prefix.
 
 Each framework gets the same small site; the same tests ask each of them.
 """
@@ -12,7 +12,7 @@ from wsgiref.validate import validator
 import pytest
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore", DeprecationWarning)  # WebOb imports the old cgi module, pkg_resources is old
+    warnings.simplefilter("ignore", DeprecationWarning)  # WebOb imports the deprecated module cgi
     from webtest import TestApp
 
 from mountpoint import Dispatcher
@@ -79,7 +79,7 @@ def django_site(folder):
         settings.configure(ALLOWED_HOSTS=["*"], SECRET_KEY="-", USE_TZ=True, LOGGING_CONFIG=None)
         django.setup(set_prefix=False)
 
-    settings.ROOT_URLCONF = patterns  # Django has one project a process, and looks this up in each request
+    settings.ROOT_URLCONF = patterns  # Django has one project in a process, and reads this setting in each request
     return WSGIHandler()
 
 
@@ -196,12 +196,12 @@ def escaped(environ, start_response):
 
 SITES = [flask_site, django_site, bottle_site, falcon_site, pyramid_site]
 PREFIXES = ["/x", "/a/b", "/blå"]
-# Bottle builds links of a prefix that is not ASCII from the undecoded bytes; `mountpoint check` warns of it.
+# Bottle garbles links under a prefix that is not ASCII. `mountpoint check` warns about it.
 CASES = [(site, prefix) for site in SITES for prefix in PREFIXES if site is not bottle_site or prefix.isascii()]
 
 
 def as_sent(link):
-    """Return *link* as a browser sends it: Flask and Pyramid leave letters of the prefix for the browser to encode."""
+    """Return *link* as a browser sends it. Flask and Pyramid leave it to the browser to encode the prefix."""
     return quote(link, safe="/%:")
 
 
@@ -228,18 +228,18 @@ def test_a_link_and_a_static_file_stay_under_the_prefix(site):
     assert site.get(script).body == SCRIPT
 
 
-def test_a_relative_link_stays_under_the_prefix_since_the_exact_prefix_is_redirected(site):
-    answer = site.get(site.prefix)
-    assert (answer.status_int, answer.headers["Location"]) == (308, f"{site.prefix}/")
-    assert "page" in answer.follow().text
+def test_the_exact_prefix_is_redirected_so_that_relative_links_work(site):
+    response = site.get(site.prefix)
+    assert (response.status_int, response.headers["Location"]) == (308, f"{site.prefix}/")
+    assert "page" in response.follow().text
 
 
 def test_a_redirect_stays_under_the_prefix(site):
-    answer = site.get(f"{site.prefix}/go")
-    assert answer.status_int == 302
-    path = answer.headers["Location"].removeprefix("http://localhost").removeprefix(":80")
+    response = site.get(f"{site.prefix}/go")
+    assert response.status_int == 302
+    path = response.headers["Location"].removeprefix("http://localhost").removeprefix(":80")
     assert path == f"{site.prefix}/page/{quote(NAME)}"
-    assert answer.follow().text == f"page of {NAME}"
+    assert response.follow().text == f"page of {NAME}"
 
 
 def test_a_stream_still_knows_its_prefix_long_after_the_call(site):
@@ -247,7 +247,7 @@ def test_a_stream_still_knows_its_prefix_long_after_the_call(site):
     assert [as_sent(line) for line in lines] == [f"{site.prefix}/page/x"] * 3
 
 
-def test_head_is_answered_by_the_app(site):
+def test_the_app_responds_to_head(site):
     assert site.head(f"{site.prefix}/page/7").status_int == 200
 
 
@@ -259,6 +259,6 @@ def test_a_path_in_utf_8_reaches_the_app(site):
     assert site.get(f"{site.prefix}/page/{quote(NAME)}").text == f"page of {NAME}"
 
 
-def test_what_the_app_does_not_know_is_its_own_404(site):
-    answer = site.get(f"{site.prefix}/nowhere", status=404)
-    assert answer.body != b"404 Not Found\n", "this would be ours"
+def test_the_app_itself_responds_404_to_an_unknown_path(site):
+    response = site.get(f"{site.prefix}/nowhere", status=404)
+    assert response.body != b"404 Not Found\n", "this would be ours"

@@ -1,4 +1,4 @@
-"""The bounds around an app: a permit goes back exactly once, whatever becomes of the response."""
+"""A concurrency limit releases each permit exactly once, however the request ends."""
 
 import gc
 import io
@@ -16,19 +16,8 @@ from mountpoint.wsgi.record import KEY, RequestRecord
 HEADERS = [("Content-Type", "text/plain")]
 
 
-def start_response(*_):
-    """Stand for start_response, and for the write() that it returns."""
-    return start_response
-
-
-@pytest.fixture(scope="session")
-def begin(make_environ):
-    """Return ``begin(app, path, **environ)``, which calls *app* and gives its response, neither iterated nor closed."""
-    return lambda app, path="/", **variables: app(make_environ(path, "GET", **variables), start_response)
-
-
 def returning(response):
-    """Make an app that returns *response*; a function is called for it."""
+    """Return an app that returns *response*, or the result of *response* if it is a function."""
 
     def app(_, start_response):
         start_response("200 OK", HEADERS)
@@ -45,7 +34,7 @@ def raising(error):
 
 
 class Response:
-    """A response that counts how often it is closed; *error* is raised in its iteration, *at_close* when closed."""
+    """A response that counts its calls of close. The iteration raises *error*, and close raises *at_close*."""
 
     def __init__(self, *chunks, error=None, at_close=None):
         self.chunks, self.error, self.at_close = chunks, error, at_close
@@ -62,22 +51,22 @@ class Response:
             raise self.at_close
 
 
-# ------------------------------------------------------------------------------------------------ who is let in
+# --------------------------------------------------------------------------------------- accepted and rejected requests
 
 
-def test_an_answer_comes_through_as_it_is(call, echo):
+def test_a_response_passes_through_unchanged(call, echo):
     limit = ConcurrencyLimit(echo("app"), 1)
     site = Dispatcher({"/": limit})
     for _ in range(3):
-        answer = call(site, "/x")
-        assert (answer.status, answer.seen["path_info"]) == (200, "/x")
-        assert answer["Content-Type"] == "application/json"
+        response = call(site, "/x")
+        assert (response.status, response.seen["path_info"]) == (200, "/x")
+        assert response["Content-Type"] == "application/json"
         assert limit.running == 0
     assert call(site, "/x", "HEAD").status == 200
     assert limit.running == 0
 
 
-def test_what_comes_beyond_the_limit_is_refused_and_never_reaches_the_app(call, begin):
+def test_a_request_over_the_limit_is_rejected_without_calling_the_app(call, begin):
     called = []
 
     def app(environ, start_response):
@@ -97,7 +86,7 @@ def test_what_comes_beyond_the_limit_is_refused_and_never_reaches_the_app(call, 
     assert called == ["/1", "/2", "/4"]
 
 
-def test_the_record_says_why_a_request_was_refused(begin):
+def test_the_record_has_the_reason_of_a_rejection(begin):
     limit = ConcurrencyLimit(returning([b"x"]), 1)
     held = begin(limit)
     record = RequestRecord()
@@ -116,7 +105,7 @@ def test_each_limit_counts_its_own(call, begin):
     assert call(site, "/slow/").status == 200
 
 
-# ------------------------------------------------------------------------------------------------ every way to end
+# ------------------------------------------------------------------------------------ every way in which a request ends
 
 
 def test_a_permit_lives_until_the_response_is_closed(begin):
@@ -129,7 +118,7 @@ def test_a_permit_lives_until_the_response_is_closed(begin):
     assert (limit.running, inner.closed) == (0, 1)
 
 
-def test_a_permit_outlives_the_close_of_the_app(begin):
+def test_a_permit_is_released_after_the_app_s_own_close(begin):
     class Watching(Response):
         def close(self):
             seen.append(limit.running)
@@ -140,7 +129,7 @@ def test_a_permit_outlives_the_close_of_the_app(begin):
 
 
 @pytest.mark.parametrize("response", [[b"x"], Response(b"x"), iter([b"x"])], ids=lambda value: type(value).__name__)
-def test_who_closes_twice_gives_back_once(response, begin):
+def test_a_response_that_is_closed_twice_releases_once(response, begin):
     limit = ConcurrencyLimit(returning(response), 2)
     first, second = (begin(limit) for _ in range(2))
     for _ in range(3):
@@ -151,7 +140,7 @@ def test_who_closes_twice_gives_back_once(response, begin):
 
 
 @pytest.mark.parametrize("error", [RuntimeError("oh"), SystemExit(1), KeyboardInterrupt(), GeneratorExit()])
-def test_an_error_in_the_call_gives_back_and_comes_through(error, begin):
+def test_an_error_in_the_call_releases_and_propagates(error, begin):
     limit = ConcurrencyLimit(raising(error), 1)
     for _ in range(2):
         with pytest.raises(type(error)) as caught:
@@ -160,7 +149,7 @@ def test_an_error_in_the_call_gives_back_and_comes_through(error, begin):
         assert limit.running == 0
 
 
-def test_an_error_in_the_iteration_comes_through_and_the_close_after_it_gives_back(begin):
+def test_an_error_in_the_iteration_leaves_the_permit_until_the_close(begin):
     error = RuntimeError("oh")
     inner = Response(b"one", error=error)
     limit = ConcurrencyLimit(returning(inner), 1)
@@ -176,7 +165,7 @@ def test_an_error_in_the_iteration_comes_through_and_the_close_after_it_gives_ba
 
 
 @pytest.mark.parametrize("error", [RuntimeError("oh"), SystemExit(1)])
-def test_a_close_that_raises_gives_back_all_the_same(error, begin):
+def test_a_close_that_raises_still_releases(error, begin):
     limit = ConcurrencyLimit(returning(Response(b"x", at_close=error)), 1)
     response = begin(limit)
     with pytest.raises(type(error)) as caught:
@@ -185,7 +174,7 @@ def test_a_close_that_raises_gives_back_all_the_same(error, begin):
     assert limit.running == 0
 
 
-def test_a_client_that_goes_away_halfway_closes_the_generator_of_the_app(begin):
+def test_a_client_that_disconnects_closes_the_generator_of_the_app(begin):
     ended = []
 
     def generator():
@@ -203,7 +192,7 @@ def test_a_client_that_goes_away_halfway_closes_the_generator_of_the_app(begin):
     assert (limit.running, ended) == (0, [True])
 
 
-def test_an_iterator_that_is_given_up_halfway_is_closed_once(begin):
+def test_an_iterator_that_is_abandoned_halfway_is_closed_once(begin):
     class Iterator(Response):
         def __iter__(self):
             return self
@@ -214,7 +203,7 @@ def test_an_iterator_that_is_given_up_halfway_is_closed_once(begin):
     inner = Iterator()
     limit = ConcurrencyLimit(returning(inner), 1)
     response = begin(limit)
-    assert next(iter(response)) == b"x"  # and the iterator is gone
+    assert next(iter(response)) == b"x"  # the iterator is dropped at once
     assert inner.closed == 0
     response.close()
     assert inner.closed == 1
@@ -234,11 +223,11 @@ def test_write_is_the_server_s_own(make_environ):
 
 
 @pytest.mark.parametrize("iterated", [True, False])
-def test_a_response_that_nobody_closes_gives_back_when_it_is_collected(iterated, begin):
+def test_a_response_that_is_not_closed_releases_when_it_is_collected(iterated, begin):
     limit = ConcurrencyLimit(returning(lambda: iter([b"one", b"two"])), 1)
     chunks = begin(limit)
     if iterated:
-        chunks = iter(chunks)  # all that a careless server keeps
+        chunks = iter(chunks)  # the server keeps only the iterator
         assert next(chunks) == b"one"
         gc.collect()
         assert limit.running == 1
@@ -247,7 +236,7 @@ def test_a_response_that_nobody_closes_gives_back_when_it_is_collected(iterated,
     assert limit.running == 0
 
 
-def test_a_response_whose_close_cannot_even_be_had_gives_back(begin):
+def test_a_response_whose_close_attribute_raises_releases(begin):
     class Odd(Response):
         close = property(lambda self: 1 / 0)
 
@@ -257,7 +246,7 @@ def test_a_response_whose_close_cannot_even_be_had_gives_back(begin):
     assert limit.running == 0
 
 
-def test_what_is_no_iterable_fails_in_the_iteration_and_gives_back(begin):
+def test_a_response_that_is_not_iterable_fails_later_and_releases(begin):
     limit = ConcurrencyLimit(returning(None), 1)
     response = begin(limit)
     with pytest.raises(TypeError, match="NoneType"):
@@ -266,7 +255,7 @@ def test_what_is_no_iterable_fails_in_the_iteration_and_gives_back(begin):
     assert limit.running == 0
 
 
-# ------------------------------------------------------------------------------------------------ what must survive
+# ----------------------------------------------------------------------------- properties of the response that are kept
 
 
 @pytest.mark.parametrize("chunks", [[], [b"x"], (b"x", b"y")])
@@ -277,7 +266,7 @@ def test_a_response_with_a_length_keeps_it(chunks, begin):
     response.close()
 
 
-def test_a_response_without_a_length_gets_none(begin):
+def test_a_response_without_a_length_gets_no_length(begin):
     response = begin(ConcurrencyLimit(returning(iter([b"x"])), 1))
     assert not hasattr(response, "__len__")
     response.close()
@@ -292,7 +281,7 @@ def test_wsgiref_finds_the_content_length_of_a_list_of_one_item(make_environ):
 
 
 class Closed(io.BytesIO):
-    """A file that counts how often it is closed."""
+    """A file that counts its calls of close."""
 
     times = 0
 
@@ -302,7 +291,7 @@ class Closed(io.BytesIO):
 
 
 class Buffer:
-    """A wrapper with a close of its class, as waitress has; wsgiref and gunicorn give theirs the file's."""
+    """A file wrapper whose class has a close, as in waitress. wsgiref and gunicorn use the close of the file."""
 
     def __init__(self, file):
         self.file = file
@@ -315,7 +304,7 @@ class Buffer:
 
 
 @pytest.mark.parametrize("wrapper", [FileWrapper, Buffer, lambda file: file], ids=["wsgiref", "class", "function"])
-def test_a_file_is_handed_over_as_the_very_object_and_gives_back_at_its_close(wrapper, begin):
+def test_a_file_is_returned_as_the_same_object_and_releases_at_its_close(wrapper, begin):
     file = Closed(b"content")
     handed = []
 
@@ -334,7 +323,7 @@ def test_a_file_is_handed_over_as_the_very_object_and_gives_back_at_its_close(wr
         assert (inner.running, outer.running, file.times) == (0, 0, 1)
 
 
-def test_a_file_leaves_no_cycle_behind_that_only_the_collector_would_find(begin):
+def test_a_file_leaves_no_reference_cycle_behind(begin):
     limit = ConcurrencyLimit(lambda environ, _: environ["wsgi.file_wrapper"](io.BytesIO(b"x")), 1)
     response = begin(limit, **{"wsgi.file_wrapper": Buffer})
     gone = weakref.ref(response)
@@ -345,7 +334,7 @@ def test_a_file_leaves_no_cycle_behind_that_only_the_collector_would_find(begin)
     assert gone() is None
 
 
-def test_a_file_that_nobody_closes_gives_back_when_it_is_collected(begin):
+def test_a_file_that_is_not_closed_releases_when_it_is_collected(begin):
     limit = ConcurrencyLimit(lambda environ, _: environ["wsgi.file_wrapper"](io.BytesIO(b"x")), 1)
     response = begin(limit, **{"wsgi.file_wrapper": Buffer})
     assert limit.running == 1
@@ -354,7 +343,7 @@ def test_a_file_that_nobody_closes_gives_back_when_it_is_collected(begin):
     assert limit.running == 0
 
 
-def test_a_file_wrapper_that_takes_no_attribute_as_some_in_c_is_wrapped(begin):
+def test_a_file_wrapper_that_accepts_no_attributes_is_wrapped(begin):
     class Slotted(Buffer):
         __slots__ = ()
 
@@ -372,24 +361,24 @@ def test_a_file_wrapper_that_takes_no_attribute_as_some_in_c_is_wrapped(begin):
     assert (limit.running, Slotted.file.times) == (0, 1)
 
 
-# ------------------------------------------------------------------------------------------------ what is set wrong
+# ----------------------------------------------------------------------------------------------------- invalid settings
 
 
 @pytest.mark.parametrize("found", [0, -1, 1_000_001, 1.5, True, "4", None])
-def test_a_limit_that_is_none_is_refused(found):
+def test_an_invalid_limit_is_rejected(found):
     with pytest.raises(ConfigError) as caught:
         ConcurrencyLimit(returning([]), found)
     assert str(caught.value) == f"limit: expected an integer from 1 to 1000000, found {found!r}"
 
 
 @pytest.mark.parametrize("found", [-1, 1.5, True, "4", None])
-def test_a_wait_that_is_none_is_refused(found):
+def test_an_invalid_retry_after_is_rejected(found):
     with pytest.raises(ConfigError) as caught:
         ConcurrencyLimit(returning([]), 1, retry_after=found)
     assert str(caught.value) == f"retry_after: expected an integer of at least 0, found {found!r}"
 
 
-def test_all_that_is_wrong_is_said_at_once():
+def test_all_mistakes_are_reported_at_once():
     with pytest.raises(ConfigError) as caught:
         ConcurrencyLimit(returning([]), 0, retry_after=-1)
     assert [problem.key for problem in caught.value.problems] == ["limit", "retry_after"]

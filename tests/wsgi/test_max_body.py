@@ -1,21 +1,18 @@
-"""A bound on the length of a body: by Content-Length, before the app runs."""
+"""A body over the limit is rejected by its Content-Length, before the app runs."""
 
 import pytest
+from support.wsgi_calls import never_called
 
 from mountpoint import ConfigError, Dispatcher
 from mountpoint.wsgi.limits import MaxBody
 from mountpoint.wsgi.record import KEY, RequestRecord
 
 
-def nobody(environ, start_response):
-    raise NotImplementedError
-
-
 @pytest.mark.parametrize("length", ["11", "0011", "9" * 5000, str(2**64)])
-def test_a_body_over_the_most_is_refused_before_the_app_runs(call, length):
+def test_a_body_over_the_limit_is_rejected_before_the_app_runs(call, length):
     record = RequestRecord()
-    answer = call(MaxBody(nobody, 10), "/", "POST", CONTENT_LENGTH=length, **{KEY: record})
-    assert (answer.status, answer.body) == (413, b"413 Content Too Large\n")
+    response = call(MaxBody(never_called, 10), "/", "POST", CONTENT_LENGTH=length, **{KEY: record})
+    assert (response.status, response.body) == (413, b"413 Content Too Large\n")
     assert record.reason == "the body is over the mount's max_body"
 
 
@@ -39,16 +36,16 @@ def test_a_body_over_the_most_is_refused_before_the_app_runs(call, length):
         "\xb9\xb2",
     ],
 )
-def test_what_is_within_the_most_or_no_length_at_all_is_handed_on_as_it_is(make_environ, length):
+def test_a_body_within_the_limit_or_of_unknown_length_passes(make_environ, length):
     environ = make_environ("/", "POST", CONTENT_LENGTH=length)
     before = dict(environ)
-    seen, start_response = MaxBody(lambda *arguments: arguments, 10)(environ, nobody)
+    seen, start_response = MaxBody(lambda *arguments: arguments, 10)(environ, never_called)
     assert seen is environ
     assert seen == before
-    assert start_response is nobody
+    assert start_response is never_called
 
 
-def test_a_body_may_be_forbidden(call, echo):
+def test_a_limit_of_zero_bytes_forbids_bodies(call, echo):
     site = Dispatcher({"/": MaxBody(echo("app"), 0)})
     assert call(site, "/", "POST", CONTENT_LENGTH="0").status == 200
     assert call(site, "/", "POST", CONTENT_LENGTH="1").status == 413
@@ -56,7 +53,7 @@ def test_a_body_may_be_forbidden(call, echo):
 
 
 @pytest.mark.parametrize("found", [-1, 1.5, True, "4", None])
-def test_a_length_that_is_none_is_refused(found):
+def test_an_invalid_max_bytes_is_rejected(found):
     with pytest.raises(ConfigError) as caught:
-        MaxBody(nobody, found)
-    assert str(caught.value) == f"most: expected an integer of at least 0, found {found!r}"
+        MaxBody(never_called, found)
+    assert str(caught.value) == f"max_bytes: expected an integer of at least 0, found {found!r}"

@@ -1,4 +1,4 @@
-"""Rules 20 and 22: a prefix that the proxy strips, and headers that nobody is believed for."""
+"""Rules 20 and 22: a prefix that the proxy strips, and headers that no setting counts."""
 
 import pytest
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -38,21 +38,21 @@ FORGED = {
     ],
 )
 def test_script_name_begins_with_the_stripped_prefix(call, echo, strips, outer, script_name):
-    stack = TrustedProxies(Dispatcher({"/tv_ws": echo("tv")}), strips=strips)
-    seen = call(stack, "/tv_ws/x", SCRIPT_NAME=outer).seen
+    site = TrustedProxies(Dispatcher({"/tv_ws": echo("tv")}), strips=strips)
+    seen = call(site, "/tv_ws/x", SCRIPT_NAME=outer).seen
     assert (seen["script_name"], seen["path_info"]) == (script_name, "/x")
 
 
 @pytest.mark.parametrize(("outer", "script_name"), [("/", "/apps"), ("/inner/", "/apps/inner"), ("", "/apps")])
-def test_no_slash_is_left_at_the_end_though_no_dispatcher_follows(call, echo, outer, script_name):
+def test_no_trailing_slash_is_left_even_without_a_dispatcher(call, echo, outer, script_name):
     seen = call(TrustedProxies(echo("app"), strips="/apps"), "/x", SCRIPT_NAME=outer).seen
     assert seen["script_name"] == script_name
 
 
 def test_the_path_is_matched_as_received(call, echo):
-    stack = TrustedProxies(Dispatcher({"/apps": echo("apps"), "/tv_ws": echo("tv")}), strips="/apps")
-    assert call(stack, "/apps/tv_ws/x").seen["app"] == "apps"
-    assert call(stack, "/tv_ws/x").seen["app"] == "tv"
+    site = TrustedProxies(Dispatcher({"/apps": echo("apps"), "/tv_ws": echo("tv")}), strips="/apps")
+    assert call(site, "/apps/tv_ws/x").seen["app"] == "apps"
+    assert call(site, "/tv_ws/x").seen["app"] == "tv"
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_the_path_is_matched_as_received(call, echo):
         (None, 'strips: expected a string such as "/shop", found NoneType'),
     ],
 )
-def test_a_prefix_that_is_no_path_is_refused(strips, message):
+def test_an_invalid_strips_is_rejected(strips, message):
     with pytest.raises(ConfigError) as caught:
         TrustedProxies(Dispatcher({"/": lambda *_: []}), strips=strips)
     assert str(caught.value) == message
@@ -82,12 +82,12 @@ def test_a_forwarding_header_is_removed(call, echo, name):
 
 
 def test_forged_headers_change_nothing_at_all(call, echo):
-    stack = TrustedProxies(Dispatcher({"/tv_ws": echo("tv")}), strips="/apps")
-    assert call(stack, "/tv_ws/x", **FORGED).body == call(stack, "/tv_ws/x").body
-    assert call(stack, "/tv_ws", **FORGED)["Location"] == call(stack, "/tv_ws")["Location"] == "/apps/tv_ws/"
+    site = TrustedProxies(Dispatcher({"/tv_ws": echo("tv")}), strips="/apps")
+    assert call(site, "/tv_ws/x", **FORGED).body == call(site, "/tv_ws/x").body
+    assert call(site, "/tv_ws", **FORGED)["Location"] == call(site, "/tv_ws")["Location"] == "/apps/tv_ws/"
 
 
-def test_a_proxy_fix_inside_an_app_finds_nothing_to_believe(call, echo):
+def test_a_proxy_fix_inside_an_app_finds_no_header(call, echo):
     fixed = ProxyFix(echo("tv"), x_for=1, x_proto=1, x_host=1, x_port=1, x_prefix=1)
     seen = call(TrustedProxies(Dispatcher({"/tv_ws": fixed})), "/tv_ws/x", **FORGED).seen
     assert seen["script_name"] == "/tv_ws"
@@ -96,25 +96,25 @@ def test_a_proxy_fix_inside_an_app_finds_nothing_to_believe(call, echo):
 
 
 @pytest.mark.parametrize("name", ["HTTP_SCRIPT_NAME", "HTTP_X_PATH_INFO", "HTTP_X_ORIGINAL_URL", "HTTP_PATH_INFO"])
-def test_no_other_header_becomes_script_name_or_path_info_either(call, echo, name):
+def test_no_other_header_becomes_script_name_or_path_info(call, echo, name):
     seen = call(TrustedProxies(Dispatcher({"/tv_ws": echo("tv")})), "/tv_ws/x", **{name: "/evil"}).seen
     assert (seen["script_name"], seen["path_info"]) == ("/tv_ws", "/x")
 
 
-def test_all_other_headers_stay(call, echo):
+def test_all_other_headers_are_kept(call, echo):
     others = {"HTTP_X_FORWARDED": "1", "HTTP_X_REQUEST_ID": "2", "HTTP_VIA": "1.1 proxy", "HTTP_HOST": "localhost"}
     seen = call(TrustedProxies(echo("app"), strips="/apps"), "/", **others, **FORGED).seen["environ"]
     assert others.items() <= seen.items()
 
 
-def test_the_record_is_shared_past_the_copy(call, echo):
+def test_every_copy_of_environ_shares_the_record(call, echo):
     record = RequestRecord()
-    stack = TrustedProxies(Dispatcher({"/tv_ws": echo("tv")}), strips="/apps")
-    call(stack, "/tv_ws/x", **FORGED, **{"mountpoint.request": record})
+    site = TrustedProxies(Dispatcher({"/tv_ws": echo("tv")}), strips="/apps")
+    call(site, "/tv_ws/x", **FORGED, **{"mountpoint.request": record})
     assert record.mount == "/tv_ws"
 
 
-def test_what_needs_no_change_is_handed_on_as_it_is(make_environ):
+def test_environ_and_response_pass_through_if_nothing_changes(make_environ):
     given = []
 
     def app(environ, start_response):

@@ -1,4 +1,4 @@
-"""The settings of `TrustedProxies` and of ``[proxy]``: what is refused, and with which words."""
+"""The settings of `TrustedProxies` and of ``[proxy]``, and the messages about mistakes in them."""
 
 import pytest
 from support.tables import config_of, imports_undone, problems_of
@@ -9,18 +9,18 @@ from mountpoint.loading.loader import load
 from mountpoint.wsgi.proxy_settings import COUNTED, ProxySettings
 
 TABLE = '[mounts]\n"/" = "site:app"\n'
-NOBODY = 'is set, and nobody is trusted; write the addresses of your proxies, trusted = ["127.0.0.1"] say'
+EMPTY = 'is set, but trusted is empty; write the addresses of your proxies, such as trusted = ["127.0.0.1"]'
 NETWORK = 'expected an address, a network such as "10.0.0.0/8", or "unix", found'
 
 
-def refused(**settings):
-    """Return what is said of *settings*, a line each."""
+def mistakes_in(**settings):
+    """Return the problems of *settings*, one a line."""
     with pytest.raises(ConfigError) as caught:
         TrustedProxies(lambda *_: [], **settings)
     return str(caught.value).splitlines()
 
 
-# ---------------------------------------------------------------------------------------------------- who is trusted
+# -------------------------------------------------------------------------------------------------------------- trusted
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def refused(**settings):
         ["0.0.0.0/0", "::/0"],
     ],
 )
-def test_addresses_networks_and_unix_are_taken(trusted):
+def test_addresses_networks_and_unix_are_accepted(trusted):
     assert ProxySettings(trusted=trusted, x_for=len(trusted)).problems() == []
 
 
@@ -64,49 +64,49 @@ def test_addresses_networks_and_unix_are_taken(trusted):
         ("fd00::1/8", f"{NETWORK} 'fd00::1/8'; write \"fd00::/8\""),
     ],
 )
-def test_what_is_no_address_is_refused(item, message):
-    assert refused(trusted=[item], x_for=1) == [f"trusted: {message}"]
+def test_an_invalid_trusted_item_is_rejected(item, message):
+    assert mistakes_in(trusted=[item], x_for=1) == [f"trusted: {message}"]
 
 
-def test_a_string_in_place_of_the_list_is_one_problem():
-    [problem] = refused(trusted="127.0.0.1", x_for=1)
+def test_a_string_instead_of_the_list_is_one_problem():
+    [problem] = mistakes_in(trusted="127.0.0.1", x_for=1)
     assert problem.startswith("trusted: ")
     assert '["127.0.0.1"]' in problem
 
 
-# ----------------------------------------------------------------------------------------------------- what is counted
+# --------------------------------------------------------------------------------------------------------------- counts
 
 
 @pytest.mark.parametrize("name", COUNTED)
 @pytest.mark.parametrize("count", [-1, 1.0, 0.5, "1", None, True, False])
-def test_a_count_that_is_no_number_of_proxies_is_refused(name, count):
+def test_an_invalid_count_is_rejected(name, count):
     message = f"{name}: expected a number of proxies, 0 or more, found {count!r}"
-    assert refused(**{"trusted": ["127.0.0.1"], name: count}) == [message]
+    assert mistakes_in(**{"trusted": ["127.0.0.1"], name: count}) == [message]
 
 
 @pytest.mark.parametrize("name", COUNTED)
-def test_a_count_without_anybody_trusted_is_refused(name):
-    assert refused(**{name: 1}) == [f"{name}: {NOBODY}"]
+def test_a_count_without_a_trusted_proxy_is_rejected(name):
+    assert mistakes_in(**{name: 1}) == [f"{name}: {EMPTY}"]
 
 
-def test_each_count_without_anybody_trusted_is_named():
-    assert refused(x_for=1, x_proto=2) == [f"x_for: {NOBODY}", f"x_proto: {NOBODY}"]
+def test_each_count_without_a_trusted_proxy_is_named():
+    assert mistakes_in(x_for=1, x_proto=2) == [f"x_for: {EMPTY}", f"x_proto: {EMPTY}"]
 
 
 @pytest.mark.parametrize("name", [name for name in COUNTED if name != "forwarded"])
 def test_forwarded_excludes_every_other_count(name):
-    assert refused(**{"trusted": ["127.0.0.1"], "forwarded": 1, name: 1}) == [
+    assert mistakes_in(**{"trusted": ["127.0.0.1"], "forwarded": 1, name: 1}) == [
         f"forwarded: excludes {name}; a proxy sets one kind, keep the one that yours sets"
     ]
 
 
-def test_all_that_forwarded_excludes_stands_in_one_line():
-    assert refused(trusted=["127.0.0.1"], forwarded=1, x_for=1, x_prefix=1) == [
+def test_forwarded_names_all_counts_that_it_excludes_in_one_line():
+    assert mistakes_in(trusted=["127.0.0.1"], forwarded=1, x_for=1, x_prefix=1) == [
         "forwarded: excludes x_for, x_prefix; a proxy sets one kind, keep the one that yours sets"
     ]
 
 
-def test_trusting_somebody_with_no_count_is_allowed_and_believes_nothing(call, echo):
+def test_a_trusted_peer_without_a_count_is_allowed_and_changes_nothing(call, echo):
     app = TrustedProxies(Dispatcher({"/": echo("app")}), trusted=["192.0.2.7"])
     assert call(app, "/", HTTP_X_FORWARDED_FOR="203.0.113.9").body == call(app, "/").body
 
@@ -115,32 +115,32 @@ def test_trusting_somebody_with_no_count_is_allowed_and_believes_nothing(call, e
 
 
 def test_strips_excludes_x_prefix():
-    assert refused(trusted=["127.0.0.1"], strips="/apps", x_prefix=1) == [
-        "strips: excludes x_prefix: the prefix is fixed, or a header tells it; keep one"
+    assert mistakes_in(trusted=["127.0.0.1"], strips="/apps", x_prefix=1) == [
+        "strips: excludes x_prefix: the prefix is either fixed or in a header; keep one"
     ]
 
 
 def test_strips_excludes_restore_prefix():
-    assert refused(strips="/apps", restore_prefix=True)[0] == (
+    assert mistakes_in(strips="/apps", restore_prefix=True)[0] == (
         "strips: excludes restore_prefix; keep the one that your proxy needs"
     )
 
 
 @pytest.mark.parametrize("others", [{}, {"trusted": ["127.0.0.1"], "x_for": 1}, {"trusted": ["::1"], "forwarded": 1}])
 def test_restore_prefix_needs_x_prefix(others):
-    assert refused(restore_prefix=True, **others) == [
+    assert mistakes_in(restore_prefix=True, **others) == [
         "restore_prefix: needs the prefix from a header; write x_prefix = 1 too"
     ]
 
 
-def test_strips_goes_together_with_everything_that_is_no_prefix():
-    trust = ProxySettings(trusted=["unix"], strips="/apps", x_for=1, x_proto=1, x_host=1, x_port=1)
-    assert trust.problems() == []
+def test_strips_may_be_set_together_with_all_other_counts():
+    settings = ProxySettings(trusted=["unix"], strips="/apps", x_for=1, x_proto=1, x_host=1, x_port=1)
+    assert settings.problems() == []
     assert ProxySettings(trusted=["unix"], strips="/apps", forwarded=1).problems() == []
 
 
-def test_all_that_is_wrong_is_said_at_once():
-    assert refused(trusted=["here", "10.0.0.1/8"], x_for=-1, x_proto="1", strips="apps") == [
+def test_all_mistakes_are_reported_at_once():
+    assert mistakes_in(trusted=["here", "10.0.0.1/8"], x_for=-1, x_proto="1", strips="apps") == [
         f"trusted: {NETWORK} 'here'",
         f"trusted: {NETWORK} '10.0.0.1/8'; write \"10.0.0.0/8\"",
         "x_for: expected a number of proxies, 0 or more, found -1",
@@ -152,11 +152,11 @@ def test_all_that_is_wrong_is_said_at_once():
 # -------------------------------------------------------------------------------------------------- [proxy] in the file
 
 
-def test_the_file_knows_exactly_the_settings_of_the_middleware():
+def test_the_file_has_exactly_the_settings_of_the_middleware():
     assert set(PROXY_KEYS) == set(ProxySettings.__match_args__)
 
 
-def test_by_default_nobody_is_believed_in_anything(tmp_path):
+def test_by_default_no_proxy_and_no_header_is_trusted(tmp_path):
     assert config_of(tmp_path, TABLE).proxy == ProxySettings()
     assert ProxySettings().counts() == {}
     assert ProxySettings().networks() == []
@@ -196,12 +196,12 @@ def test_one_address_may_be_written_without_brackets(tmp_path):
         ('trusted = ["unix"]\nx_for = 1\nrestore_prefix = 1', "restore_prefix: expected true or false, found 1"),
     ],
 )
-def test_a_value_of_a_wrong_type_is_not_also_taken_for_one_that_is_missing(tmp_path, section, problem):
+def test_a_value_of_a_wrong_type_is_not_reported_as_missing_too(tmp_path, section, problem):
     assert problems_of(tmp_path, f"{TABLE}[proxy]\n{section}\n") == [f"proxy.{problem}"]
 
 
-def test_a_contradiction_is_named_by_the_path_of_its_key(tmp_path):
-    assert problems_of(tmp_path, f"{TABLE}[proxy]\nx_for = 1\n") == [f"proxy.x_for: {NOBODY}"]
+def test_a_contradiction_is_reported_at_the_path_of_its_key(tmp_path):
+    assert problems_of(tmp_path, f"{TABLE}[proxy]\nx_for = 1\n") == [f"proxy.x_for: {EMPTY}"]
 
 
 def test_the_section_reaches_the_app_that_is_loaded(tmp_path, call):

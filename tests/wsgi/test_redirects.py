@@ -1,23 +1,19 @@
 """The exact prefix of a mount: rule 13."""
 
 import pytest
+from support.wsgi_calls import never_called
 
 from mountpoint import Dispatcher, Mount, TrustedProxies
 
-
-def nobody(environ, start_response):
-    raise AssertionError("the app was called")
-
-
-SITE = Dispatcher({"/tv_ws": nobody, "example.com/tv_ws": nobody})
+SITE = Dispatcher({"/tv_ws": never_called, "example.com/tv_ws": never_called})
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_the_exact_prefix_is_redirected_to_its_slash_form(call, method):
-    answer = call(SITE, "/tv_ws", method)
-    assert (answer.status, answer["Location"]) == (308, "/tv_ws/")
-    assert answer["Content-Length"] == "23"
-    assert answer.body == (b"" if method == "HEAD" else b"308 Permanent Redirect\n")
+    response = call(SITE, "/tv_ws", method)
+    assert (response.status, response["Location"]) == (308, "/tv_ws/")
+    assert response["Content-Length"] == "23"
+    assert response.body == (b"" if method == "HEAD" else b"308 Permanent Redirect\n")
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
@@ -27,12 +23,12 @@ def test_other_methods_reach_the_app_with_an_empty_path(call, echo, method):
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
-def test_slash_pass_hands_get_and_head_on_too(call, make_environ, echo, method):
+def test_slash_pass_passes_get_and_head_to_the_app(call, make_environ, echo, method):
     dispatcher = Dispatcher([Mount("/tv_ws", echo("tv"), slash="pass")])
-    answer = call(dispatcher, "/tv_ws", method)
-    assert answer.status == 200
+    response = call(dispatcher, "/tv_ws", method)
+    assert response.status == 200
     if method != "HEAD":
-        assert (answer.seen["script_name"], answer.seen["path_info"]) == ("/tv_ws", "")
+        assert (response.seen["script_name"], response.seen["path_info"]) == ("/tv_ws", "")
 
 
 @pytest.mark.parametrize("path", ["/tv_ws/", "/tv_ws//", "/tv_ws/x"])
@@ -47,7 +43,7 @@ def test_the_root_is_never_redirected(call, echo, path):
 
 
 def test_the_longer_mount_redirects_within_the_shorter(call, echo):
-    dispatcher = Dispatcher({"/shop": echo("shop"), "/shop/admin": nobody})
+    dispatcher = Dispatcher({"/shop": echo("shop"), "/shop/admin": never_called})
     assert call(dispatcher, "/shop/admin")["Location"] == "/shop/admin/"
 
 
@@ -68,17 +64,17 @@ def test_the_longer_mount_redirects_within_the_shorter(call, echo):
         ("/a\r\nSet-Cookie: x=1", "/a%0D%0ASet-Cookie:%20x=1/tv_ws/"),
     ],
 )
-def test_the_outer_script_name_stands_in_front_and_never_names_a_host(call, outer, location):
+def test_the_outer_script_name_comes_first_and_never_names_a_host(call, outer, location):
     assert call(SITE, "/tv_ws", SCRIPT_NAME=outer)["Location"] == location
 
 
-def test_a_stripped_prefix_stands_in_front(call):
+def test_a_stripped_prefix_comes_first(call):
     assert call(TrustedProxies(SITE, strips="/apps"), "/tv_ws")["Location"] == "/apps/tv_ws/"
 
 
 def test_the_location_names_neither_scheme_nor_host(call):
-    answer = call(SITE, "/tv_ws", HTTP_HOST="example.com:8080", **{"wsgi.url_scheme": "https"})
-    assert answer["Location"] == "/tv_ws/"
+    response = call(SITE, "/tv_ws", HTTP_HOST="example.com:8080", **{"wsgi.url_scheme": "https"})
+    assert response["Location"] == "/tv_ws/"
 
 
 @pytest.mark.parametrize(
@@ -93,10 +89,10 @@ def test_the_location_names_neither_scheme_nor_host(call):
     ],
 )
 def test_the_location_is_percent_encoded_from_the_bytes_of_the_path(call, key, location):
-    assert call(Dispatcher({key: nobody}), key.encode().decode("latin-1"))["Location"] == location
+    assert call(Dispatcher({key: never_called}), key.encode().decode("latin-1"))["Location"] == location
 
 
-def test_bytes_of_the_outer_script_name_that_are_not_utf_8_are_encoded_too(call):
+def test_bytes_in_script_name_that_are_not_utf_8_are_encoded_too(call):
     assert call(SITE, "/tv_ws", SCRIPT_NAME="/\xff%")["Location"] == "/%FF%25/tv_ws/"
 
 
@@ -114,9 +110,9 @@ def test_bytes_of_the_outer_script_name_that_are_not_utf_8_are_encoded_too(call)
         ("a\r\nSet-Cookie: x=1", "a%0D%0ASet-Cookie:%20x=1"),
     ],
 )
-def test_the_query_stays_as_received_but_for_bytes_that_no_query_may_hold(call, query, sent):
+def test_only_bytes_that_a_query_may_not_hold_are_encoded(call, query, sent):
     assert call(SITE, "/tv_ws", QUERY_STRING=query)["Location"] == f"/tv_ws/?{sent}"
 
 
-def test_a_missing_query_is_an_empty_one(call):
+def test_a_missing_query_counts_as_empty(call):
     assert call(SITE, "/tv_ws", QUERY_STRING=None)["Location"] == "/tv_ws/"

@@ -6,12 +6,9 @@ import tracemalloc
 from dataclasses import FrozenInstanceError, replace
 
 import pytest
+from support.wsgi_calls import never_called as app
 
 from mountpoint import ConfigError, Match, Mount, MountTable
-
-
-def app(environ, start_response):
-    raise NotImplementedError
 
 
 def table_of(*keys):
@@ -45,7 +42,7 @@ def wsgi(text):
         ("/~user", "/~user"),
     ],
 )
-def test_one_trailing_slash_is_dropped_and_nothing_else_is_changed(written, key):
+def test_one_trailing_slash_is_dropped_and_nothing_else_changes(written, key):
     assert Mount(written, app).key == key
 
 
@@ -91,13 +88,13 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("key", list(REFUSED), ids=ascii)
-def test_a_bad_key_is_refused_with_what_to_write_instead(key):
+def test_an_invalid_key_is_rejected_with_the_text_to_write_instead(key):
     with pytest.raises(ConfigError) as caught:
         table_of(key)
     assert str(caught.value) == REFUSED[key]
 
 
-def test_every_bad_mount_is_named_not_only_the_first():
+def test_every_invalid_mount_is_named_not_only_the_first():
     with pytest.raises(ConfigError) as caught:
         MountTable(
             [
@@ -121,7 +118,7 @@ def test_every_bad_mount_is_named_not_only_the_first():
 
 
 @pytest.mark.parametrize("pair", [("/a", "/a"), ("/a", "/a/"), ("/", ""), ("example.com", "Example.COM./")])
-def test_two_mounts_at_one_place_are_refused(pair):
+def test_two_mounts_at_the_same_place_are_rejected(pair):
     with pytest.raises(ConfigError, match="is mounted twice"):
         table_of(*pair)
 
@@ -132,13 +129,13 @@ def test_a_table_needs_a_mount():
     assert str(caught.value) == 'expected at least one mount, found none; write one, such as "/" for the root'
 
 
-def test_what_is_no_mount_is_refused():
+def test_an_item_that_is_not_a_mount_is_rejected():
     with pytest.raises(ConfigError) as caught:
         MountTable([("/shop", app), Mount("/good", app)])
     assert str(caught.value) == "expected a Mount, found a tuple; write Mount(key, app)"
 
 
-def test_a_path_that_is_not_ascii_is_kept_for_people_and_matched_as_utf_8():
+def test_a_key_that_is_not_ascii_stays_readable_and_is_matched_as_utf_8():
     table = table_of("/café")
     match = table.resolve(wsgi("/café/menü"))
     assert match.mount.key == "/café"
@@ -164,13 +161,13 @@ def test_a_mount_owns_its_prefix_and_all_below_it(path):
 @pytest.mark.parametrize(
     "path", ["/tv_wsx", "/TV_WS", "/tv_ws;v=1", "/tv_ws\\x", "//tv_ws", "/tv_w", "/x/tv_ws", "/", "", "/tv_ws%2Fx"]
 )
-def test_a_mount_does_not_own_what_only_looks_like_it(path):
+def test_a_mount_does_not_own_a_path_that_only_resembles_it(path):
     assert owner(table_of("/tv_ws"), path) is None
     assert owner(table_of("/tv_ws", "/"), path) == "/"
 
 
 @pytest.mark.parametrize("keys", list(itertools.permutations(["/", "/a", "/a/b", "/a/b/c/d"])))
-def test_the_longest_mount_wins_whatever_the_order(keys):
+def test_the_longest_mount_wins_in_any_order(keys):
     table = table_of(*keys)
     paths = ["", "/", "/x", "/a", "/ab", "/a/b", "/a/bc", "/a/b/c", "/a/b/c/", "/a/b/c/d", "/a/b/c/dd", "/a/b/c/d/e"]
     owners = ["/", "/", "/", "/a", "/", "/a/b", "/a", "/a/b", "/a/b", "/a/b/c/d", "/a/b", "/a/b/c/d"]
@@ -186,12 +183,12 @@ def test_the_root_owns_every_path_and_only_paths():
 
 
 @pytest.mark.parametrize("tail", ["//x", "/./x", "/../x", "/%2Fx", "/a\\b", "/\xff\x00", "/;v=1", "/"])
-def test_the_tail_is_left_byte_for_byte(tail):
+def test_the_tail_does_not_change_by_a_byte(tail):
     assert table_of("/tv_ws").resolve("/tv_ws" + tail)[1:] == ("/tv_ws", tail)
 
 
 def cost(function, *args):
-    """Return the calls that *function* makes, of Python and of C, and the most bytes that it holds at once."""
+    """Return how many functions of Python and of C *function* calls, and its peak memory in bytes."""
     calls = []
     sys.setprofile(lambda frame, event, arg: calls.append(event))
     try:
@@ -207,7 +204,7 @@ def cost(function, *args):
 
 
 @pytest.mark.parametrize("path", ["/a/b/c", "/a/x", "/nowhere", "/" * 100])
-def test_a_look_up_costs_the_same_whatever_the_number_of_mounts(path):
+def test_a_look_up_costs_the_same_for_any_number_of_mounts(path):
     few, many = table_of("/a/b"), table_of("/a/b", *(f"/{number}/b" for number in range(5_000)))
     assert cost(many.resolve, path)[0] == cost(few.resolve, path)[0]
 
@@ -224,7 +221,7 @@ def test_a_long_path_costs_no_more_steps_and_one_copy_of_its_tail(start):
 # --------------------------------------------------------------------------------------------------------- the objects
 
 
-def test_a_mount_and_a_match_say_what_they_are():
+def test_the_fields_of_a_mount_and_of_a_match():
     mount = Mount("Example.com/café/", app, slash="pass")
     assert (mount.key, mount.host, mount.prefix) == ("example.com/café", "example.com", "/caf\xc3\xa9")
     assert (mount.slash, mount.dot_segments, mount.problems) == ("pass", "refuse", ())

@@ -1,4 +1,4 @@
-"""The request target as it was sent: what rule 8 asks of a server, which is that nothing is dropped on the way."""
+"""Rule 8 for a server: the request target loses nothing."""
 
 import re
 
@@ -33,7 +33,7 @@ from mountpoint.wsgi.target import split_target
         ("x/y", "x/y"),
     ],
 )
-def test_the_path_is_decoded_once_and_otherwise_left_as_it_is(target, path):
+def test_the_path_is_decoded_once_and_otherwise_unchanged(target, path):
     assert split_target(target) == (None, path, "")
 
 
@@ -48,7 +48,7 @@ def test_the_path_is_decoded_once_and_otherwise_left_as_it_is(target, path):
         ("/x?http://example.com/y", "/x", "http://example.com/y"),
     ],
 )
-def test_the_query_is_what_follows_the_first_question_mark_and_is_not_decoded(target, path, query):
+def test_the_query_follows_the_first_question_mark_and_is_not_decoded(target, path, query):
     assert split_target(target) == (None, path, query)
 
 
@@ -70,33 +70,33 @@ def test_the_absolute_form_names_an_authority(target, authority, path, query):
     assert split_target(target) == (authority, path, query)
 
 
-def test_what_begins_with_a_slash_names_no_authority():
+def test_a_target_that_begins_with_a_slash_has_no_authority():
     assert split_target("/http://example.com/x") == (None, "/http://example.com/x", "")
 
 
 @pytest.mark.parametrize("character", ["\0", "\t", "\n", "\r", "\x1f", " ", "\x7f", "#"])
 @pytest.mark.parametrize("form", ["{}/tv_ws", "/tv{}_ws", "/tv_ws{}", "/x?a{}b", "http://exa{}mple.com/"])
-def test_what_cannot_stand_in_a_target_is_refused_and_not_dropped(form, character):
+def test_a_forbidden_character_is_rejected_and_not_dropped(form, character):
     with pytest.raises(ValueError, match="the request target holds") as caught:
         split_target(form.format(character))
     assert str(caught.value) == f"the request target holds {character!r}"
 
 
 @pytest.mark.parametrize("target", ["", "?", "?q"])
-def test_a_target_without_a_path_is_refused(target):
+def test_a_target_without_a_path_is_rejected(target):
     with pytest.raises(ValueError, match="the request target has no path"):
         split_target(target)
 
 
 @given(st.text(st.characters(min_codepoint=0x21, max_codepoint=0xFF, exclude_characters="#\x7f"), max_size=60))
-def test_of_a_target_in_origin_form_nothing_is_lost(text):
+def test_a_target_in_origin_form_loses_nothing(text):
     authority, path, query = split_target("/" + text.replace("%", ""))
     assert authority is None
     assert (f"{path}?{query}" if "?" in text else path) == "/" + text.replace("%", "")
 
 
 @given(st.text(st.characters(max_codepoint=0xFF), max_size=60))
-def test_no_bytes_make_it_raise_but_those_that_are_refused(text):
+def test_only_forbidden_bytes_and_an_empty_path_raise(text):
     if re.search(r"[\x00-\x20\x7f#]", text) or text[:1] in ("", "?"):
         with pytest.raises(ValueError, match="the request target "):
             split_target(text)

@@ -1,4 +1,4 @@
-"""A board of notes in Bottle. They are kept in memory, until the server stops."""
+"""A board of notes, in Bottle. The notes are in memory, so they are lost when the server stops."""
 
 from pathlib import Path
 

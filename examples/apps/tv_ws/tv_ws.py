@@ -1,7 +1,7 @@
-"""A weather station: the temperature of a day, hour by hour (sample numbers), and a station that the browser remembers.
+"""Weather stations, in Flask: the temperatures of one day (sample data), and a cookie for the user's own station.
 
-Nothing here knows where the app is mounted. Every URL is made by `url_for`, in the templates too, and the script gets
-the URL that it fetches from the page.
+The app does not know where it is mounted. `url_for` makes every URL, in the templates too, and the script reads the URL
+of its data from the page.
 """
 
 import csv

@@ -1,4 +1,4 @@
-"""The smallest app there is; the tables beside point at it."""
+"""A minimal app that the test tables name."""
 
 
 def app(environ, start_response):

@@ -1,4 +1,4 @@
-// Draws the temperature curve: fetches the numbers from the app, at the URL that the page gives.
+// Draws the temperature curve. The page has the URL of the data.
 const svg = document.getElementById("curve");
 const plot = { left: 48, right: 704, top: 16, bottom: 226 };
 

@@ -1,0 +1,161 @@
+"""Examine every mount of a table: its app in this process, and then the same app through the proxy.
+
+In this process every app knows its prefix, so a link without it must be hard-coded. A URL that fails through the proxy
+and works in this process is a fault of the proxy.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import sys
+from collections.abc import Sequence
+from itertools import combinations
+from pathlib import Path
+
+from ..config.reader import DEFAULT_FILE, Config, load_config
+from ..loading.loader import LoadedMount, build_router, build_table, load_mounts
+from ..loading.logs import configure_logging
+from ..wsgi.keys import host_covers, is_below, wsgi_string
+from ..wsgi.percent import encode_path
+from .addresses import Origin, checked_url
+from .arrival import examine_arrival, probe_defences
+from .by_url import CannotExamineError, ensure_reachable, run_within_limit
+from .crawl import Place
+from .examine import cookies_below, examine
+from .fetch import HttpSite, Progress, WsgiSite
+from .findings import Report
+
+
+def examine_table(file: str | Path | None, url: str | None, limit: int, progress: Progress | None) -> Report:
+    """Examine every mount of *file* in this process, and with *url* through the proxy that serves the table there.
+
+    Raises `ConfigError` if *file* is wrong, and `CannotExamineError` if *url* does not respond or no app could be
+    loaded.
+    """
+    config = load_config(file or DEFAULT_FILE)
+    with contextlib.redirect_stdout(sys.stderr):  # the apps may print, and stdout is for the report
+        configure_logging(config.server.log_level, access_log=False, dictionary=config.logging)
+        examination = _Examination(config, load_mounts(config), url, limit, progress)
+        examination.run()
+    return examination.report
+
+
+class _Examination:
+    """One table with its loaded mounts, and the site on the network that serves it, if there is one."""
+
+    def __init__(
+        self, config: Config, mounts: Sequence[LoadedMount], url: str | None, limit: int, progress: Progress | None
+    ) -> None:
+        self.config = config
+        self.mounts = mounts
+        without_echo = dataclasses.replace(config, doctor=dataclasses.replace(config.doctor, key=""))
+        self.router = build_router(without_echo, build_table(mounts))
+        self.live: HttpSite | None = None
+        self.prefix = ""  # only mounts below this public prefix are examined
+        if url is not None:
+            origin, path = checked_url(url)
+            self.live, self.prefix = HttpSite(origin, limit, progress), path.rstrip("/")
+            ensure_reachable(self.live, self.live.url(path))
+        self.report = Report(
+            self.live.url(f"{self.prefix}/") if self.live else str(config.file),
+            limit=limit,
+            server=self.live.server if self.live else "",
+        )
+        self.places: list[Place] = []
+
+    def run(self) -> None:
+        """Examine all mounts that the URL covers, or without a URL all mounts, and complete the report."""
+        report = self.report
+        covered = [mount for mount in self.mounts if self._is_covered(mount)]
+        for mount in covered:
+            if mount.error:
+                report.add("broken-mount", "sure", mount.config.key, [str(mount.error)])
+        run_within_limit(report, lambda: self._examine([mount for mount in covered if mount.app]))
+        _report_collisions(self.places, report)
+        report.mounts = [place.name for place in self.places]
+        report.requests = self.live.requests if self.live else sum(place.site.requests for place in self.places)
+        if not self.places and not report.findings:
+            raise CannotExamineError(f"{report.target}: no mount of {self.config.file} could be examined")
+        if not self.live:
+            report.skip("the proxy: this needs --url")
+
+    def _is_covered(self, mount: LoadedMount) -> bool:
+        if self.live is None:
+            return True
+        host = mount.config.key.partition("/")[0]
+        if not host_covers(host, self.live.origin.host):
+            self.report.skip(f"{mount.config.key}: the host of the URL is another one")
+            return False
+        return is_below(_public_prefix(self.config, mount), self.prefix)
+
+    def _examine(self, mounts: Sequence[LoadedMount]) -> None:
+        for mount in mounts:
+            self._examine_mount(mount)
+        if self.live and self.places:
+            probe_defences(self.config, self.places[0])
+
+    def _examine_mount(self, mount: LoadedMount) -> None:
+        """Examine one mount in this process, and then through the proxy if there is one."""
+        in_process = self._place_in_process(mount)
+        is_complete = run_within_limit(in_process.report, lambda: examine(in_process))
+        fills = {"host": in_process.site.origin.host}
+        for finding in in_process.report.findings:  # faults of the app, which no change of the proxy can fix
+            self.report.add(finding.symptom, finding.certainty, in_process.prefix, finding.evidence, fills)
+        if self.live is None or not is_complete:
+            for what in in_process.report.not_looked_at:
+                self.report.skip(what)
+        if self.live is None:
+            self.places.append(in_process)
+            return
+        through_proxy = dataclasses.replace(
+            in_process,
+            site=self.live,
+            report=self.report,
+            in_process=in_process.site,
+            knows_prefix=in_process.report.has("prefix-hard-coded", in_process.prefix),
+        )
+        self.places.append(through_proxy)
+        if not examine_arrival(self.config, through_proxy):
+            examine(through_proxy)
+
+    def _place_in_process(self, mount: LoadedMount) -> Place:
+        """Return *mount* as the router in this process serves it, at the public URL if there is one."""
+        prefix = _public_prefix(self.config, mount)
+        siblings = [_public_prefix(self.config, other) for other in self.mounts if other is not mount]
+        host = mount.config.key.partition("/")[0].replace("*.", "any.") or "localhost"
+        origin = self.live.origin if self.live else Origin("http", host, 80)
+        strips = self.config.proxy.strips_prefix()
+        # Without a URL the limit is for all mounts together. With one it protects the proxy: each app gets all of it.
+        limit = self.report.limit - (0 if self.live else sum(place.site.requests for place in self.places))
+        site = WsgiSite(self.router, origin, limit, strips)
+        if not self.live and site.get(site.url(f"{prefix}/")).location.startswith(f"https://{host}/"):
+            site = WsgiSite(self.router, Origin("https", host, 443), limit, strips)  # the app requires https
+        return Place(
+            site,
+            prefix,
+            Report(self.report.target, limit=self.report.limit, server=self.report.server),
+            # A mount above this one also covers this one's own URLs, so links to those must not be excused by it.
+            [other for other in siblings if not is_below(prefix, other)],
+            self.config.doctor.allow,
+            knows_prefix=True,
+        )
+
+
+def _public_prefix(config: Config, mount: LoadedMount) -> str:
+    """Return the prefix of *mount* in public URLs: percent-encoded, empty for the root."""
+    path = "/" + mount.config.key.partition("/")[2]
+    return encode_path(config.proxy.strips_prefix() + wsgi_string(path)).rstrip("/")
+
+
+def _report_collisions(places: Sequence[Place], report: Report) -> None:
+    """Report the cookies that one mount sets and another overwrites."""
+    for one, other in combinations(places, 2):
+        hosts = {one.site.origin.host, other.site.origin.host}
+        if len(hosts) == 2 and "localhost" not in hosts:  # localhost stands for mounts that serve every host
+            continue
+        of_other = {(cookie.name, cookie.effective_path) for cookie in cookies_below(other)}
+        for cookie in cookies_below(one):
+            if (cookie.name, cookie.effective_path) in of_other and cookie.reaches(f"{other.prefix}/"):
+                evidence = f"{cookie.name}; Path={cookie.effective_path}, set by {one.name} and {other.name}"
+                report.add("cookie-collision", "likely", other.prefix, [evidence])

@@ -1,0 +1,20 @@
+"""The entry point: examine a site by its URL, the apps of a table in this process, or a table through its proxy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .by_table import examine_table
+from .by_url import examine_url
+from .fetch import REQUESTS, Progress
+from .findings import Report
+
+
+def doctor(file: str | Path | None, url: str | None, limit: int = REQUESTS, progress: Progress | None = None) -> Report:
+    """Examine *file*, a mount table, or *url*, a mount of any site, or with both the table where *url* serves it.
+
+    Without both, the table is ``mounts.toml``. Raises `MountpointError` if nothing could be examined.
+    """
+    if file is None and url is not None:
+        return examine_url(url, limit, progress)
+    return examine_table(file, url, limit, progress)

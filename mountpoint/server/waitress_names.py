@@ -1,0 +1,98 @@
+"""The names of waitress that this package depends on, beyond the arguments that waitress documents.
+
+Any release of waitress may change them. A test compares this list with the code in both directions, and the suite runs
+against the oldest release that ``pyproject.toml`` admits and against the newest.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+
+class Dependency(NamedTuple):
+    """Names of *owner*, a module or class of waitress, and the reason why they are needed."""
+
+    owner: str
+    names: tuple[str, ...]
+    reason: str
+
+
+def _needs(owner: str, names: str, reason: str) -> Dependency:
+    return Dependency(f"waitress.{owner}" if owner else "waitress", tuple(names.split()), reason)
+
+
+DEPENDENCIES: Final = (
+    # ------------------------------------------------------------------------------------------- parse a request
+    _needs(
+        "parser.HTTPRequestParser",
+        "received completed empty error expect_continue headers_finished close path version headers",
+        "the interface that our parser implements for waitress's channel",
+    ),
+    _needs(
+        "parser.HTTPRequestParser",
+        "adj command query request_uri url_scheme get_body_stream",
+        "names that our parser shares with waitress's",
+    ),
+    _needs("utilities", "Error", "an error that waitress turns into a response"),
+    _needs("utilities.Error", "__init__ code reason", "the same"),
+    _needs("buffers", "OverflowableBuffer", "a body that moves to a file when it grows"),
+    _needs("buffers.OverflowableBuffer", "append getfile close", "the same"),
+    # ----------------------------------------------------------------------------------------- write a response
+    _needs("task", "ErrorTask Task hop_by_hop", "tasks of our own"),
+    _needs("task.Task", "__init__ service execute request channel start_time status", "the access log"),
+    _needs(
+        "task.Task",
+        "write finish build_response_header chunked_response wrote_header has_body close_on_finish",
+        "HEAD, the drain, and the header in one packet with the start of the body",
+    ),
+    _needs(
+        "task.Task",
+        "complete response_headers content_length content_bytes_written remove_content_length_header "
+        "set_close_on_finish logger",
+        "the WSGI call with the app of the route, where waitress calls one app for all requests",
+    ),
+    _needs("buffers", "ReadOnlyFileBasedBuffer", "wsgi.file_wrapper"),
+    _needs("buffers.ReadOnlyFileBasedBuffer", "prepare get file remain", "files that are slow to read or cut short"),
+    _needs("buffers.FileBasedBuffer", "close", "HEAD of a file"),
+    # ------------------------------------------------------------------------------------- serve a connection
+    _needs("channel", "HTTPChannel ClientDisconnected", "a connection of our own"),
+    _needs("channel.HTTPChannel", "task_class error_task_class parser_class", "our classes instead of waitress's"),
+    _needs("channel.HTTPChannel", "service request requests requests_lock connected", "the queues"),
+    _needs("channel.HTTPChannel", "addr server check_client_disconnected", "the environ and the log"),
+    _needs(
+        "channel.HTTPChannel",
+        "adj handle_read handle_close received last_activity total_outbufs_len",
+        "closing a connection whose client is stuck",
+    ),
+    _needs(
+        "channel.HTTPChannel",
+        "_flush_exception _flush_some_if_lockable",
+        "a try to send, which shows whether the client reads",
+    ),
+    _needs("channel.HTTPChannel", "write_soon", "the header in one packet with the start of the body"),
+    _needs("channel.HTTPChannel", "_flush_some outbuf_lock", "a lock that waitress leaves out"),
+    _needs("channel.HTTPChannel", "_flush_outbufs_below_high_watermark", "503 from the loop, which must not wait"),
+    _needs("channel.HTTPChannel", "will_close close_when_flushed", "the drain, and a log that cannot be written"),
+    # ------------------------------------------------------------------------------------- listen, and run the loop
+    _needs("server", "BaseWSGIServer TcpWSGIServer UnixWSGIServer", "listeners of our own"),
+    _needs(
+        "server.BaseWSGIServer",
+        "__init__ channel_class add_task",
+        "bound sockets, our channels and our queues: the arguments map, _sock, dispatcher, adj, sockinfo, bind_socket",
+    ),
+    _needs("server.BaseWSGIServer", "adj effective_port server_name", "the environ"),
+    _needs("server.BaseWSGIServer", "handle_accept", "the drain, which accepts the whole accept queue"),
+    _needs("server.BaseWSGIServer", "trigger pull_trigger", "waking the loop without blocking"),
+    _needs("trigger.trigger", "trigger", "the descriptor or socket that must not block"),
+    _needs("task.ThreadedTaskDispatcher", "add_task", "the interface that our queues implement"),
+    _needs("adjustments", "Adjustments", "listeners are made without create_server, which binds and runs them"),
+    _needs(
+        "adjustments.Adjustments",
+        "asyncore_loop_timeout channel_timeout ident inbuf_overflow max_request_header_size max_request_body_size "
+        "url_scheme",
+        "documented as arguments, and read here as attributes",
+    ),
+    _needs("", "wasyncore", "the event loop"),
+    _needs("wasyncore", "loop close_all dispatcher", "running the loop one iteration at a time, and the end"),
+    _needs("wasyncore.dispatcher", "close", "closing a listener but not its trigger"),
+)

@@ -1,0 +1,3 @@
+"""The page has the examples at hand."""
+
+COPIES = {"examples": "examples"}

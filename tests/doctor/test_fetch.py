@@ -1,0 +1,94 @@
+"""Requests over the network: each URL once, one host, a bounded number. And the parts of a URL."""
+
+from __future__ import annotations
+
+import http.server
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from mountpoint.doctor.addresses import Origin, at_origin, checked_url, origin_of
+from mountpoint.doctor.fetch import HttpSite, OutOfRequests
+from mountpoint.errors import UsageError
+
+
+@pytest.fixture
+def server() -> Iterator[tuple[str, list[str]]]:
+    """Yield the URL of a server that redirects every request to another host, and the list of the targets it got."""
+    targets: list[str] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            targets.append(self.requestline.split()[1])
+            self.send_response(302)
+            self.send_header("Location", "http://elsewhere.invalid/")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as httpd:
+        thread = threading.Thread(target=httpd.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{httpd.server_port}", targets
+        httpd.shutdown()
+        thread.join()
+
+
+def site_at(url: str, limit: int = 10) -> HttpSite:
+    return HttpSite(checked_url(url)[0], limit)
+
+
+def test_a_url_is_requested_once_and_its_redirect_is_not_followed(server):
+    url, targets = server
+    site = site_at(url)
+    assert site.get(f"{url}/a").location == site.get(f"{url}/a").location == "http://elsewhere.invalid/"
+    assert (targets, site.requests) == (["/a"], 1)
+
+
+@pytest.mark.parametrize("target", ["//x", "/a//b?q", "/%2e%2e/x", "/?a=//b"])
+def test_path_and_query_are_sent_byte_for_byte(server, target):
+    url, targets = server
+    site_at(url).get(url + target)
+    assert targets == [target]
+    assert at_origin(Origin("https", "example.com", 443), url + target) == f"https://example.com{target}"
+
+
+def test_the_limit_of_requests_holds(server):
+    url, targets = server
+    site = site_at(url, limit=2)
+    site.get(f"{url}/a")
+    site.get(f"{url}/b")
+    with pytest.raises(OutOfRequests):
+        site.get(f"{url}/c")
+    assert targets == ["/a", "/b"]
+
+
+@pytest.mark.parametrize("url", ["http://elsewhere.invalid/", "http://127.0.0.1:22/", "ftp://127.0.0.1/", "//x"])
+def test_no_other_host_and_no_other_service_is_requested(server, url):
+    with pytest.raises(ValueError, match=r"is not at 127\.0\.0\.1"):
+        site_at(server[0]).get(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "origin"),
+    [
+        ("http://Example.com/", Origin("http", "example.com", 80)),
+        ("https://example.com:8443/x", Origin("https", "example.com", 8443)),
+        ("http://[::1]:80/", Origin("http", "[::1]", 80)),
+        ("http://example.com:99999/", None),
+        ("ftp://example.com/", None),
+        ("http://a,b/", None),
+        ("/x", None),
+    ],
+)
+def test_the_origin_of_a_url(url, origin):
+    assert origin_of(url) == origin
+
+
+@pytest.mark.parametrize("text", ["example.com/a", "", "/a", "ftp://example.com/", "http://", "http://exa mple.com/"])
+def test_text_that_is_not_an_http_url_is_rejected(text):
+    with pytest.raises(UsageError, match="expected"):
+        checked_url(text)

@@ -1,0 +1,18 @@
+"""Fixtures for the server's parts."""
+
+import pytest
+from support.queues import Pool
+
+
+@pytest.fixture
+def make_pool():
+    """Return ``make_pool(threads, mount=QueueLimits(), ...)``, which makes a `Pool` and closes it after the test."""
+    pools = []
+
+    def make_pool(threads, **arguments):
+        pools.append(Pool(threads, **arguments))
+        return pools[-1]
+
+    yield make_pool
+    for each in pools:
+        each.close()
