@@ -7,6 +7,7 @@ takes quadratic time for some headers, and accepts framing that other readers ta
 from __future__ import annotations
 
 import io
+import re
 import time
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -31,6 +32,7 @@ _REASONS = {
     505: "HTTP Version Not Supported",
 }
 _END_OF_HEAD = b"\r\n\r\n"
+_BARE_LINE_END = re.compile(rb"\r(?=[^\n])|(?<!\r)\n")
 
 
 class Refusal(Error):
@@ -114,7 +116,7 @@ class Parser:
     @property
     def has_begun(self) -> bool:
         """Whether a byte has arrived. Blank lines in front of a request do not count (RFC 9112 section 2.2)."""
-        return bool(self._head) or self.headers_finished
+        return bytes(self._head[:2]) not in (b"", b"\r") or self.headers_finished  # a lone CR may begin a blank line
 
     @property
     def routed(self) -> Route:
@@ -143,13 +145,15 @@ class Parser:
         while head.startswith(b"\r\n"):  # only at the start of a request, so nothing was searched yet
             del head[:2]
             skipped += 2
-        if head and not self.first_byte_at:
+        if self.has_begun and not self.first_byte_at:
             self.first_byte_at = time.time()
         end = head.find(_END_OF_HEAD, max(seen - skipped - len(_END_OF_HEAD) + 1, 0))
         size = len(head) if end < 0 else end + len(_END_OF_HEAD)
         if size > self.adj.max_request_header_size:
             raise RequestError(431, f"exceeds max_request_header_size of {self.adj.max_request_header_size}")
         if end < 0:
+            if _BARE_LINE_END.search(head, max(seen - skipped - 1, 0)):  # the client waits for a response already
+                raise RequestError(400, "Bare CR or LF in the header")
             return len(data)
         rest = len(head) - size
         del head[end:]
