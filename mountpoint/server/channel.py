@@ -1,5 +1,6 @@
-"""A client connection and its listener: the classes of waitress, changed in four ways.
+"""A client connection and its listener: the classes of waitress, changed in five ways.
 
+- All of their clocks are monotonic. waitress uses the system's clock, and setting that would stop its time-outs.
 - `Channel.route` finds the mount of a request before the request is queued, and builds its environ once.
 - The header of a response and the start of its body leave in one packet (`Channel.cork`).
 - `Channel.close_if_stuck` closes a connection whose client never finishes its header or stops reading.
@@ -11,6 +12,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import sys
 import threading
@@ -57,8 +59,19 @@ class Channel(HTTPChannel):
     parser_class = Parser  # type: ignore[assignment]
     _corked: list[bytes] | None = None
     _is_rejected = False  # whether the loop itself answers the first request
-    _previous_activity = 0.0  # a Unix time: ``last_activity`` before the data that is being read
-    _stalled_since = 0.0  # a Unix time: when the client was first seen not to read a pending response
+    _active_at = 0.0  # this and the next two are from `time.monotonic`, in seconds
+    _previous_activity = 0.0  # ``last_activity`` before the data that is being read
+    _stalled_since = 0.0  # when the client was first seen not to read a pending response
+
+    @property
+    def last_activity(self) -> float:
+        """When the last byte came or left, from `time.monotonic`, in seconds."""
+        return self._active_at
+
+    @last_activity.setter
+    def last_activity(self, _: float) -> None:
+        # waitress assigns the time of the system's clock, and always means now.
+        self._active_at = time.monotonic()
 
     # ------------------------------------------------------------------------------------- before a request is served
 
@@ -68,7 +81,7 @@ class Channel(HTTPChannel):
         Return the key of its mount, or None if no mount owns it.
         """
         request = self.first_request
-        request.received_at = request.received_at or time.time()
+        request.received_at = request.received_at or time.monotonic()
         self._is_rejected = False
         if request.error:
             return None
@@ -147,7 +160,7 @@ class Channel(HTTPChannel):
     def received(self, data: bytes) -> bool:
         # Blank lines between requests do not count as activity: a client could keep a connection open with them.
         if not data.strip() and not self._is_reading_request():
-            self.last_activity = self._previous_activity
+            self._active_at = self._previous_activity
         return super().received(data)
 
     def is_idle(self) -> bool:
@@ -162,8 +175,8 @@ class Channel(HTTPChannel):
     def close_if_stuck(self, now: float, header_timeout: float) -> None:
         """Close the connection if its client never finishes a header, or stops reading a response.
 
-        *now* is a Unix time. *header_timeout* is in seconds, 0 for no limit. waitress has neither limit: for it each
-        byte of a header is activity, and a thread that writes to a client that does not read waits for ever.
+        *now* is from `time.monotonic`. *header_timeout* is in seconds, 0 for no limit. waitress has neither limit: for
+        it each byte of a header is activity, and a thread that writes to a client that does not read waits for ever.
         """
         if self.total_outbufs_len and self.last_activity <= self._stalled_since:
             if now - self._stalled_since > self.adj.channel_timeout and not self._client_reads():
@@ -221,6 +234,9 @@ class _Listener(BaseWSGIServer):
 
     channel_class = Channel
     draining = False  # whether each response closes its connection
+    # waitress's own time for `maintenance`, by the system's clock: never
+    next_channel_cleanup = math.inf  # type: ignore[assignment]  # typeshed has an int
+    _next_maintenance = 0.0  # from `time.monotonic`, in seconds
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -229,6 +245,13 @@ class _Listener(BaseWSGIServer):
             write_end.setblocking(False)  # a socket
         else:
             os.set_blocking(write_end, False)
+
+    def readable(self) -> bool:
+        now = time.monotonic()
+        if now >= self._next_maintenance:
+            self._next_maintenance = now + self.adj.cleanup_interval
+            self.maintenance(now)  # type: ignore[arg-type]  # typeshed has an int
+        return super().readable()
 
     def pull_trigger(self) -> None:
         with suppress(BlockingIOError):

@@ -48,7 +48,7 @@ class Server:
         self._callbacks: deque[Callable[[], object]] = deque()
         self._stop_calls = 0
         self._keeps_sockets = False  # open for the successor, while this process drains
-        self._stuck_check_at = 0.0  # a Unix time, in seconds: the latest search for stuck connections
+        self._stuck_check_at = 0.0  # from `time.monotonic`, in seconds: the latest search for stuck connections
         adjustments = Adjustments(
             **settings.adjustments,
             threads=settings.threads,
@@ -158,8 +158,8 @@ class Server:
         _run_callback(self.queues.answer_rejected)
         while self._callbacks:
             _run_callback(self._callbacks.popleft())
-        now = time.time()
-        if not 0 <= now - self._stuck_check_at < MAX_WAIT:  # also when the clock was set back
+        now = time.monotonic()
+        if now - self._stuck_check_at >= MAX_WAIT:
             self._stuck_check_at = now
             for channel in self._channels():
                 _run_callback(partial(channel.close_if_stuck, now, self.settings.header_timeout))
@@ -210,7 +210,7 @@ class Server:
             wasyncore.dispatcher.close(listener)
 
     def _close_idle_channels(self) -> None:
-        idle_since = time.time() - IDLE_SECONDS
+        idle_since = time.monotonic() - IDLE_SECONDS
         for channel in self._channels():
             if channel.is_idle() and channel.last_activity < idle_since:
                 channel.will_close = True

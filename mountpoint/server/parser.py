@@ -64,7 +64,7 @@ class Parser:
     record: RequestRecord | None = None  # once there is an environ
     environ: WSGIEnvironment | None = None  # before any layer has changed it
     route: Route | None = None
-    first_byte_at = 0.0  # Unix times, in seconds
+    first_byte_at = 0.0  # from `time.monotonic`, in seconds
     received_at = 0.0
     _body: Body | None = None
     _buffer: OverflowableBuffer | None = None
@@ -146,7 +146,7 @@ class Parser:
             del head[:2]
             skipped += 2
         if self.has_begun and not self.first_byte_at:
-            self.first_byte_at = time.time()
+            self.first_byte_at = time.monotonic()
         end = head.find(_END_OF_HEAD, max(seen - skipped - len(_END_OF_HEAD) + 1, 0))
         size = len(head) if end < 0 else end + len(_END_OF_HEAD)
         if size > self.adj.max_request_header_size:

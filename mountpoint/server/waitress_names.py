@@ -81,6 +81,11 @@ DEPENDENCIES: Final = (
         "bound sockets, our channels and our queues: the arguments map, _sock, dispatcher, adj, sockinfo, bind_socket",
     ),
     _needs("server.BaseWSGIServer", "adj effective_port server_name", "the environ"),
+    _needs(
+        "server.BaseWSGIServer",
+        "readable maintenance next_channel_cleanup",
+        "time-outs that do not depend on the system's clock",
+    ),
     _needs("server.BaseWSGIServer", "handle_accept", "the drain, which accepts the whole accept queue"),
     _needs("server.BaseWSGIServer", "trigger pull_trigger", "waking the loop without blocking"),
     _needs("trigger.trigger", "trigger", "the descriptor or socket that must not block"),
@@ -88,8 +93,8 @@ DEPENDENCIES: Final = (
     _needs("adjustments", "Adjustments", "listeners are made without create_server, which binds and runs them"),
     _needs(
         "adjustments.Adjustments",
-        "asyncore_loop_timeout channel_timeout ident inbuf_overflow max_request_header_size max_request_body_size "
-        "url_scheme",
+        "asyncore_loop_timeout channel_timeout cleanup_interval ident inbuf_overflow max_request_header_size "
+        "max_request_body_size url_scheme",
         "documented as arguments, and read here as attributes",
     ),
     _needs("", "wasyncore", "the event loop"),
