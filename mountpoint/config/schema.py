@@ -111,7 +111,8 @@ SERVER_KEYS: Mapping[str, Key] = {
     ),
     "threads": Key(
         integer(1, 10_000),
-        "How many requests run at once.",
+        "How many requests run at once. While some of them hang, the mounts without a running request also get spare "
+        "threads, up to `threads - 1`.",
         "`8`",
     ),
     "drain_timeout": Key(

@@ -156,6 +156,7 @@ class Server:
         """Wait up to *max_wait* seconds for events, and handle them."""
         wasyncore.loop(timeout=max_wait, use_poll=True, map=self._map, count=1)
         _run_callback(self.queues.answer_rejected)
+        _run_callback(self.queues.use_spare_threads)
         while self._callbacks:
             _run_callback(self._callbacks.popleft())
         now = time.monotonic()
