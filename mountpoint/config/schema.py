@@ -126,6 +126,24 @@ SERVER_KEYS: Mapping[str, Key] = {
         "How many seconds a client has to send the header of a request. Then it gets 408. 0 turns this off.",
         "`30`",
     ),
+    "body_timeout": Key(
+        seconds,
+        "How many seconds a body may lag behind `body_min_rate`. Then its client gets 408. A large body at a fair rate "
+        "may take as long as it needs. 0 turns this off.",
+        "`30`",
+    ),
+    "body_min_rate": Key(
+        integer(1),
+        "How many bytes of a body a client has to send in a second, on average.",
+        "`500`",
+    ),
+    "max_buffered_bodies": Key(
+        integer(0),
+        "How many bytes the bodies of all requests may take together, in memory and in temporary files. A body that "
+        "does not fit gets 503 with `Retry-After`. A value below `max_request_body_size` also bounds a single body. 0 "
+        "turns this off.",
+        "`268435456`, or `max_request_body_size` if that is larger",
+    ),
     "strict": Key(
         boolean,
         "Do not start, and do not reload, if an app fails to load.",

@@ -14,18 +14,22 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from waitress import wasyncore
 from waitress.adjustments import Adjustments
 
 from ..config.reader import ServerConfig
-from .channel import Channel, Router, listener_class
+from ..wsgi.dispatch import Route
+from .body_limits import BodyBudget
+from .channel import IDLE_SECONDS, Channel, Router, listener_class
 from .fair_queue import FairQueues, QueueLimits
 from .slow_requests import SlowRequestReporter, log_in_flight, log_slow_end
 from .sockets import BoundSocket, listen_error
 
-IDLE_SECONDS = 1.0  # without a byte, after which a drain closes a keep-alive connection
+if TYPE_CHECKING:
+    from wsgiref.types import WSGIEnvironment
+
 MAX_WAIT = 1.0  # seconds for which the loop waits for an event at most
 
 logger = logging.getLogger("mountpoint")
@@ -64,13 +68,14 @@ class Server:
             settings.threads, lambda channel: channel.route(self._router), log_slow_end
         )
         self.queues.reconfigure(limits)
+        self._body_budget = BodyBudget(settings.max_buffered_bodies)
         self._slow_reporter = SlowRequestReporter(self.queues)
         self._listeners = [self._listen(adjustments, one) for one in bound]
 
     def _listen(self, adjustments: Adjustments, bound: BoundSocket) -> Any:
         sock = bound.socket
         try:
-            return listener_class(bound.address)(
+            listener = listener_class(bound.address)(
                 None,  # the app: our tasks call the app of the route
                 self._map,
                 _sock=sock,
@@ -81,6 +86,12 @@ class Server:
             )
         except OSError as error:
             raise listen_error(bound.address, error) from None
+        listener.body_budget = self._body_budget
+        listener.find_route = self._find_route
+        return listener
+
+    def _find_route(self, environ: WSGIEnvironment) -> Route:
+        return self._router.route(environ)  # that of the latest reload
 
     def urls(self) -> list[str]:
         """Return the addresses of the server: URLs, or ``unix:`` and a path."""
@@ -114,9 +125,10 @@ class Server:
     def replace(self, router: Router, limits: Mapping[str, QueueLimits], settings: ServerConfig) -> None:
         """Serve *router* from now on. Running requests finish on the old one; waiting requests are routed again.
 
-        Of *settings* only ``drain_timeout`` and ``header_timeout`` take effect.
+        Of *settings* only ``drain_timeout``, ``header_timeout`` and the limits on bodies take effect.
         """
         self.settings = settings
+        self._body_budget.limit = settings.max_buffered_bodies
         self._router = router
         self.queues.reconfigure(limits)
         self._slow_reporter.reschedule()
@@ -164,6 +176,10 @@ class Server:
             self._stuck_check_at = now
             for channel in self._channels():
                 _run_callback(partial(channel.close_if_stuck, now, self.settings.header_timeout))
+                settings = self.settings
+                _run_callback(
+                    partial(channel.close_if_body_is_slow, now, settings.body_timeout, settings.body_min_rate)
+                )
 
     # ------------------------------------------------------------------------------------------------------- draining
 

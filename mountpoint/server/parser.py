@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import re
 import time
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from waitress.buffers import OverflowableBuffer
@@ -18,6 +19,7 @@ from ..wsgi.dispatch import Route
 from ..wsgi.record import RequestRecord
 from .access_log import escaped
 from .body import Body, ChunkedBody, SizedBody
+from .body_limits import BodyBudget, BodyPace, BodyShare
 from .head import CHUNKED, Head, RequestError, body_length, parse_head
 
 if TYPE_CHECKING:
@@ -29,10 +31,13 @@ _REASONS = {
     413: "Content Too Large",
     431: "Request Header Fields Too Large",
     501: "Not Implemented",
+    503: "Service Unavailable",
     505: "HTTP Version Not Supported",
 }
 _END_OF_HEAD = b"\r\n\r\n"
 _BARE_LINE_END = re.compile(rb"\r(?=[^\n])|(?<!\r)\n")
+_NO_ROOM = "The bodies of other requests leave no room for this one."
+RETRY_AFTER = 5  # seconds after which a client whose request was rejected may ask again
 
 
 class Refusal(Error):
@@ -43,11 +48,20 @@ class Refusal(Error):
         self.code = status
         self.reason = _REASONS[status]
 
+    def to_response(self, ident: str | None = None) -> tuple[str, Sequence[tuple[str, str]], str]:
+        status, headers, body = super().to_response(ident)
+        if self.code == 503:
+            headers = [*headers, ("Retry-After", str(RETRY_AFTER))]
+        return status, headers, body
+
 
 class Parser:
     """A request, whole or in parts.
 
-    *adj* are waitress's adjustments. ``completed`` says that the request is whole, or that ``error`` refuses it.
+    *adj* are waitress's adjustments. ``completed`` says that the request is whole, or that ``error`` refuses it, or
+    that it is answered early. *budget* bounds its body together with the bodies of other requests. *answer_early* is
+    called once the head is complete and its body is not. It returns True if it has set a route whose response does not
+    depend on the body: then the body is not read, and the connection is closed after the response.
     """
 
     completed = False
@@ -66,11 +80,22 @@ class Parser:
     route: Route | None = None
     first_byte_at = 0.0  # from `time.monotonic`, in seconds
     received_at = 0.0
+    is_answered_early = False
+    pace: BodyPace | None = None  # once the body begins
     _body: Body | None = None
     _buffer: OverflowableBuffer | None = None
+    _share: BodyShare | None = None
+    _is_closed = False
 
-    def __init__(self, adj: Any) -> None:
+    def __init__(
+        self,
+        adj: Any,
+        budget: BodyBudget | None = None,
+        answer_early: Callable[[Parser], bool] | None = None,
+    ) -> None:
         self.adj = adj
+        self._budget = budget
+        self._answer_early = answer_early
         self.headers: dict[str, str] = {}
         self.url_scheme: str = adj.url_scheme
         self._head = bytearray()
@@ -82,6 +107,8 @@ class Parser:
         """Take what belongs to this request from the start of *data*, and return how many bytes that was."""
         if self.completed:
             return 0
+        if self._is_closed:  # the connection has ended
+            return len(data)
         try:
             return self._receive_body(data) if self._body else self._receive_head(data)
         except RequestError as error:
@@ -89,7 +116,8 @@ class Parser:
             return len(data)  # where the next request begins is not known
 
     def refuse(self, status: int, message: str) -> None:
-        """Complete the request with an error."""
+        """Complete the request with an error, without its body."""
+        self._drop_body()
         self.error = Refusal(status, message)
         self.completed = True
         self.expect_continue = False  # a client that waits for 100 gets the error
@@ -103,8 +131,9 @@ class Parser:
 
     def close(self) -> None:
         """Let the body go."""
-        if self._buffer:
-            self._buffer.close()
+        self._is_closed = True
+        self._answer_early = None  # refers to the channel, which refers to this request
+        self._drop_body()
 
     @property
     def path(self) -> str:
@@ -117,6 +146,16 @@ class Parser:
     def has_begun(self) -> bool:
         """Whether a byte has arrived. Blank lines in front of a request do not count (RFC 9112 section 2.2)."""
         return bytes(self._head[:2]) not in (b"", b"\r") or self.headers_finished  # a lone CR may begin a blank line
+
+    @property
+    def body_length(self) -> int:
+        """How many bytes of the body have arrived."""
+        return self._body.length if self._body else 0
+
+    @property
+    def is_last(self) -> bool:
+        """Whether no request can follow on the connection, since the end of this one was not read."""
+        return self.error is not None or self.is_answered_early
 
     @property
     def routed(self) -> Route:
@@ -158,11 +197,12 @@ class Parser:
         rest = len(head) - size
         del head[end:]
         self._first_line = bytes(head).partition(b"\r\n")[0]
-        self._take_head(parse_head(bytes(head)))
+        self._take_head(parse_head(bytes(head)), rest)
         head.clear()
-        return len(data) - rest
+        return len(data) if self.is_answered_early else len(data) - rest
 
-    def _take_head(self, head: Head) -> None:
+    def _take_head(self, head: Head, rest: int) -> None:
+        """Take what *head* says. *rest* bytes behind it have arrived."""
         self.headers_finished = True
         self.command, self.request_uri, self.version = head.method, head.target, head.version
         self.path_info, self.query, self.headers = head.path_info, head.query, head.headers
@@ -171,13 +211,36 @@ class Parser:
         if length == 0:
             self.completed = True
             return
-        self._buffer = OverflowableBuffer(self.adj.inbuf_overflow)
         if length == CHUNKED:
-            self._body = ChunkedBody(self.adj.max_request_header_size, self._buffer.append)
+            self._body = ChunkedBody(self.adj.max_request_header_size, self._write)
         else:
             self._require_size(length)
-            self._body = SizedBody(length, self._buffer.append)
+            self._body = SizedBody(length, self._write)
+        if self._answer_early and (length == CHUNKED or length > rest) and self._answer_early(self):
+            self.is_answered_early = self.completed = True
+            self.keeps_alive = False
+            return
+        if self._budget:
+            if not self._budget.fits(1 if length == CHUNKED else length):
+                raise RequestError(503, _NO_ROOM)
+            self._share = BodyShare(self._budget)
+        self._buffer = OverflowableBuffer(self.adj.inbuf_overflow)
+        self.pace = BodyPace(time.monotonic())
         self.expect_continue = head.expects_continue
+
+    def _write(self, data: bytes) -> None:
+        """Keep *data*, a piece of the body."""
+        if self._share and not self._share.grow(len(data)):
+            raise RequestError(503, _NO_ROOM)
+        assert self._buffer is not None
+        self._buffer.append(data)
+
+    def _drop_body(self) -> None:
+        if self._buffer is not None:
+            self._buffer.close()
+            self._buffer = None
+        if self._share:
+            self._share.release()
 
     def _receive_body(self, data: bytes) -> int:
         body = self._body
