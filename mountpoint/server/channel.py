@@ -1,9 +1,12 @@
-"""A client connection and its listener: the classes of waitress, changed in four ways.
+"""A client connection and its listener: the classes of waitress, changed in five ways.
 
 - `Channel.route` finds the mount of a request before the request is queued, and builds its environ once.
 - The header of a response and the start of its body leave in one packet (`Channel.cork`).
 - `Channel.close_if_stuck` closes a connection whose client never finishes its header or stops reading.
 - A listener wakes the loop without ever blocking.
+- A response that cannot be stored is cut off (`Channel.write_soon`).
+
+The end of a connection is in `mountpoint.server.closing`, and trouble with a listener in `mountpoint.server.accepting`.
 
 `mountpoint.server.waitress_names` lists every name of waitress that this package depends on.
 """
@@ -18,16 +21,18 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
-from waitress.buffers import ReadOnlyFileBasedBuffer
-from waitress.channel import ClientDisconnected, HTTPChannel
-from waitress.server import BaseWSGIServer, TcpWSGIServer
+from waitress.buffers import OverflowableBuffer, ReadOnlyFileBasedBuffer
+from waitress.channel import ClientDisconnected
+from waitress.server import TcpWSGIServer
 
 from ..config.address import Address
 from ..wsgi.dispatch import Route
 from ..wsgi.responses import unavailable
+from .accepting import AcceptingListener
+from .closing import ClosingChannel
 from .environ import make_environ
 from .parser import Parser
-from .tasks import AppTask, LoggedErrorTask
+from .tasks import AppTask, LoggedErrorTask, ResponseCutOff
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment
@@ -44,7 +49,7 @@ class Router(Protocol):
         """Return the app for *environ*, the environ to call it with, and the key of its mount, if any."""
 
 
-class Channel(HTTPChannel):
+class Channel(ClosingChannel):
     """A client connection. Its requests are served one after the other, the first of ``requests`` first."""
 
     server: TcpListener
@@ -111,11 +116,28 @@ class Channel(HTTPChannel):
             data.close()  # waitress would close it after the last byte
             return 0
         if self._corked is None:
-            return super().write_soon(data)
+            return self._store(data)
         if not self.connected:
             raise ClientDisconnected
         self._corked.append(data)
         return len(data)
+
+    def _store(self, data: Any) -> int:
+        """Send *data*, or store it until the client reads. Raises `ResponseCutOff` if there is no room to store it."""
+        with self.outbuf_lock:  # the loop must not send from a buffer that holds half of the data
+            try:
+                return super().write_soon(data)
+            except OSError as error:
+                logger.error("cut off: no room to store the response: %s: %s", self.description, error)
+                for buffer in self.outbufs:
+                    with suppress(OSError):  # the file cannot write its last bytes
+                        buffer.close()
+                self.outbufs = [OverflowableBuffer(self.adj.outbuf_overflow)]
+                self.total_outbufs_len = 0
+                self.connected = False
+                self.will_close = True
+        self.server.pull_trigger()
+        raise ResponseCutOff
 
     def _flush_outbufs_below_high_watermark(self) -> None:
         # waitress waits here for the loop to send data. A rejected request is answered by the loop itself.
@@ -212,7 +234,7 @@ class Channel(HTTPChannel):
         return f"{progress}, of {self.addr[0]}"
 
 
-class _Listener(BaseWSGIServer):
+class _Listener(AcceptingListener):
     """A listening socket that wakes the loop without blocking.
 
     waitress wakes the loop through a pipe. If the loop itself writes into a full pipe, nothing would ever empty it. A
@@ -224,15 +246,11 @@ class _Listener(BaseWSGIServer):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        write_end: Any = self.trigger.trigger  # type: ignore[attr-defined]  # typeshed has an int
+        write_end: Any = self.trigger.trigger
         if sys.platform == "win32":
             write_end.setblocking(False)  # a socket
         else:
             os.set_blocking(write_end, False)
-
-    def pull_trigger(self) -> None:
-        with suppress(BlockingIOError):
-            super().pull_trigger()
 
 
 class TcpListener(_Listener, TcpWSGIServer):

@@ -7,7 +7,9 @@ takes quadratic time for some headers, and accepts framing that other readers ta
 from __future__ import annotations
 
 import io
+import logging
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from waitress.buffers import OverflowableBuffer
@@ -29,8 +31,11 @@ _REASONS = {
     431: "Request Header Fields Too Large",
     501: "Not Implemented",
     505: "HTTP Version Not Supported",
+    507: "Insufficient Storage",
 }
 _END_OF_HEAD = b"\r\n\r\n"
+
+logger = logging.getLogger("mountpoint")
 
 
 class Refusal(Error):
@@ -101,8 +106,10 @@ class Parser:
 
     def close(self) -> None:
         """Let the body go."""
-        if self._buffer:
-            self._buffer.close()
+        buffer, self._buffer = self._buffer, None
+        if buffer:
+            with suppress(OSError):  # the file cannot write its last bytes
+                buffer.close()
 
     @property
     def path(self) -> str:
@@ -178,12 +185,23 @@ class Parser:
     def _receive_body(self, data: bytes) -> int:
         body = self._body
         assert body is not None
-        taken = body.feed(data)
+        taken = self._store(body, data)
         self._require_size(body.length)
         if body.complete:
             self.completed = True
             self.headers["CONTENT_LENGTH"] = str(body.length)  # apps need it; a chunked body came without one
         return taken
+
+    def _store(self, body: Body, data: bytes) -> int:
+        try:
+            taken = body.feed(data)
+            if body.complete and self._buffer:
+                self._buffer.getfile()  # may make a file
+            return taken
+        except OSError as error:
+            logger.error("no room to store the body of %r: %s", self.request_line, error)
+            self.close()
+            raise RequestError(507, "The server has no room to store the body.") from error
 
     def _require_size(self, length: int) -> None:
         if length > self.adj.max_request_body_size:
