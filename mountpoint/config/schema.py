@@ -259,8 +259,7 @@ WAITRESS_KEYS: Mapping[str, Key] = {
     "channel_request_lookahead": Key(
         integer(0),
         "How many further requests are read from a connection while one runs. With 1 or more, the server notices that "
-        "a client has disconnected, and does not run its waiting request. A client that closes its sending half "
-        "counts as disconnected.",
+        "a client has reset its connection, and does not run its waiting request.",
         "`1`",
     ),
     "server_name": Key(

@@ -9,6 +9,8 @@ Read in this order:
     file_wrapper    responses that the loop sends from a file
     environ         the WSGI environ of a request
     tasks           run a request and write its response
+    closing         the end of a connection: half-closed clients, and clients that still send
+    accepting       a listening socket that cannot accept
     channel         a client connection and its listener
     fair_queue      a queue for each mount, and the threads that serve the queues
     slow_requests   report requests that run for too long

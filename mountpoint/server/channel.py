@@ -1,4 +1,4 @@
-"""A client connection and its listener: the classes of waitress, changed in seven ways.
+"""A client connection and its listener: the classes of waitress, changed in eight ways.
 
 - All of their clocks are monotonic. waitress uses the system's clock, and setting that would stop its time-outs.
 - `Channel.route` finds the mount of a request before the request is queued, and builds its environ once.
@@ -8,6 +8,9 @@
   `Channel.close_if_body_is_slow` closes one whose client sends a body too slowly.
 - At the connection limit, a listener closes the connection that has been idle for the longest time.
 - A listener wakes the loop without ever blocking.
+- A response that cannot be stored is cut off (`Channel.write_soon`).
+
+The end of a connection is in `mountpoint.server.closing`, and trouble with a listener in `mountpoint.server.accepting`.
 
 `mountpoint.server.waitress_names` lists every name of waitress that this package depends on.
 """
@@ -25,18 +28,20 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
-from waitress.buffers import ReadOnlyFileBasedBuffer
-from waitress.channel import ClientDisconnected, HTTPChannel
-from waitress.server import BaseWSGIServer, TcpWSGIServer
+from waitress.buffers import OverflowableBuffer, ReadOnlyFileBasedBuffer
+from waitress.channel import ClientDisconnected
+from waitress.server import TcpWSGIServer
 
 from ..config.address import Address
 from ..wsgi.dispatch import Route
 from ..wsgi.limits import MaxBody
 from ..wsgi.responses import OwnResponse, unavailable
+from .accepting import AcceptingListener
 from .body_limits import BodyBudget
+from .closing import ClosingChannel
 from .environ import make_environ
 from .parser import RETRY_AFTER, Parser
-from .tasks import AppTask, LoggedErrorTask
+from .tasks import AppTask, LoggedErrorTask, ResponseCutOff
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment
@@ -53,7 +58,7 @@ class Router(Protocol):
         """Return the app for *environ*, the environ to call it with, and the key of its mount, if any."""
 
 
-class Channel(HTTPChannel):
+class Channel(ClosingChannel):
     """A client connection. Its requests are served one after the other, the first of ``requests`` first."""
 
     server: TcpListener
@@ -150,11 +155,28 @@ class Channel(HTTPChannel):
             data.close()  # waitress would close it after the last byte
             return 0
         if self._corked is None:
-            return super().write_soon(data)
+            return self._store(data)
         if not self.connected:
             raise ClientDisconnected
         self._corked.append(data)
         return len(data)
+
+    def _store(self, data: Any) -> int:
+        """Send *data*, or store it until the client reads. Raises `ResponseCutOff` if there is no room to store it."""
+        with self.outbuf_lock:  # the loop must not send from a buffer that holds half of the data
+            try:
+                return super().write_soon(data)
+            except OSError as error:
+                logger.error("cut off: no room to store the response: %s: %s", self.description, error)
+                for buffer in self.outbufs:
+                    with suppress(OSError):  # the file cannot write its last bytes
+                        buffer.close()
+                self.outbufs = [OverflowableBuffer(self.adj.outbuf_overflow)]
+                self.total_outbufs_len = 0
+                self.connected = False
+                self.will_close = True
+        self.server.pull_trigger()
+        raise ResponseCutOff
 
     def _flush_outbufs_below_high_watermark(self) -> None:
         # waitress waits here for the loop to send data. A rejected request is answered by the loop itself.
@@ -291,7 +313,7 @@ class Channel(HTTPChannel):
         return f"{progress}, of {self.addr[0]}"
 
 
-class _Listener(BaseWSGIServer):
+class _Listener(AcceptingListener):
     """A listening socket that wakes the loop without blocking.
 
     waitress wakes the loop through a pipe. If the loop itself writes into a full pipe, nothing would ever empty it. A
@@ -306,11 +328,10 @@ class _Listener(BaseWSGIServer):
     _is_making_room = False  # True from the logged warning until a connection is accepted below the limit
     body_budget: BodyBudget  # of all listeners together
     find_route: Callable[[WSGIEnvironment], Route]
-    _map: dict[int, object]  # all sockets of the loop, by their descriptors
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        write_end: Any = self.trigger.trigger  # type: ignore[attr-defined]  # typeshed has an int
+        write_end: Any = self.trigger.trigger
         if sys.platform == "win32":
             write_end.setblocking(False)  # a socket
         else:
@@ -325,7 +346,7 @@ class _Listener(BaseWSGIServer):
         idle = self._longest_idle() if is_full else None
         if idle is not None:
             self.in_connection_overflow = True  # else waitress logs that it no longer accepts connections
-        return super().readable() or idle is not None
+        return super().readable() or (idle is not None and not self.is_paused)
 
     def handle_accept(self) -> None:
         """Accept a connection. At the limit, close an idle one for it; if none is idle, the new one has to wait."""
@@ -356,10 +377,6 @@ class _Listener(BaseWSGIServer):
             if not channel.has_unread_data():
                 return channel
         return None
-
-    def pull_trigger(self) -> None:
-        with suppress(BlockingIOError):
-            super().pull_trigger()
 
 
 class TcpListener(_Listener, TcpWSGIServer):

@@ -53,6 +53,7 @@ class Server:
         self._stop_calls = 0
         self._keeps_sockets = False  # open for the successor, while this process drains
         self._stuck_check_at = 0.0  # from `time.monotonic`, in seconds: the latest search for stuck connections
+        self._has_failed = False  # whether an app has closed a listening socket
         adjustments = Adjustments(
             **settings.adjustments,
             threads=settings.threads,
@@ -155,17 +156,19 @@ class Server:
         While the server serves, each iteration of the loop calls *on_iteration*, at least every *max_wait* seconds.
         """
         on_ready()
-        while not self._stop_calls and not self._keeps_sockets:
+        while not self._stop_calls and not self._keeps_sockets and not self._has_lost_listener():
             on_iteration()
             self._run_once(min(self._max_wait, max_wait))
         try:
-            return self._drain()
+            return self._drain() or int(self._has_failed)
         finally:
             self.queues.stop()
             self._slow_reporter.stop()
 
     def _run_once(self, max_wait: float) -> None:
         """Wait up to *max_wait* seconds for events, and handle them."""
+        if not self._map:
+            time.sleep(max_wait)  # wasyncore would not wait
         wasyncore.loop(timeout=max_wait, use_poll=True, map=self._map, count=1)
         _run_callback(self.queues.answer_rejected)
         _run_callback(self.queues.use_spare_threads)
@@ -180,6 +183,15 @@ class Server:
                 _run_callback(
                     partial(channel.close_if_body_is_slow, now, settings.body_timeout, settings.body_min_rate)
                 )
+                _run_callback(channel.close_if_over)
+
+    def _has_lost_listener(self) -> bool:
+        """Whether an app has closed the descriptor of a listening socket. Only a new process can listen again."""
+        for listener, bound in zip(self._listeners, self._bound, strict=True):
+            if listener.is_lost and not self._has_failed:
+                self._has_failed = True
+                logger.error("the process ends: an app has closed the descriptor that listens on %s", bound.address)
+        return self._has_failed
 
     # ------------------------------------------------------------------------------------------------------- draining
 
@@ -219,6 +231,9 @@ class Server:
         for bound in self._bound:
             bound.unlink()
         for listener in self._listeners:
+            if listener.is_lost:
+                listener.abandon()
+                continue
             count = len(self._map) if self._keeps_sockets else -1
             while count != len(self._map):  # an accept adds its connection to the map
                 count = len(self._map)

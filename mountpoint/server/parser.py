@@ -7,9 +7,11 @@ takes quadratic time for some headers, and accepts framing that other readers ta
 from __future__ import annotations
 
 import io
+import logging
 import re
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from waitress.buffers import OverflowableBuffer
@@ -33,11 +35,14 @@ _REASONS = {
     501: "Not Implemented",
     503: "Service Unavailable",
     505: "HTTP Version Not Supported",
+    507: "Insufficient Storage",
 }
 _END_OF_HEAD = b"\r\n\r\n"
 _BARE_LINE_END = re.compile(rb"\r(?=[^\n])|(?<!\r)\n")
 _NO_ROOM = "The bodies of other requests leave no room for this one."
 RETRY_AFTER = 5  # seconds after which a client whose request was rejected may ask again
+
+logger = logging.getLogger("mountpoint")
 
 
 class Refusal(Error):
@@ -236,21 +241,33 @@ class Parser:
         self._buffer.append(data)
 
     def _drop_body(self) -> None:
-        if self._buffer is not None:
-            self._buffer.close()
-            self._buffer = None
+        buffer, self._buffer = self._buffer, None
+        if buffer is not None:
+            with suppress(OSError):  # the file cannot write its last bytes
+                buffer.close()
         if self._share:
             self._share.release()
 
     def _receive_body(self, data: bytes) -> int:
         body = self._body
         assert body is not None
-        taken = body.feed(data)
+        taken = self._store(body, data)
         self._require_size(body.length)
         if body.complete:
             self.completed = True
             self.headers["CONTENT_LENGTH"] = str(body.length)  # apps need it; a chunked body came without one
         return taken
+
+    def _store(self, body: Body, data: bytes) -> int:
+        try:
+            taken = body.feed(data)
+            if body.complete and self._buffer:
+                self._buffer.getfile()  # may make a file
+            return taken
+        except OSError as error:
+            logger.error("no room to store the body of %r: %s", self.request_line, error)
+            self.close()
+            raise RequestError(507, "The server has no room to store the body.") from error
 
     def _require_size(self, length: int) -> None:
         if length > self.adj.max_request_body_size:

@@ -40,6 +40,10 @@ class TaskChannel(Protocol):
     def write_soon(self, data: Any) -> int: ...
 
 
+class ResponseCutOff(ClientDisconnected):
+    """The rest of a response cannot be stored. The log has a line about it."""
+
+
 class _HeadDone(Exception):
     """The header of a response to HEAD is written, and the app goes on to write a body."""
 
@@ -124,6 +128,8 @@ class AppTask(_LoggedTask):
     def service(self) -> None:
         try:
             super().service()
+        except ResponseCutOff:
+            self.close_on_finish = True
         except ClientDisconnected:
             self.log()
             raise

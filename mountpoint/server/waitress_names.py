@@ -72,6 +72,8 @@ DEPENDENCIES: Final = (
     ),
     _needs("channel.HTTPChannel", "write_soon", "the header in one packet with the start of the body"),
     _needs("channel.HTTPChannel", "_flush_some outbuf_lock", "a lock that waitress leaves out"),
+    _needs("channel.HTTPChannel", "readable handle_write", "half-closed clients, and clients that still send"),
+    _needs("channel.HTTPChannel", "outbufs", "a response that cannot be stored"),
     _needs("channel.HTTPChannel", "_flush_outbufs_below_high_watermark", "503 from the loop, which must not wait"),
     _needs("channel.HTTPChannel", "will_close close_when_flushed", "the drain, and a log that cannot be written"),
     # ------------------------------------------------------------------------------------- listen, and run the loop
@@ -89,19 +91,24 @@ DEPENDENCIES: Final = (
     ),
     _needs("server.BaseWSGIServer", "handle_accept", "the drain, which accepts the whole accept queue"),
     _needs("server.BaseWSGIServer", "trigger pull_trigger", "waking the loop without blocking"),
-    _needs("server.BaseWSGIServer", "readable", "those time-outs, and an idle connection that makes room for another"),
+    _needs("server.BaseWSGIServer", "readable", "time-outs, pauses, and an idle connection that makes room"),
     _needs("server.BaseWSGIServer", "accepting in_connection_overflow", "the connection limit"),
-    _needs("wasyncore.dispatcher", "_map socket", "the same"),
     _needs("trigger.trigger", "trigger", "the descriptor or socket that must not block"),
     _needs("task.ThreadedTaskDispatcher", "add_task", "the interface that our queues implement"),
     _needs("adjustments", "Adjustments", "listeners are made without create_server, which binds and runs them"),
     _needs(
         "adjustments.Adjustments",
         "asyncore_loop_timeout channel_timeout cleanup_interval connection_limit ident inbuf_overflow "
-        "max_request_header_size max_request_body_size url_scheme",
+        "max_request_header_size max_request_body_size outbuf_overflow recv_bytes url_scheme",
         "documented as arguments, and read here as attributes",
     ),
     _needs("", "wasyncore", "the event loop"),
     _needs("wasyncore", "loop close_all dispatcher", "running the loop one iteration at a time, and the end"),
     _needs("wasyncore.dispatcher", "close", "closing a listener but not its trigger"),
+    _needs(
+        "wasyncore.dispatcher",
+        "_map _fileno socket accept del_channel handle_close handle_error",
+        "a listening socket that cannot accept, or that an app has closed",
+    ),
+    _needs("wasyncore.file_dispatcher", "_fileno", "a pipe that an app has closed"),
 )

@@ -146,9 +146,6 @@ def _set_close(response: object, close: Callable[[], None]) -> bool:
     return True
 
 
-_TOO_LARGE = OwnResponse("413 Content Too Large", "the body is over the mount's max_body")
-
-
 class MaxBody:
     """WSGI middleware that responds 413 to a request whose Content-Length is more than *max_bytes*.
 
@@ -162,6 +159,11 @@ class MaxBody:
             raise ConfigError(problems)
         self.app = app
         self._max_bytes = _numeric_key(str(max_bytes))
+        self._too_large = OwnResponse(
+            "413 Content Too Large",
+            f"the body exceeds the mount's max_body of {max_bytes}",
+            text=f"413 Content Too Large: exceeds max_body of {max_bytes}",
+        )
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         app = self.refusal(environ) or self.app
@@ -171,7 +173,7 @@ class MaxBody:
         """Return the response to a request whose Content-Length is too large, else None."""
         length = environ.get("CONTENT_LENGTH", "")
         if length.isascii() and length.isdigit() and _numeric_key(length) > self._max_bytes:
-            return _TOO_LARGE
+            return self._too_large
         return None
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class OwnResponse:
-    """A WSGI application that responds with *status*, *headers* and a line of plain text.
+    """A WSGI application that responds with *status*, *headers* and a line of plain text: *text*, or else the status.
 
     *reason* goes into the `RequestRecord` and into ``mountpoint resolve``, never to the client.
     """
@@ -22,6 +22,7 @@ class OwnResponse:
     status: str
     reason: str
     headers: Sequence[tuple[str, str]] = ()
+    text: str = ""
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         record: RequestRecord | None = environ.get(KEY)
@@ -30,7 +31,7 @@ class OwnResponse:
         if self.status.startswith("204"):  # has no body, and no Content-Length (RFC 9110 section 8.6)
             start_response(self.status, [*self.headers])
             return []
-        body = f"{self.status}\n".encode("latin-1")
+        body = f"{self.text or self.status}\n".encode("latin-1")
         length = str(len(body))
         start_response(self.status, [("Content-Type", "text/plain"), ("Content-Length", length), *self.headers])
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]

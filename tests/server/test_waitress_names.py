@@ -29,6 +29,7 @@ from mountpoint.server import channel, waitress_names
 CLASSES = {
     "adj": Adjustments,
     "adjustments": Adjustments,
+    "buffer": buffers.OverflowableBuffer,
     "channel": channel.Channel,
     "data": buffers.ReadOnlyFileBasedBuffer,
     "idle": channel.Channel,
@@ -62,6 +63,7 @@ OTHERS = {
         "found",
         "head",
         "headers",
+        "logger",
         "one",
         "queue.limits",
     ),

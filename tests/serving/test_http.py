@@ -404,17 +404,6 @@ def test_readers_that_never_read_hold_only_their_threads(serve):
     assert server.log().count("cut off: 'GET /app/endless HTTP/1.1'") == 2
 
 
-def test_without_lookahead_a_half_closed_client_gets_its_response(serve, tmp_path):
-    """With lookahead, the default, the loop takes a half-closed connection for a closed one."""
-    server = serve(table(channel_request_lookahead=0))
-    with Client(server.url) as client:
-        client.request("/app/hold/it")
-        client.socket.shutdown(1)
-        server.wait_for("holding it")
-        (tmp_path / "it").touch()
-        assert client.answer().body == b"held it"
-
-
 def test_garbage_from_a_client_that_left_logs_no_traceback(serve):
     server = serve(TABLE)
     for _ in range(20):

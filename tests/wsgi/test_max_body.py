@@ -12,8 +12,8 @@ from mountpoint.wsgi.record import KEY, RequestRecord
 def test_a_body_over_the_limit_is_rejected_before_the_app_runs(call, length):
     record = RequestRecord()
     response = call(MaxBody(never_called, 10), "/", "POST", CONTENT_LENGTH=length, **{KEY: record})
-    assert (response.status, response.body) == (413, b"413 Content Too Large\n")
-    assert record.reason == "the body is over the mount's max_body"
+    assert (response.status, response.body) == (413, b"413 Content Too Large: exceeds max_body of 10\n")
+    assert record.reason == "the body exceeds the mount's max_body of 10"
 
 
 @pytest.mark.parametrize(
