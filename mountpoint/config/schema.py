@@ -168,8 +168,8 @@ WAITRESS_KEYS: Mapping[str, Key] = {
     ),
     "url_scheme": Key(
         one_of("http", "https"),
-        '`wsgi.url_scheme` of a request, unless a trusted proxy reports the scheme. Write `"https"` behind TLS if the proxy '
-        "does not send the scheme.",
+        "`wsgi.url_scheme` of a request, unless a trusted proxy reports the scheme. Write "
+        '`"https"` behind TLS if the proxy does not send the scheme.',
         '`"http"`',
     ),
     "backlog": Key(
@@ -297,7 +297,8 @@ PROXY_KEYS: Mapping[str, Key] = {
     ),
     "forwarded": Key(
         integer(0),
-        "How many proxies append to `Forwarded` (RFC 7239). It replaces the `x_` keys. A wrong count has the same effects.",
+        "How many proxies append to `Forwarded` (RFC 7239). It replaces the `x_` keys. A wrong count has the same "
+        "effects.",
         "`0`",
     ),
     "restore_prefix": Key(
