@@ -108,7 +108,8 @@ class _Process:
         """Load the apps and serve them; return the exit code."""
         config = self._config
         self._install_handlers(_OTHER_SIGNALS, self._defer_signal)
-        logger.info("%s: loading %d apps", config.file, len(config.mounts))  # the last line if an import hangs
+        apps = "1 app" if len(config.mounts) == 1 else f"{len(config.mounts)} apps"
+        logger.info("%s: loading %s", config.file, apps)  # the last line if an import hangs
         loader = Loader()
         mounts = loader.load(config)
         if self._watch_files:
