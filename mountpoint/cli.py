@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -194,6 +195,8 @@ class _Version(argparse.Action):
 
 
 def _serve(options: argparse.Namespace) -> NoReturn:
+    if os.getpid() == 1:  # as in a container: the kernel drops a signal for which process 1 has no handler
+        signal.signal(signal.SIGTERM, lambda number, _: os._exit(128 + number))  # its default action, until it serves
     given = ("listen", "threads", "strict", "access_log", "log_level")
     overrides = {name: value for name in given if (value := getattr(options, name)) is not None}
     if options.reload:

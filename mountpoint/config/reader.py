@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import stat
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -139,6 +140,10 @@ def _read(file: Path) -> dict[str, Any]:
         return ConfigError([Problem("", message)], file=f"{file}:{line}:{column}")
 
     try:
+        mode = file.stat().st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # to read a FIFO or a device may take for ever
+            kind = {stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket"}.get(stat.S_IFMT(mode), "a device")
+            raise unreadable(f"expected a regular file, found {kind}; write the table into a file")
         data = file.read_bytes()
     except FileNotFoundError:
         raise unreadable("expected a mount table, found no such file; name the file, or write one") from None

@@ -9,6 +9,9 @@ A reload runs in a thread of its own, because an import may take seconds. Its fa
 
 A reload never loads a module a second time, because two versions of one module would mix. Changed code needs a new
 process (`mountpoint.lifecycle.takeover`).
+
+An import may hang for ever. A signal that comes during a reload logs the place where that reload is. If the reload has
+not ended `HANG_SECONDS` after its start, another one begins and its own outcome is dropped.
 """
 
 from __future__ import annotations
@@ -19,19 +22,36 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from ..config.reader import Config, ServerConfig, load_config
+from ..config.reader import Config, MountConfig, ServerConfig, load_config
 from ..errors import ConfigError
 from ..loading.eviction import namespace_of
 from ..loading.loader import LoadedMount, Loader, describe_broken
+from ..server.slow_requests import stack_of
 
 SETTLE_SECONDS = 0.5  # the file must not have changed for so long: half of a table can be valid TOML
+
+HANG_SECONDS = 10.0  # from its start, after which a second signal supersedes a reload
 
 # The fields of `ServerConfig` that a reload changes in a serving process.
 _LIVE = {"drain_timeout", "header_timeout", "body_timeout", "body_min_rate", "max_buffered_bodies", "strict"}
 
 logger = logging.getLogger("mountpoint")
+
+
+class _Superseded(BaseException):
+    """Ends a reload that another one has superseded."""
+
+
+@dataclass(slots=True, eq=False)
+class _Run:
+    """A thread that reloads. ``started_at`` is from `time.monotonic`, and ``loads`` the key of the mount it loads."""
+
+    started_at: float
+    thread: threading.Thread | None = None
+    loads: str = ""
 
 
 class TableReloader:
@@ -59,32 +79,83 @@ class TableReloader:
         self._record_modules()
         self._lock = threading.Lock()
         self._is_requested = False
-        self._is_running = False
+        self._current: _Run | None = None
 
     def start(self) -> None:
-        """Reload in a thread, and return at once. During a reload: reload once more after it."""
+        """Reload in a thread, and return at once. During a reload: once more after it, or instead of it if it hangs."""
         with self._lock:
             self._is_requested = True
-            if self._is_running:
+            current = self._current
+        if current and current.thread and current.thread.ident:
+            logger.warning(
+                "a reload runs already, for %.1f s; another one begins once it has ended, or has run for %g s; it is "
+                "loading %s, at:\n%s",
+                time.monotonic() - current.started_at,
+                HANG_SECONDS,
+                current.loads or "the table",
+                stack_of(current.thread.ident),
+            )
+        self.start_pending()
+
+    def start_pending(self) -> None:
+        """Begin the reload that was asked for, unless one runs that does not hang. The loop calls this repeatedly."""
+        if not self._is_requested:
+            return
+        with self._lock:
+            hung, now = self._current, time.monotonic()
+            if hung and now - hung.started_at < HANG_SECONDS:
                 return
-            self._is_running = True
-        threading.Thread(target=self._run, name="mountpoint-reload", daemon=True).start()
-
-    def _run(self) -> None:
-        while True:
-            with self._lock:
-                if not self._is_requested:
-                    self._is_running = False
-                    return
-                self._is_requested = False
+            run = _Run(now)
+            run.thread = threading.Thread(target=self._run, args=(run,), name="mountpoint-reload", daemon=True)
+            self._current = run
             try:
-                outcome = self._reload()
-            except BaseException:  # an app may raise KeyboardInterrupt, and the next reload must still run
-                logger.exception("reload failed; the old table is kept")
-                outcome = "the old table is kept"
-            self._on_end(outcome)
+                run.thread.start()
+            except (RuntimeError, MemoryError) as error:  # the system or the container allows no more threads
+                self._current, self._is_requested = hung, False
+                failure: Exception | None = error
+            else:
+                failure = None
+        if failure:
+            logger.error("not reloaded, the old table is kept: %s; send SIGHUP again", failure)
+            self._on_end("not reloaded: no thread could be started")
+        elif hung:
+            logger.error("the reload that loads %s hangs; it is given up, and another one begins", hung.loads)
 
-    def _reload(self) -> str:
+    def _run(self, run: _Run) -> None:
+        try:
+            while self._take_request(run):
+                try:
+                    outcome = self._reload(run)
+                except _Superseded:
+                    logger.warning("a reload that was given up has ended; it changes nothing")
+                    return
+                except BaseException:  # an app may raise KeyboardInterrupt, and the next reload must still run
+                    logger.exception("reload failed; the old table is kept")
+                    outcome = "the old table is kept"
+                if self._current is run:
+                    self._on_end(outcome)
+        finally:
+            with self._lock:
+                if self._current is run:  # an exception from above: from a log handler
+                    self._current = None
+
+    def _take_request(self, run: _Run) -> bool:
+        """Return whether *run* has to reload. Without a request it is over."""
+        with self._lock:
+            if self._current is not run:
+                return False
+            if not self._is_requested:
+                self._current = None
+                return False
+            self._is_requested = False
+            run.started_at = time.monotonic()
+            return True
+
+    def _require_current(self, run: _Run) -> None:
+        if self._current is not run:
+            raise _Superseded
+
+    def _reload(self, run: _Run) -> str:
         logger.info("%s: reloading", self._config.file)
         try:
             config = self._read()
@@ -94,7 +165,13 @@ class TableReloader:
         before = {mount.config.key: mount for mount in self.mounts}
         self._record_modules()
         started_at, modules = time.time(), dict(sys.modules)
-        mounts = self._loader.load(config, self.mounts)
+
+        def before_each(mount: MountConfig) -> None:
+            self._require_current(run)
+            run.loads = mount.key
+
+        mounts = self._loader.load(config, self.mounts, before_each)
+        self._require_current(run)
         # These were read from their files just now, even if a failed load had imported them before.
         self._module_times |= {
             name: started_at for name, module in [*sys.modules.items()] if modules.get(name) is not module
@@ -110,8 +187,10 @@ class TableReloader:
             return "not reloaded: apps failed to load"
         for line in [*_changes(self.mounts, mounts), *_needs_restart(self._config, config), *self._stale_code(mounts)]:
             logger.info("%s", line)
-        self.mounts = mounts
-        self._swap_table(config, mounts)
+        with self._lock:
+            self._require_current(run)
+            self.mounts = mounts
+            self._swap_table(config, mounts)
         return f"{len(mounts)} mounts, {len(broken)} broken"
 
     def _read(self) -> Config:

@@ -126,7 +126,7 @@ class _Process:
             self._schedule_signal(number)
         # Half of the interval: an iteration may start just before a ping is due, and systemd allows no delay.
         max_wait = self._ping_interval / 2 if self._ping_interval else MAX_WAIT
-        return server.run(self._announce, self._ping_watchdog, max_wait)
+        return server.run(self._announce, self._on_iteration, max_wait)
 
     # -------------------------------------------------------------------------------------------------------- signals
 
@@ -178,6 +178,11 @@ class _Process:
         self._notifier.notify("READY=1", f"STATUS={len(self._reloader.mounts)} mounts")
         self._inheritance.notify_ready()
 
+    def _on_iteration(self) -> None:
+        self._ping_watchdog()
+        self._reloader.start_pending()
+        self._takeover.start_pending()
+
     def _ping_watchdog(self) -> None:
         """Report to systemd that the loop runs. Without these reports systemd ends the process."""
         if self._ping_interval and time.monotonic() >= self._next_ping:
@@ -197,7 +202,7 @@ class _Process:
         self._server.call_soon_threadsafe(report)  # after the callback of `_swap_table`
 
     def _complete_takeover(self, pid: int) -> None:
-        if not self._takeover.can_complete():
+        if not self._takeover.can_complete(pid):
             return
         # systemd ends the service with its main process, so it must know the new one before this one exits. Both lines
         # go in one message, so that the watchdog's time starts now.

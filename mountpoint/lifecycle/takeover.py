@@ -14,11 +14,16 @@ import select
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from ..server.sockets import BoundSocket
 from .inheritance import VARIABLE, identity
+
+HANG_SECONDS = 10.0  # from its start, after which a second signal replaces a successor that does not serve
+KILL_SECONDS = 5  # from SIGTERM to SIGKILL, for a successor that was replaced
 
 logger = logging.getLogger("mountpoint")
 
@@ -33,6 +38,8 @@ class Takeover:
         self._environ = {**environ}
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
+        self._started_at = 0.0  # of the process, from `time.monotonic`
+        self._pending: Callable[[], object] | None = None  # starts another process, if this one hangs
         self._is_closed = False  # whether no further successor may start
         self.is_complete = False  # whether a successor has taken over
 
@@ -45,9 +52,24 @@ class Takeover:
         if self._is_closed:
             logger.warning("no new process is started: this one is stopping already")
             return
-        if self._process is not None:
-            logger.warning("another process is coming up already: %s", self._process.pid)
-            return
+        process = self._process
+        if process is not None and process.poll() is not None:
+            self._reap(process)
+        elif process is not None:
+            seconds = time.monotonic() - self._started_at
+            if seconds < HANG_SECONDS:
+                logger.warning(
+                    "another process is coming up already: %d, for %.1f s; if it does not serve %g s after its start, "
+                    "a new one replaces it; SIGUSR1 makes it log the place where it is",
+                    process.pid,
+                    seconds,
+                    HANG_SECONDS,
+                )
+                self._pending = lambda: self.start(bound, working, on_ready)
+                return
+            logger.error("process %d does not serve after %.1f s; a new one replaces it", process.pid, seconds)
+            self._process = None
+            process.terminate()
         if os.getpid() == 1:
             logger.error("no new process is started: this one is process 1, and its container would end with it")
             return
@@ -56,18 +78,35 @@ class Takeover:
         except OSError as error:
             logger.error("no new process could be started, this one keeps serving: %s", error)
             return
+        process, self._started_at = self._process, time.monotonic()
         if self._is_closed:  # a signal handler called `stop` in between
             self._process.terminate()
         logger.info("process %d is coming up, to take over", self._process.pid)
-        arguments = self._process, ready_pipe, on_ready
-        threading.Thread(target=self._wait, args=arguments, name="takeover", daemon=True).start()
+        arguments = process, ready_pipe, on_ready
+        try:
+            threading.Thread(target=self._wait, args=arguments, name="takeover", daemon=True).start()
+        except (RuntimeError, MemoryError) as error:  # the system or the container allows no more threads
+            os.close(ready_pipe)
+            process.kill()  # it does not serve yet
+            logger.error("process %d cannot be waited for, so it is ended: %s; send SIGUSR2 again", process.pid, error)
+            self._reap(process)
 
-    def can_complete(self) -> bool:
-        """Whether the successor that has reported itself ready still runs, and this process was not told to stop."""
+    def start_pending(self) -> None:
+        """Replace the successor if it hangs and another one was asked for. The loop calls this repeatedly."""
+        if self._pending is None:
+            return
+        if self._process is None:
+            self._pending = None  # it has ended, and the log says so
+        elif time.monotonic() - self._started_at >= HANG_SECONDS:
+            pending, self._pending = self._pending, None
+            pending()
+
+    def can_complete(self, pid: int) -> bool:
+        """Whether the successor *pid*, which has reported itself ready, runs, and this process was not told to stop."""
         process = self._process
         if process is not None and process.poll() is not None:
             self._reap(process)
-        return self._process is not None and not self._is_closed
+        return self._process is not None and self._process.pid == pid and not self._is_closed
 
     def complete(self) -> None:
         """Record that the successor has taken over."""
@@ -79,8 +118,10 @@ class Takeover:
         if process is not None:
             logger.error("process %d will not take over: %s", process.pid, reason)
             process.terminate()
-            # In a thread: the successor drains first, and this process must serve in the meantime.
-            threading.Thread(target=self._reap, args=(process,), name="takeover", daemon=True).start()
+            # In a thread: the successor drains first, and this process must serve in the meantime. Without one, the
+            # next call of `start` reaps it.
+            with suppress(RuntimeError):
+                threading.Thread(target=self._reap, args=(process,), name="takeover", daemon=True).start()
 
     def stop(self) -> None:
         """Start no successor any more, and end one that has not taken over. Safe in a signal handler."""
@@ -120,10 +161,10 @@ class Takeover:
 
     def _wait(self, process: subprocess.Popen[bytes], pipe: int, on_ready: Callable[[int], object]) -> None:
         try:
-            is_ready = _wait_until_ready(process, pipe)
+            is_ready = _wait_until_ready(process, pipe, lambda: self._process is process)
         finally:
             os.close(pipe)
-        if is_ready:
+        if is_ready and self._process is process:
             on_ready(process.pid)
         else:
             self._reap(process)
@@ -131,12 +172,15 @@ class Takeover:
     def _reap(self, process: subprocess.Popen[bytes]) -> None:
         """Wait for the end of *process*, and log it."""
         code = process.wait()
-        self._process = None  # before the log line: its reader may start the next successor at once
+        if self._process is process:
+            self._process = None  # before the log line: its reader may start the next successor at once
         logger.error("process %d ended with exit code %d; this one keeps serving", process.pid, code)
 
 
-def _wait_until_ready(process: subprocess.Popen[bytes], pipe: int) -> bool:
+def _wait_until_ready(process: subprocess.Popen[bytes], pipe: int, is_wanted: Callable[[], bool]) -> bool:
     """Wait for the report of *process* in *pipe*; return False if the process ends without one.
+
+    Once *is_wanted* is false, the process has been told to end, and is killed if it does not.
 
     The end of file does not tell: a child that an app has forked holds the pipe open, and may outlive its parent.
     """
@@ -144,7 +188,12 @@ def _wait_until_ready(process: subprocess.Popen[bytes], pipe: int) -> bool:
         raise NotImplementedError
     poller = select.poll()
     poller.register(pipe, select.POLLIN)
+    unwanted_seconds = 0
     while not poller.poll(1000):  # milliseconds
         if process.poll() is not None:
             return False
+        if not is_wanted():
+            unwanted_seconds += 1
+            if unwanted_seconds > KILL_SECONDS:
+                process.kill()
     return os.read(pipe, 16) == b"ready"

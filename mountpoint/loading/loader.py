@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -83,10 +83,16 @@ class Loader:
         self._clashes: dict[Path, list[tuple[Path, Path]]] = {}  # by root: its files, each with the one it clashes with
         self._django: MountConfig | None = None  # the first mount of the Django project in this process
 
-    def load(self, config: Config, before: Sequence[LoadedMount] = ()) -> Sequence[LoadedMount]:
+    def load(
+        self,
+        config: Config,
+        before: Sequence[LoadedMount] = (),
+        before_each: Callable[[MountConfig], object] = lambda mount: None,
+    ) -> Sequence[LoadedMount]:
         """Load every app of *config* and return the mounts in the table's order. A failed load does not raise.
 
         *before* are the mounts of the previous table. A mount that has not changed since keeps its app.
+        *before_each* is called with each mount before its load. An exception from it ends this load.
         """
         ready = {_load_key(mount.config): mount for mount in before if mount.app}
         evict_failed_modules()
@@ -95,10 +101,14 @@ class Loader:
         self._clashes.clear()
         # An imported module stays in the process, and so does its name. Other files may have been renamed since.
         self._modules = {name: file for name, file in self._modules.items() if name in sys.modules or file.exists()}
-        return [
-            replace(known, config=mount) if (known := ready.get(_load_key(mount))) else self._load(mount)
-            for mount in config.mounts
-        ]
+        mounts = []
+        for mount in config.mounts:
+            if known := ready.get(_load_key(mount)):
+                mounts.append(replace(known, config=mount))
+            else:
+                before_each(mount)
+                mounts.append(self._load(mount))
+        return mounts
 
     def _load(self, mount: MountConfig) -> LoadedMount:
         modules = set(sys.modules)

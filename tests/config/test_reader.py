@@ -1,4 +1,5 @@
 import os
+import socket
 import sys
 
 import pytest
@@ -244,3 +245,14 @@ def test_a_section_that_is_not_a_table_is_one_problem(tmp_path):
 def test_a_missing_folder_of_the_default_app_is_reported_once(tmp_path):
     problems = problems_of(tmp_path, '[defaults]\napp = "nowhere/tv.py:app"\n[mounts]\n"/a" = {}\n"/b" = {}\n')
     assert problems == [f'defaults.app: expected a folder, found nothing at "{tmp_path / "nowhere"}"']
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no FIFOs in folders")
+def test_a_file_that_is_not_regular_is_refused_without_reading_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # the path of a unix socket must be short
+    os.mkfifo("fifo")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("socket")
+    for name, kind in (("fifo", "FIFO"), ("socket", "socket"), ("/dev/zero", "device")):
+        with pytest.raises(UnreadableError, match=f"expected a regular file, found a {kind}; write the table into a"):
+            load_config(name)

@@ -106,7 +106,7 @@ def test_a_half_written_file_is_read_once_it_is_complete(site, monkeypatch):
             time.sleep(seconds)
 
     (site.folder / "mounts.toml").write_text(ONE)
-    monkeypatch.setattr(reload_module, "time", SimpleNamespace(time=time.time, sleep=sleep))
+    monkeypatch.setattr(reload_module, "time", SimpleNamespace(time=time.time, monotonic=time.monotonic, sleep=sleep))
     assert site.reload() == "3 mounts, 0 broken"
     assert site.tables == [["/one", "/1", "/2"]]
     assert len(waits) >= 3

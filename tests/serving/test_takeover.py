@@ -291,3 +291,50 @@ def test_the_old_process_keeps_serving_without_a_free_descriptor(serve_who):
     resource.prlimit(server.pid, resource.RLIMIT_NOFILE, before)
     take_over(server)
     assert "Traceback" not in server.log()
+
+
+# ------------------------------------------------------------------------------ a takeover that hangs or has no thread
+
+#: Shortens the time after which a process hangs. While the file "no-threads" exists, no thread "takeover" starts.
+HURRY = """
+import os, threading
+from mountpoint.lifecycle import takeover
+takeover.HANG_SECONDS = 1
+start = threading.Thread.start
+def refuse(thread):
+    if thread.name == "takeover" and os.path.exists("no-threads"):
+        raise RuntimeError("can't start new thread")
+    start(thread)
+threading.Thread.start = refuse
+"""
+
+
+def test_a_second_signal_replaces_a_new_process_that_hangs(serve_who, tmp_path):
+    (tmp_path / "hurry.py").write_text(HURRY + "from who import make\n")
+    server = serve_who(SITE + '"/hurry" = "hurry:make()"\n')
+    (tmp_path / "who.py").write_text(SLOW_IMPORT)
+    server.send(signal.SIGUSR2)
+    server.wait_for("importing")
+    write_who(tmp_path, "2")
+    server.send(signal.SIGUSR2)
+    server.wait_for("serves; this one ends")
+    hung, pid = coming_up(server)
+    assert f"process {hung} does not serve after " in server.log()
+    assert who(server) == ("2", pid, 1)
+    assert server.process.wait() == 0
+    os.kill(pid, signal.SIGTERM)
+    assert server.wait() == 0
+
+
+def test_a_takeover_without_a_free_thread_is_retried_at_the_next_signal(serve_who, tmp_path):
+    (tmp_path / "hurry.py").write_text(HURRY + "from who import make\n")
+    server = serve_who(SITE + '"/hurry" = "hurry:make()"\n')
+    (tmp_path / "no-threads").touch()
+    server.send(signal.SIGUSR2)
+    server.wait_for("cannot be waited for, so it is ended: can't start new thread; send SIGUSR2 again")
+    server.wait_for("ended with exit code -9; this one keeps serving")
+    (tmp_path / "no-threads").unlink()
+    write_who(tmp_path, "2")
+    pid = take_over(server)
+    assert who(server) == ("2", pid, 1)
+    assert "Traceback" not in server.log()
