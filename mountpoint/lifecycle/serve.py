@@ -1,6 +1,6 @@
 """Serve a `Config`: bind the sockets, load the apps, handle signals, run the loop, and end the process.
 
-SIGTERM, SIGINT   drain; a second one ends the drain at once
+SIGTERM, SIGINT   drain; a second one ends the drain at once, or the process if the loop does not react
 SIGHUP            read the table again (`mountpoint.lifecycle.reload`)
 SIGUSR1           log the requests in flight (`mountpoint.server.slow_requests`)
 SIGUSR2           start a process that takes over (`mountpoint.lifecycle.takeover`)
@@ -25,6 +25,7 @@ from ..config.reader import Config
 from ..config.validators import hard_file_limit
 from ..errors import ConfigError, LoadError, ServeError, counted
 from ..loading.loader import LoadedMount, Loader, build_router, build_table, report_broken
+from ..loading.log_stream import detach_streams, drain_logs
 from ..loading.logs import configure_logging
 from ..server.fair_queue import QueueLimits
 from ..server.loop import MAX_WAIT, Server
@@ -36,6 +37,7 @@ from .takeover import Takeover
 
 _STOP_SIGNALS = ("SIGTERM", "SIGINT", "SIGBREAK")
 _OTHER_SIGNALS = ("SIGHUP", "SIGUSR1", "SIGUSR2")
+_STOP_SECONDS = 0.5  # for which the loop may end the process in order after the second signal
 
 logger = logging.getLogger("mountpoint")
 
@@ -52,12 +54,14 @@ def serve(config: Config, *, watch_files: Callable[[list[str]], object] | None =
         configure_logging(settings.log_level, access_log=settings.access_log, dictionary=config.logging)
     except ConfigError as error:
         raise ConfigError(error.problems, file=str(config.file)) from error
+    detach_streams()
     raise_file_limit()
     process = _Process(config, watch_files)
     try:
         return process.run()
     finally:
         process.close()
+        drain_logs()
 
 
 class _Process:
@@ -73,6 +77,7 @@ class _Process:
         self._inheritance = read_inheritance()
         self._bound = self._bind(self._inheritance)
         self._previous_handlers: dict[int, Any] = {}  # by signal number
+        self._stop_signals = 0
         self._deferred_signals: list[int] = []  # those that came before the loop ran
 
     def _bind(self, inheritance: Inheritance) -> list[BoundSocket]:
@@ -112,6 +117,7 @@ class _Process:
         logger.info("%s: loading %s", config.file, apps)  # the last line if an import hangs
         loader = Loader()
         mounts = loader.load(config)
+        detach_streams()  # of the loggers that apps have configured
         if self._watch_files:
             self._watch_files([file for mount in mounts if mount.error for file in mount.error.files])
         report_broken(mounts, strict=config.server.strict)
@@ -149,6 +155,9 @@ class _Process:
         self._server.call_soon_threadsafe(lambda: self._handle_signal(number))
 
     def _stop(self) -> None:
+        self._stop_signals += 1
+        if self._stop_signals > 1:
+            _end_after(_STOP_SECONDS)
         self._takeover.stop()
         if not self._takeover.is_complete:  # else the service continues in another process
             self._notifier.notify("STOPPING=1")
@@ -191,6 +200,7 @@ class _Process:
 
     def _swap_table(self, config: Config, mounts: Sequence[LoadedMount]) -> None:
         """Serve a new table, from the next iteration of the loop on."""
+        detach_streams()
         router, limits = build_router(config, build_table(mounts)), queue_limits(config)
         self._server.call_soon_threadsafe(lambda: self._server.replace(router, limits, config.server))
 
@@ -256,8 +266,22 @@ def end_process(code: int, timeout: float) -> NoReturn:
     if running:
         logger.warning("cut off: threads that apps have started: %s", ", ".join(thread.name for thread in running))
         logging.shutdown()
+        drain_logs()
         os._exit(code or 1)
     sys.exit(code)
+
+
+def _end_after(seconds: float) -> None:
+    """End the process with 1 in *seconds*, whatever the other threads wait for."""
+
+    def end() -> None:
+        time.sleep(seconds)
+        os._exit(1)
+
+    try:
+        threading.Thread(target=end, name="mountpoint-end", daemon=True).start()
+    except RuntimeError:  # no thread can be started
+        os._exit(1)
 
 
 def raise_file_limit() -> None:

@@ -9,4 +9,5 @@ Read in this order:
     eviction    remove the modules of a failed load from ``sys.modules``
     loader      load the apps of a whole table and wrap them in their middleware
     logs        configure logging, before any app is loaded
+    log_stream  keep a hanging reader of the log from blocking the threads that log
 """

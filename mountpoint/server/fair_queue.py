@@ -18,8 +18,8 @@ If fewer mounts hang than there are *threads*, every other mount is served after
 requests or more run, a mount can start only its first request. So when a mount last started a second request, at most
 *threads* were running. Let T be *threads*, and let H < T mounts hang. They occupy at most T threads at that moment, and
 the H - 1 others take at most one more each: T + H - 1 <= 2 T - 2 threads. There are 2 T - 1. The last one is free for
-the mounts that do not hang, one request of a mount at a time, as soon as the hanging requests count as slow. With one
-thread there is no spare thread, so requests never overlap. T mounts that hang can occupy every thread.
+the mounts that do not hang, one request of a mount at a time, as soon as the hanging requests count as slow. A pool of
+one thread has none to spare, so requests never overlap. T mounts that hang can occupy every thread.
 
 **Order.** A free thread takes the queue that has used the least time of threads, among those that may start a request.
 A queue is charged for each of its requests with the seconds that it runs, at least `MIN_CHARGE` and at most `PATIENCE`.
