@@ -22,6 +22,7 @@ def test_an_empty_server_section_has_defaults(tmp_path):
     assert (server.threads, server.drain_timeout, server.strict) == (8, 30.0, False)
     assert (server.access_log, server.log_level, server.unix_socket_perms) == (True, None, 0o660)
     assert server.header_timeout == 30.0
+    assert (server.body_timeout, server.body_min_rate, server.max_buffered_bodies) == (30.0, 500, 256 * 2**20)
     assert server.adjustments == {"max_request_body_size": 16 * 2**20, "channel_request_lookahead": 1}
 
 
@@ -207,3 +208,16 @@ def test_a_problem_of_the_command_line_names_the_option(tmp_path):
 
 def test_a_value_that_an_option_overrides_is_not_validated(tmp_path):
     assert server_of(tmp_path, 'threads = 0\nlisten = "8080"', threads=2, listen=["127.0.0.1:0"]).threads == 2
+
+
+@pytest.mark.parametrize(
+    ("toml", "expected"),
+    [
+        ("max_request_body_size = 1_000_000_000", 1_000_000_000),
+        ("max_request_body_size = 1_000_000_000\nmax_buffered_bodies = 5", 5),
+        ("max_request_body_size = 5", 256 * 2**20),
+        ("max_buffered_bodies = 0", 0),
+    ],
+)
+def test_the_room_for_bodies_holds_one_unless_the_file_says_less(tmp_path, toml, expected):
+    assert server_of(tmp_path, toml).max_buffered_bodies == expected

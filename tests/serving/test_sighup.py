@@ -210,6 +210,17 @@ def test_header_timeout_changes_with_a_reload(serve, again):
         assert client.answer().status == 408
 
 
+def test_the_limits_of_bodies_change_with_a_reload(serve, again):
+    server = serve(table(body_timeout=0))
+    head = "POST /app/ HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n"
+    with Client(server.url) as slow, Client(server.url) as large:
+        slow.send(head)
+        assert "restart" not in again(server, table(body_timeout=0.1, max_buffered_bodies=8))
+        assert slow.answer().status == 408
+        large.send(head)
+        assert large.answer().status == 503
+
+
 def test_the_proxy_and_doctor_sections_change_with_a_reload(serve, again):
     server = serve(TABLE)
     key = "a-key-of-more-than-twenty-letters"
