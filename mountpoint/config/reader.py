@@ -65,6 +65,9 @@ class ServerConfig:
     threads: int = 8
     drain_timeout: float = 30.0  # seconds
     header_timeout: float = 30.0  # seconds
+    body_timeout: float = 30.0  # seconds
+    body_min_rate: int = 500  # bytes a second
+    max_buffered_bodies: int = 256 * 2**20  # bytes
     strict: bool = False
     access_log: bool = True
     log_level: str | None = None  # None for "info", or for the levels that [logging] sets
@@ -187,10 +190,11 @@ class _Validation:
         tables = {name: self.validated(name, any_table, document.get(name, {})) or {} for name in sections}
         mounts = self.mounts(tables["mounts"], tables["defaults"])
         server = self.server(tables["server"])
+        server = self.with_body_limit(server, mounts, is_explicit="max_request_body_size" in tables["server"])
         return Config(
             file=self.file,
             mounts=mounts,
-            server=self.with_body_limit(server, mounts, is_explicit="max_request_body_size" in tables["server"]),
+            server=self.with_room_for_a_body(server, is_explicit="max_buffered_bodies" in tables["server"]),
             proxy=self.proxy(tables["proxy"]),
             logging=tables["logging"] or None,
             doctor=DoctorConfig(**self.section("doctor", tables["doctor"], DOCTOR_KEYS)),
@@ -338,6 +342,13 @@ class _Validation:
                         "raise that one, or write a smaller number",
                     )
         return replace(server, adjustments={**server.adjustments, name: largest})
+
+    def with_room_for_a_body(self, server: ServerConfig, *, is_explicit: bool) -> ServerConfig:
+        """Return *server* with a ``max_buffered_bodies`` of at least one body, unless the file sets it."""
+        largest = server.adjustments["max_request_body_size"]
+        if is_explicit or not isinstance(largest, int) or largest <= server.max_buffered_bodies:
+            return server
+        return replace(server, max_buffered_bodies=largest)
 
     def proxy(self, table: dict[str, Any]) -> ProxySettings:
         values = self.section("proxy", table, PROXY_KEYS)

@@ -106,12 +106,13 @@ SERVER_KEYS: Mapping[str, Key] = {
     "listen": Key(
         listen_address,
         'Where to listen: `"host:port"`, `"[ipv6]:port"`, `"*:port"`, `"unix:/path"` (a relative path starts at the '
-        "file's folder), or an array of these. All are TCP, or all are unix sockets.",
+        "file's folder), or an array of these. TCP and unix sockets do not mix.",
         f'`"{DEFAULT_LISTEN}"`',
     ),
     "threads": Key(
         integer(1, 10_000),
-        "How many requests run at once.",
+        "How many requests run at once. While some of them hang, the mounts without a running request also get spare "
+        "threads, up to `threads - 1`.",
         "`8`",
     ),
     "drain_timeout": Key(
@@ -124,6 +125,24 @@ SERVER_KEYS: Mapping[str, Key] = {
         seconds,
         "How many seconds a client has to send the header of a request. Then it gets 408. 0 turns this off.",
         "`30`",
+    ),
+    "body_timeout": Key(
+        seconds,
+        "How many seconds a body may lag behind `body_min_rate`. Then its client gets 408. A large body at a fair rate "
+        "may take as long as it needs. 0 turns this off.",
+        "`30`",
+    ),
+    "body_min_rate": Key(
+        integer(1),
+        "How many bytes of a body a client has to send in a second, on average.",
+        "`500`",
+    ),
+    "max_buffered_bodies": Key(
+        integer(0),
+        "How many bytes the bodies of all requests may take together, in memory and in temporary files. A body that "
+        "does not fit gets 503 with `Retry-After`. A value below `max_request_body_size` also bounds a single body. 0 "
+        "turns this off.",
+        "`268435456`, or `max_request_body_size` if that is larger",
     ),
     "strict": Key(
         boolean,
@@ -168,8 +187,8 @@ WAITRESS_KEYS: Mapping[str, Key] = {
     ),
     "url_scheme": Key(
         one_of("http", "https"),
-        '`wsgi.url_scheme` of a request whose scheme no trusted proxy tells. Write `"https"` behind TLS if the proxy '
-        "does not send the scheme.",
+        "`wsgi.url_scheme` of a request, unless a trusted proxy reports the scheme. Write "
+        '`"https"` behind TLS if the proxy does not send the scheme.',
         '`"http"`',
     ),
     "backlog": Key(
@@ -184,7 +203,7 @@ WAITRESS_KEYS: Mapping[str, Key] = {
     ),
     "outbuf_overflow": Key(
         integer(1),
-        "A response of which more than this many bytes wait for the client is buffered in a temporary file.",
+        "If more than this many bytes of a response wait for the client, the server buffers it in a temporary file.",
         "`1048576`",
     ),
     "outbuf_high_watermark": Key(
@@ -266,26 +285,26 @@ PROXY_KEYS: Mapping[str, Key] = {
     ),
     "x_for": Key(
         integer(0),
-        "How many proxies append to `X-Forwarded-For`, which tells the client's address. Too high: clients choose "
+        "How many proxies append to `X-Forwarded-For`, which has the client's address. Too high: clients choose "
         "their address. Too low: apps see a proxy's address.",
         "`0`",
     ),
     "x_proto": Key(
         integer(0),
-        "How many proxies append to `X-Forwarded-Proto`, which tells the scheme. Too high: clients choose the scheme. "
+        "How many proxies append to `X-Forwarded-Proto`, which has the scheme. Too high: clients choose the scheme. "
         "Too low: apps make `http://` links and redirect in loops.",
         "`0`",
     ),
     "x_host": Key(
         integer(0),
-        "How many proxies append to `X-Forwarded-Host`, which tells the host. Too high: clients choose the host in "
+        "How many proxies append to `X-Forwarded-Host`, which has the host. Too high: clients choose the host in "
         "links. Too low: links lead to the upstream.",
         "`0`",
     ),
     "x_port": Key(
         integer(0),
-        "How many proxies append to `X-Forwarded-Port`, which tells the port. A port in the host takes precedence. If "
-        "the count is wrong, the effect is that of `x_host`.",
+        "How many proxies append to `X-Forwarded-Port`, which has the port. A port in the host takes precedence. A "
+        "wrong count has the same effect as for `x_host`.",
         "`0`",
     ),
     "x_prefix": Key(
@@ -296,7 +315,8 @@ PROXY_KEYS: Mapping[str, Key] = {
     ),
     "forwarded": Key(
         integer(0),
-        "How many proxies append to `Forwarded` (RFC 7239). It replaces the `x_` keys, and fails as they do.",
+        "How many proxies append to `Forwarded` (RFC 7239). It replaces the `x_` keys. A wrong count has the same "
+        "effects.",
         "`0`",
     ),
     "restore_prefix": Key(

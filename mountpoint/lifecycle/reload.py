@@ -29,7 +29,7 @@ from ..loading.loader import LoadedMount, Loader, describe_broken
 SETTLE_SECONDS = 0.5  # the file must not have changed for so long: half of a table can be valid TOML
 
 # The fields of `ServerConfig` that a reload changes in a serving process.
-_LIVE = {"drain_timeout", "header_timeout", "strict"}
+_LIVE = {"drain_timeout", "header_timeout", "body_timeout", "body_min_rate", "max_buffered_bodies", "strict"}
 
 logger = logging.getLogger("mountpoint")
 

@@ -29,9 +29,10 @@ from ..loading.logs import configure_logging
 from ..server.fair_queue import QueueLimits
 from ..server.loop import MAX_WAIT, Server
 from ..server.sockets import BoundSocket, bind, wrap_systemd_sockets
+from .inheritance import Inheritance, read_inheritance
 from .reload import TableReloader
 from .systemd import Notifier, inherited_sockets, reloading_lines, successor_environ, watchdog_interval
-from .takeover import Inheritance, Takeover, read_inheritance
+from .takeover import Takeover
 
 _STOP_SIGNALS = ("SIGTERM", "SIGINT", "SIGBREAK")
 _OTHER_SIGNALS = ("SIGHUP", "SIGUSR1", "SIGUSR2")
@@ -107,7 +108,8 @@ class _Process:
         """Load the apps and serve them; return the exit code."""
         config = self._config
         self._install_handlers(_OTHER_SIGNALS, self._defer_signal)
-        logger.info("%s: loading %d apps", config.file, len(config.mounts))  # the last line if an import hangs
+        apps = "1 app" if len(config.mounts) == 1 else f"{len(config.mounts)} apps"
+        logger.info("%s: loading %s", config.file, apps)  # the last line if an import hangs
         loader = Loader()
         mounts = loader.load(config)
         if self._watch_files:
@@ -208,10 +210,13 @@ class _Process:
             self._server.drain_and_keep_sockets()
 
     def _require_inherited_mounts(self, mounts: Sequence[LoadedMount]) -> None:
-        """Raise `LoadError` if a mount is broken here that works in the process that this one is to replace."""
+        """Raise `LoadError` if a mount is broken here that works in the process that this one is to replace.
+
+        If that process has ended, nothing would serve the other mounts without this one.
+        """
         working_mounts = self._inheritance.working_mounts
         lost = [mount.config.key for mount in mounts if mount.error and mount.config.key in working_mounts]
-        if lost:
+        if lost and self._inheritance.old_process_serves:
             raise LoadError(f"not taking over: these mounts work in the old process and fail here: {', '.join(lost)}")
 
 

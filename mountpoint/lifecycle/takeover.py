@@ -11,63 +11,16 @@ import json
 import logging
 import os
 import select
-import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..server.sockets import BoundSocket
-
-_VARIABLE = "MOUNTPOINT_TAKEOVER"
+from .inheritance import VARIABLE, identity
 
 logger = logging.getLogger("mountpoint")
-
-
-@dataclass(slots=True)
-class Inheritance:
-    """The things that a process receives from the one that it takes over from.
-
-    ``sockets``         listening sockets, by the text of their address
-    ``from_systemd``    whether systemd has bound them
-    ``working_mounts``  the keys of the mounts whose apps work in the old process
-    ``ready_pipe``      the descriptor for the report that this process serves
-    """
-
-    sockets: dict[str, list[socket.socket]] = field(default_factory=dict)
-    from_systemd: bool = False
-    working_mounts: frozenset[str] = frozenset()
-    ready_pipe: int | None = None
-
-    def notify_ready(self) -> None:
-        """Report to the old process that this one serves."""
-        if self.ready_pipe is not None:
-            with suppress(OSError):  # the old process has ended
-                os.write(self.ready_pipe, b"ready")
-            os.close(self.ready_pipe)
-            self.ready_pipe = None
-
-
-def read_inheritance() -> Inheritance:
-    """Return the inheritance from a `Takeover`, empty if none started this process.
-
-    Removes its variable from the environment, so that apps do not see it.
-    """
-    text = os.environ.pop(_VARIABLE, "")
-    if sys.platform == "win32" or not text:
-        return Inheritance()
-    fields = json.loads(text)
-    if fields["pid"] != os.getppid():  # meant for a process in between, which passed its environment on
-        return Inheritance()
-    sockets: dict[str, list[socket.socket]] = {}
-    for address, descriptor in fields["sockets"]:
-        os.set_inheritable(descriptor, False)
-        sockets.setdefault(address, []).append(socket.socket(fileno=descriptor))
-    os.set_inheritable(fields["ready"], False)
-    return Inheritance(sockets, fields["are_systemds"], frozenset(fields["working"]), fields["ready"])
 
 
 class Takeover:
@@ -147,13 +100,14 @@ class Takeover:
             "are_systemds": any(one.from_systemd for one in bound),
             "working": sorted(working),
             "ready": write_end,
+            "identities": [identity(descriptor) for descriptor in (*(number for _, number in sockets), write_end)],
         }
         try:
             return (
                 read_end,
                 subprocess.Popen(  # noqa: S603 - the command is our own
                     [sys.executable, *sys.orig_argv[1:]],  # sys.argv lacks the options of Python itself
-                    env={**self._environ, _VARIABLE: json.dumps(fields)},
+                    env={**self._environ, VARIABLE: json.dumps(fields)},
                     cwd=self._folder,
                     pass_fds=[write_end, *(descriptor for _, descriptor in sockets)],
                 ),

@@ -1,8 +1,8 @@
 """Keep the load of one app from changing the process for the other apps.
 
 Changes to three things are reverted after each load, because an app can do without them: the root logger (an app can
-configure loggers of its own names), the working directory (an app can use ``__file__``), and the handlers of the
-server's signals.
+configure loggers of its own names), the working directory (an app can use ``__file__``), and the handlers and the mask
+of the server's signals.
 
 Other changes stay, because an app may need them in its requests and the process has no second copy of the state:
 ``os.environ``, umask, locale, time zone, the default socket timeout, warning filters, the default decimal context and
@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -39,13 +40,20 @@ def preserve_process_state(env: Mapping[str, str] | None = None) -> Iterator[Non
       configuration of the first app that sets it, if the load succeeds.
     - The working directory.
     - The handlers of the server's signals, on the main thread. No other thread can set them.
+    - Which of these signals are blocked, on the thread that runs the body. A blocked SIGTERM would not stop the server.
     - The environment variables *env*, which are set during the body only. An app that reads one later, in a request,
       finds the previous value. Variables of other names stay as the app sets them.
 
     All of this is global to the process. Other threads see the changes while the body runs, and a change that another
     thread makes during that time is reverted too.
     """
-    with _preserve_logging(), _preserve_working_directory(), _preserve_signals(), _temporary_environment(env or {}):
+    with (
+        _preserve_logging(),
+        _preserve_working_directory(),
+        _preserve_signal_mask(),  # outside of the next: a signal that waits then goes to the server's handler
+        _preserve_signals(),
+        _temporary_environment(env or {}),
+    ):
         yield
 
 
@@ -161,6 +169,20 @@ def _preserve_signals() -> Iterator[None]:
             # None stands for a handler that was set in C, and that Python cannot restore.
             if handler is not None and signal.getsignal(number) != handler:
                 signal.signal(number, handler)
+
+
+@contextmanager
+def _preserve_signal_mask() -> Iterator[None]:
+    if sys.platform == "win32":  # which has no masks
+        yield
+        return
+    numbers = {getattr(signal, name) for name in _SIGNALS if hasattr(signal, name)}
+    blocked = numbers & signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers - blocked)
 
 
 @contextmanager

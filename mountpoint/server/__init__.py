@@ -4,6 +4,7 @@ Read in this order:
 
     sockets         bind listening sockets
     access_log      one line for each request
+    body_limits     a minimum rate for a body, and a bound on all bodies together
     parser          parse a request, stricter than waitress
     file_wrapper    responses that the loop sends from a file
     environ         the WSGI environ of a request

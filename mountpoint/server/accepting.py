@@ -50,7 +50,12 @@ class AcceptingListener(BaseWSGIServer):
 
     def readable(self) -> bool:
         is_readable = bool(super().readable())  # also closes idle connections
-        return is_readable and not 0 <= time.monotonic() - self._failed_at < PAUSE_SECONDS
+        return is_readable and not self.is_paused
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether the last try to accept failed just now."""
+        return 0 <= time.monotonic() - self._failed_at < PAUSE_SECONDS
 
     def accept(self) -> Any:
         if self._fileno is None:

@@ -101,6 +101,8 @@ class ChunkedBody:
 
     def _count_framing(self, size: int) -> None:
         self._framing += size
+        if self._state == "end of data" and len(self._line) + size > len(b"\r\n"):
+            raise RequestError(400, "Chunk not properly terminated")
         if self._state == "trailer":
             self._trailer_size += size
             is_too_long = self._trailer_size > self._longest_trailer
@@ -118,8 +120,6 @@ class ChunkedBody:
             self._remaining = _chunk_size(line[:-2].decode("latin-1"))
             self._state = "data" if self._remaining else "trailer"
         elif self._state == "end of data":
-            if line != b"\r\n":
-                raise RequestError(400, "Chunk not properly terminated")
             self._state = "size"
         elif line == b"\r\n":
             parse_fields(split_lines(b"".join(self._trailer)))

@@ -1,8 +1,12 @@
-"""A client connection and its listener: the classes of waitress, changed in five ways.
+"""A client connection and its listener: the classes of waitress, changed in eight ways.
 
+- All of their clocks are monotonic. waitress uses the system's clock, and setting that would stop its time-outs.
 - `Channel.route` finds the mount of a request before the request is queued, and builds its environ once.
 - The header of a response and the start of its body leave in one packet (`Channel.cork`).
-- `Channel.close_if_stuck` closes a connection whose client never finishes its header or stops reading.
+- A request that mountpoint itself answers is answered before its body has arrived (`Channel._answer_early`).
+- `Channel.close_if_stuck` closes a connection whose client never finishes its header or stops reading;
+  `Channel.close_if_body_is_slow` closes one whose client sends a body too slowly.
+- At the connection limit, a listener closes the connection that has been idle for the longest time.
 - A listener wakes the loop without ever blocking.
 - A response that cannot be stored is cut off (`Channel.write_soon`).
 
@@ -14,10 +18,13 @@ The end of a connection is in `mountpoint.server.closing`, and trouble with a li
 from __future__ import annotations
 
 import logging
+import math
 import os
+import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -27,17 +34,19 @@ from waitress.server import TcpWSGIServer
 
 from ..config.address import Address
 from ..wsgi.dispatch import Route
-from ..wsgi.responses import unavailable
+from ..wsgi.limits import MaxBody
+from ..wsgi.responses import OwnResponse, unavailable
 from .accepting import AcceptingListener
+from .body_limits import BodyBudget
 from .closing import ClosingChannel
 from .environ import make_environ
-from .parser import Parser
+from .parser import RETRY_AFTER, Parser
 from .tasks import AppTask, LoggedErrorTask, ResponseCutOff
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment
 
-RETRY_AFTER = 5  # seconds after which a rejected client may ask again
+IDLE_SECONDS = 1.0  # without a byte, after which a connection may be closed to make room or for a drain
 
 logger = logging.getLogger("mountpoint")
 
@@ -59,13 +68,43 @@ class Channel(ClosingChannel):
     outbuf_lock: threading.Condition
     task_class = AppTask  # type: ignore[assignment]  # typeshed wants a WSGITask
     error_task_class = LoggedErrorTask
-    parser_class = Parser  # type: ignore[assignment]
     _corked: list[bytes] | None = None
     _is_rejected = False  # whether the loop itself answers the first request
-    _previous_activity = 0.0  # a Unix time: ``last_activity`` before the data that is being read
-    _stalled_since = 0.0  # a Unix time: when the client was first seen not to read a pending response
+    _active_at = 0.0  # this and the next two are from `time.monotonic`, in seconds
+    _previous_activity = 0.0  # ``last_activity`` before the data that is being read
+    _stalled_since = 0.0  # when the client was first seen not to read a pending response
+
+    @property
+    def last_activity(self) -> float:
+        """When the last byte came or left, from `time.monotonic`, in seconds."""
+        return self._active_at
+
+    @last_activity.setter
+    def last_activity(self, _: float) -> None:
+        # waitress assigns the time of the system's clock, and always means now.
+        self._active_at = time.monotonic()
 
     # ------------------------------------------------------------------------------------- before a request is served
+
+    def parser_class(self, adj: Any) -> Parser:  # type: ignore[override]  # waitress calls a class
+        return Parser(adj, self.server.body_budget, self._answer_early)
+
+    def _answer_early(self, request: Parser) -> bool:
+        """Route *request*, whose body has not arrived. Return whether mountpoint itself answers it: it needs no body.
+
+        Otherwise a client could upload to a path that no mount owns.
+        """
+        environ = make_environ(self, request)
+        route = self.server.find_route(environ)
+        app = route.app
+        if isinstance(app, MaxBody):
+            app = app.refusal(route.environ) or app
+        if not isinstance(app, OwnResponse):
+            request.record = None  # `route` makes it, with the environ of the whole request
+            return False
+        request.environ = environ
+        request.route = route._replace(app=app)
+        return True
 
     def route(self, router: Router) -> str | None:
         """Route the first request, or route it again after a reload.
@@ -73,9 +112,9 @@ class Channel(ClosingChannel):
         Return the key of its mount, or None if no mount owns it.
         """
         request = self.first_request
-        request.received_at = request.received_at or time.time()
+        request.received_at = request.received_at or time.monotonic()
         self._is_rejected = False
-        if request.error:
+        if request.is_last:  # it needs no app, so it does not wait for one either
             return None
         if request.environ is None:
             request.environ = make_environ(self, request)
@@ -156,6 +195,8 @@ class Channel(ClosingChannel):
         except BaseException:  # waitress handles exceptions of the app: this one comes from a log handler
             with self.requests_lock:
                 self.close_when_flushed = True
+                for request in self.requests:
+                    request.close()
                 self.requests = []
             self.server.pull_trigger()
             raise
@@ -169,12 +210,36 @@ class Channel(ClosingChannel):
     def received(self, data: bytes) -> bool:
         # Blank lines between requests do not count as activity: a client could keep a connection open with them.
         if not data.strip() and not self._is_reading_request():
-            self.last_activity = self._previous_activity
+            self._active_at = self._previous_activity
+        if any(request.is_last for request in self.requests[-1:]):
+            return False  # the rest of a body that is not read
         return super().received(data)
+
+    def handle_close(self) -> None:
+        super().handle_close()
+        if (request := self.request) is not None:  # waitress closes only the requests that it serves
+            request.close()
 
     def is_idle(self) -> bool:
         """Whether no request is being read or served, and no response is left to send."""
         return not self._is_reading_request() and not self.requests and not self.total_outbufs_len
+
+    @property
+    def idle_since(self) -> float | None:
+        """The time of the last activity, from `time.monotonic`; None if the connection is not idle, or closes."""
+        is_closing = self.will_close or self.close_when_flushed
+        return None if is_closing or not self.is_idle() else self.last_activity
+
+    def has_unread_data(self) -> bool:
+        """Whether data has arrived that the loop has not read. The end of the connection counts as data."""
+        try:
+            assert self.socket is not None
+            self.socket.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass
+        return True
 
     def _is_reading_request(self) -> bool:
         """Whether part of a request has come. Blank lines before it do not count (RFC 9112 section 2.2)."""
@@ -184,8 +249,8 @@ class Channel(ClosingChannel):
     def close_if_stuck(self, now: float, header_timeout: float) -> None:
         """Close the connection if its client never finishes a header, or stops reading a response.
 
-        *now* is a Unix time. *header_timeout* is in seconds, 0 for no limit. waitress has neither limit: for it each
-        byte of a header is activity, and a thread that writes to a client that does not read waits for ever.
+        *now* is from `time.monotonic`. *header_timeout* is in seconds, 0 for no limit. waitress has neither limit: for
+        it each byte of a header is activity, and a thread that writes to a client that does not read waits for ever.
         """
         if self.total_outbufs_len and self.last_activity <= self._stalled_since:
             if now - self._stalled_since > self.adj.channel_timeout and not self._client_reads():
@@ -201,7 +266,21 @@ class Channel(ClosingChannel):
             # Pipelined behind another request: waitress may not be reading the rest of the header yet.
             request.first_byte_at = now
         elif header_timeout and now - request.first_byte_at > header_timeout:
-            self._time_out()
+            self._time_out("The header did not come in time.")
+
+    def close_if_body_is_slow(self, now: float, body_timeout: float, min_rate: int) -> None:
+        """Respond 408 if the body that is being read lags more than *body_timeout* seconds behind *min_rate*.
+
+        *now* is a `time.monotonic`. A timeout of 0 is no limit. The rate is in bytes a second.
+        """
+        request = self.request
+        if request is None or request.pace is None or not body_timeout:
+            return
+        if self.requests or self.total_outbufs_len:
+            # Pipelined behind another request: waitress may not be reading the rest of the body yet.
+            request.pace.restart(now, request.body_length)
+        elif request.pace.lag(now, request.body_length, min_rate) > body_timeout:
+            self._time_out("The body did not come in time.")
 
     def _client_reads(self) -> bool:
         """Try to send; return whether the kernel took data, or the connection is closed.
@@ -213,13 +292,13 @@ class Channel(ClosingChannel):
         self._flush_exception(self._flush_some_if_lockable)  # type: ignore[attr-defined]
         return self.last_activity > before or not self.connected
 
-    def _time_out(self) -> None:
-        """Answer the unfinished header with 408."""
+    def _time_out(self, message: str) -> None:
+        """Answer the unfinished request with 408."""
         with self.requests_lock:
             request = self.request
             if self.requests or request is None or not self.connected:
                 return
-            request.refuse(408, "The header did not come in time.")
+            request.refuse(408, message)
             self.request = None
             self.requests.append(request)
             self.server.add_task(self)  # type: ignore[arg-type]  # typeshed has a Task
@@ -243,6 +322,12 @@ class _Listener(AcceptingListener):
 
     channel_class = Channel
     draining = False  # whether each response closes its connection
+    # waitress's own time for `maintenance`, by the system's clock: never
+    next_channel_cleanup = math.inf  # type: ignore[assignment]  # typeshed has an int
+    _next_maintenance = 0.0  # from `time.monotonic`, in seconds
+    _is_making_room = False  # True from the logged warning until a connection is accepted below the limit
+    body_budget: BodyBudget  # of all listeners together
+    find_route: Callable[[WSGIEnvironment], Route]
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -251,6 +336,47 @@ class _Listener(AcceptingListener):
             write_end.setblocking(False)  # a socket
         else:
             os.set_blocking(write_end, False)
+
+    def readable(self) -> bool:
+        now = time.monotonic()
+        if now >= self._next_maintenance:
+            self._next_maintenance = now + self.adj.cleanup_interval
+            self.maintenance(now)  # type: ignore[arg-type]  # typeshed has an int
+        is_full = self.accepting and len(self._map) >= self.adj.connection_limit
+        idle = self._longest_idle() if is_full else None
+        if idle is not None:
+            self.in_connection_overflow = True  # else waitress logs that it no longer accepts connections
+        return super().readable() or (idle is not None and not self.is_paused)
+
+    def handle_accept(self) -> None:
+        """Accept a connection. At the limit, close an idle one for it; if none is idle, the new one has to wait."""
+        before = len(self._map)
+        if self.draining or before < self.adj.connection_limit:
+            self._is_making_room = False
+            super().handle_accept()
+        elif (idle := self._longest_idle()) is not None:
+            super().handle_accept()  # first, so that the new connection does not get the descriptor of the old one
+            if len(self._map) == before:  # the client has left
+                return
+            idle.handle_close()
+            if not self._is_making_room:
+                self._is_making_room = True
+                logger.warning("connection_limit is reached: a new connection closes the one that is idle the longest")
+
+    def _longest_idle(self) -> Channel | None:
+        """Return the connection that has been idle for the longest time, of all listeners, if it may be closed.
+
+        A connection that is idle for less than `IDLE_SECONDS` is kept: its next request may be on its way.
+        """
+        idle_before = time.monotonic() - IDLE_SECONDS
+        channels = [channel for channel in self._map.values() if isinstance(channel, Channel)]
+        idle = [(since, channel) for channel in channels if (since := channel.idle_since) is not None]
+        for since, channel in sorted(idle, key=lambda item: item[0]):
+            if since > idle_before:
+                break
+            if not channel.has_unread_data():
+                return channel
+        return None
 
 
 class TcpListener(_Listener, TcpWSGIServer):

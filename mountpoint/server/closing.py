@@ -53,7 +53,7 @@ class ClosingChannel(HTTPChannel):
             self.handle_close()
             return
         if data:
-            self.last_activity = time.time()
+            self.last_activity = time.monotonic()
             self.received(data)
         else:
             self._half_close()
@@ -130,7 +130,7 @@ class ClosingChannel(HTTPChannel):
                 self.handle_close()
                 return
             self._dropped_at = time.monotonic()
-            self.last_activity = time.time()
+            self.last_activity = time.monotonic()
 
     def _drop_unfinished_request(self) -> None:
         request, self.request = self.request, None

@@ -1,7 +1,7 @@
 """Fair queues: every mount has a queue of its own, and a fixed pool of threads serves the queues in turn.
 
 With one queue for all requests, a mount that is slow and busy occupies every thread, and the other mounts starve.
-Here each mount can occupy only part of the threads. Two rules decide when a request starts, and a third bounds the
+Here each mount can occupy only part of the threads. Three rules decide when a request starts, and a fourth bounds the
 wait:
 
 **Admission.** A queue may start a request while fewer of its own requests run than threads are free. A mount under
@@ -9,9 +9,24 @@ flood therefore settles at half of the threads, two such mounts at a third each,
 for the next mount. With 8 threads: 4, 3 + 3, 2 + 2 + 2. ``limit`` caps this further. If the table has only one mount,
 that mount may use every thread. The queue of the requests that no mount owns follows the same rule.
 
-**Order.** Free threads go round-robin over the queues that have waiting requests. A queue joins the round at its end
-when its first request comes, and moves to the end when one of its requests starts. A queue that may not start a request
-is skipped and keeps its place. Within a queue requests are served first in, first out.
+**Spare threads.** Admission alone lets four mounts that hang take all 8 threads: 4 + 2 + 1 + 1. So there are spare
+threads, one fewer than *threads*. They serve only mounts of which no request runs, and only in exchange for slow
+requests: those that have run for `PATIENCE` seconds. Fewer than *threads* requests that are not slow run when a spare
+thread starts one.
+
+If fewer mounts hang than there are *threads*, every other mount is served after `PATIENCE`. Proof: while *threads*
+requests or more run, a mount can start only its first request. So when a mount last started a second request, at most
+*threads* were running. Let T be *threads*, and let H < T mounts hang. They occupy at most T threads at that moment, and
+the H - 1 others take at most one more each: T + H - 1 <= 2 T - 2 threads. There are 2 T - 1. The last one is free for
+the mounts that do not hang, one request of a mount at a time, as soon as the hanging requests count as slow. With one
+thread there is no spare thread, so requests never overlap. T mounts that hang can occupy every thread.
+
+**Order.** A free thread takes the queue that has used the least time of threads, among those that may start a request.
+A queue is charged for each of its requests with the seconds that it runs, at least `MIN_CHARGE` and at most `PATIENCE`.
+A queue that was empty keeps at most `MAX_CREDIT` of its advantage over the queue that was served last. So a mount with
+few and short requests does not wait for a round of the flooded mounts, and no queue waits forever: the charges of the
+others grow past its own. Queues with equal charges are served round-robin. Within a queue requests are served first in,
+first out.
 
 **Rejection.** A queue holds as many requests as it may start at once, plus ``queue`` more. A request beyond that is
 rejected at once with 503, because its client would have given up by the time of its turn.
@@ -31,6 +46,10 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, Protocol, TypeVar
+
+PATIENCE = 1.0  # seconds after which a running request counts as slow, and a spare thread may start another one
+MIN_CHARGE = 0.001  # seconds
+MAX_CREDIT = 0.1  # seconds
 
 logger = logging.getLogger("mountpoint")
 
@@ -75,13 +94,14 @@ class QueueLimits(NamedTuple):
 class Queue(Generic[C]):
     """The waiting requests of one mount, each with its arrival number, and the count of its running requests."""
 
-    __slots__ = ("is_rejecting", "key", "limits", "running", "waiting")
+    __slots__ = ("charge", "is_rejecting", "key", "limits", "running", "waiting")
 
     def __init__(self, key: str | None, limits: QueueLimits) -> None:
         self.key = key
         self.limits = limits
         self.waiting: deque[tuple[int, C]] = deque()
         self.running = 0
+        self.charge = 0.0  # seconds of threads
         self.is_rejecting = False  # True from the logged warning until the queue is empty again
 
 
@@ -97,11 +117,11 @@ class RunningRequest(Generic[C]):
 
 
 class FairQueues(Generic[C]):
-    """A pool of *threads* threads, and a queue for each mount.
+    """A pool of *threads* threads with one spare thread fewer, and a queue for each mount.
 
     *classify* returns the key of the mount that owns the first request of a channel. Requests that no mount owns, which
     get a 404, share one queue whose key is None. *on_reported_end* is called with each request that `mark_reported` has
-    marked, when it ends, in the thread that ran it.
+    marked, when it ends, in the thread that ran it. *clock* returns seconds, as `time.monotonic` does.
     """
 
     def __init__(
@@ -109,8 +129,11 @@ class FairQueues(Generic[C]):
         threads: int,
         classify: Callable[[C], str | None],
         on_reported_end: Callable[[RunningRequest[C]], object] = lambda running: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._threads = threads
+        self._max_running = max(2 * threads - 1, 0)
+        self._clock = clock
         self._classify = classify
         self._on_reported_end = on_reported_end
         self._lock = threading.Lock()
@@ -120,10 +143,11 @@ class FairQueues(Generic[C]):
         self._arrivals = itertools.count()
         self._limits: Mapping[str, QueueLimits] = {}
         self._queues: dict[str | None, Queue[C]] = {}
-        self._backlogged: deque[Queue[C]] = deque()  # the queues with waiting requests, in round-robin order
+        self._backlogged: deque[Queue[C]] = deque()  # the queues with waiting requests, round-robin for equal charges
+        self._last_charge = 0.0  # the greatest charge with which a queue was served
         self._rejected: list[tuple[Queue[C], C]] = []
         self._running: dict[int, RunningRequest[C]] = {}  # by thread identifier
-        for number in range(threads):
+        for number in range(self._max_running):  # the spare threads too: a start could fail when they are needed
             threading.Thread(target=self._serve, name=f"mountpoint-{number}", daemon=True).start()
 
     # ------------------------------------------------------------------------------------------- in the loop's thread
@@ -164,6 +188,12 @@ class FairQueues(Generic[C]):
                 channel.service()
             except Exception:  # the next channels still get their responses
                 logger.exception("a rejected request could not be answered")
+
+    def use_spare_threads(self) -> None:
+        """Start the requests that may start because others have become slow. Call it about once a second."""
+        with self._lock:
+            if self._idle_threads and self._next_queue() is not None:
+                self._wake_thread()
 
     def reconfigure(self, limits: Mapping[str, QueueLimits]) -> None:
         """Set the limits of every mount, by its key, and classify the waiting requests again."""
@@ -243,6 +273,7 @@ class FairQueues(Generic[C]):
     def _enqueue(self, queue: Queue[C], arrival: int, channel: C) -> None:
         queue.waiting.append((arrival, channel))
         if len(queue.waiting) == 1:
+            queue.charge = max(queue.charge, self._last_charge - MAX_CREDIT)
             self._backlogged.append(queue)
 
     def _drop_disconnected(self, queue: Queue[C]) -> None:
@@ -262,15 +293,23 @@ class FairQueues(Generic[C]):
         # The largest n with running + n - 1 < free - (n - 1): each start adds one to the first and takes one from the
         # second. A single mount may start as many as threads are free.
         slots = free if len(self._limits) < 2 else (free - running + 1) // 2
+        if slots <= 0 and not running:
+            slots = int(self._may_use_spare_thread(ending))
         limit = queue.limits.limit
         return max(slots if limit is None else min(slots, limit - running), 0)
 
+    def _may_use_spare_thread(self, ending: RunningRequest[C] | None = None) -> bool:
+        """Whether a spare thread may start a request now, or as soon as *ending* has ended."""
+        others = [running for running in self._running.values() if running is not ending]
+        slow_since = self._clock() - PATIENCE
+        quick = sum(running.started_at > slow_since for running in others)
+        return len(others) < self._max_running and quick < self._threads
+
     def _next_queue(self) -> Queue[C] | None:
-        """Return the first queue in round-robin order that may start a request, or None."""
-        for queue in self._backlogged:
-            if self._free_slots(queue):
-                return queue
-        return None
+        """Return the queue with the least charge that may start a request, or None."""
+        if len(self._running) >= self._threads and not self._may_use_spare_thread():
+            return None
+        return min(filter(self._free_slots, self._backlogged), key=lambda queue: queue.charge, default=None)
 
     def _start_next(self, thread: int) -> RunningRequest[C] | None:
         queue = self._next_queue()
@@ -282,8 +321,10 @@ class FairQueues(Generic[C]):
             self._backlogged.append(queue)
         else:
             queue.is_rejecting = False
+        self._last_charge = max(self._last_charge, queue.charge)
+        queue.charge += MIN_CHARGE
         queue.running += 1
-        running = RunningRequest(queue, channel, channel.first_request, time.monotonic())
+        running = RunningRequest(queue, channel, channel.first_request, self._clock())
         self._running[thread] = running
         # One end can admit two starts: it frees a thread, and its own mount has one running request less.
         if self._backlogged and self._idle_threads and self._next_queue() is not None:
@@ -303,6 +344,8 @@ class FairQueues(Generic[C]):
             with self._lock:
                 del self._running[thread]
                 running.queue.running -= 1
+                seconds = min(self._clock() - running.started_at, PATIENCE)
+                running.queue.charge += max(seconds - MIN_CHARGE, 0)  # `_start_next` has charged the minimum
             if running.is_reported:
                 _log_exceptions(self._on_reported_end, running)
             del running  # an idle thread must not keep the last request alive

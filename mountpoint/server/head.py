@@ -47,6 +47,7 @@ _SINGLETONS = frozenset(
         "USER_AGENT",
     }
 )
+_FRAMING = frozenset({"CONTENT_LENGTH", "HOST", "TRANSFER_ENCODING"})
 
 
 class RequestError(Exception):
@@ -144,6 +145,8 @@ def parse_fields(lines: list[str]) -> dict[str, str]:
         values = fields.setdefault(key, [])
         if values and key in _SINGLETONS:
             raise RequestError(400, f"{name} stands twice")
+        if len(pieces) > 1 and key in _FRAMING:  # some readers take the second line for another header, or for none
+            raise RequestError(400, f"{name} is folded")
         values.append(pieces[0] if len(pieces) == 1 else " ".join(filter(None, pieces)))
     return {key: ("; " if key == "COOKIE" else ", ").join(values) for key, values in fields.items()}
 
@@ -163,8 +166,8 @@ def body_length(head: Head) -> int | Literal["chunked"]:
             raise RequestError(400, "Both Transfer-Encoding and Content-Length are there")
         if coding.lower() == "chunked":
             return CHUNKED
-        names = [name.strip(" \t").lower() for name in coding.split(",")]
-        if {"", "chunked"} >= set(names):
+        *others, last = [name.strip(" \t").lower() for name in coding.split(",")]
+        if "" in (*others, last) or "chunked" in others:  # the last coding is not chunked, or chunked stands twice
             raise RequestError(400, "Transfer-Encoding is not exactly one chunked")
         raise RequestError(501, "Transfer-Encoding requested is not supported.")
     if length is None:

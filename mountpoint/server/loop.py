@@ -14,18 +14,22 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from waitress import wasyncore
 from waitress.adjustments import Adjustments
 
 from ..config.reader import ServerConfig
-from .channel import Channel, Router, listener_class
+from ..wsgi.dispatch import Route
+from .body_limits import BodyBudget
+from .channel import IDLE_SECONDS, Channel, Router, listener_class
 from .fair_queue import FairQueues, QueueLimits
 from .slow_requests import SlowRequestReporter, log_in_flight, log_slow_end
 from .sockets import BoundSocket, listen_error
 
-IDLE_SECONDS = 1.0  # without a byte, after which a drain closes a keep-alive connection
+if TYPE_CHECKING:
+    from wsgiref.types import WSGIEnvironment
+
 MAX_WAIT = 1.0  # seconds for which the loop waits for an event at most
 
 logger = logging.getLogger("mountpoint")
@@ -48,8 +52,8 @@ class Server:
         self._callbacks: deque[Callable[[], object]] = deque()
         self._stop_calls = 0
         self._keeps_sockets = False  # open for the successor, while this process drains
+        self._stuck_check_at = 0.0  # from `time.monotonic`, in seconds: the latest search for stuck connections
         self._has_failed = False  # whether an app has closed a listening socket
-        self._stuck_check_at = 0.0  # a Unix time, in seconds: the latest search for stuck connections
         adjustments = Adjustments(
             **settings.adjustments,
             threads=settings.threads,
@@ -65,13 +69,14 @@ class Server:
             settings.threads, lambda channel: channel.route(self._router), log_slow_end
         )
         self.queues.reconfigure(limits)
+        self._body_budget = BodyBudget(settings.max_buffered_bodies)
         self._slow_reporter = SlowRequestReporter(self.queues)
         self._listeners = [self._listen(adjustments, one) for one in bound]
 
     def _listen(self, adjustments: Adjustments, bound: BoundSocket) -> Any:
         sock = bound.socket
         try:
-            return listener_class(bound.address)(
+            listener = listener_class(bound.address)(
                 None,  # the app: our tasks call the app of the route
                 self._map,
                 _sock=sock,
@@ -82,6 +87,12 @@ class Server:
             )
         except OSError as error:
             raise listen_error(bound.address, error) from None
+        listener.body_budget = self._body_budget
+        listener.find_route = self._find_route
+        return listener
+
+    def _find_route(self, environ: WSGIEnvironment) -> Route:
+        return self._router.route(environ)  # that of the latest reload
 
     def urls(self) -> list[str]:
         """Return the addresses of the server: URLs, or ``unix:`` and a path."""
@@ -115,9 +126,10 @@ class Server:
     def replace(self, router: Router, limits: Mapping[str, QueueLimits], settings: ServerConfig) -> None:
         """Serve *router* from now on. Running requests finish on the old one; waiting requests are routed again.
 
-        Of *settings* only ``drain_timeout`` and ``header_timeout`` take effect.
+        Of *settings* only ``drain_timeout``, ``header_timeout`` and the limits on bodies take effect.
         """
         self.settings = settings
+        self._body_budget.limit = settings.max_buffered_bodies
         self._router = router
         self.queues.reconfigure(limits)
         self._slow_reporter.reschedule()
@@ -159,13 +171,18 @@ class Server:
             time.sleep(max_wait)  # wasyncore would not wait
         wasyncore.loop(timeout=max_wait, use_poll=True, map=self._map, count=1)
         _run_callback(self.queues.answer_rejected)
+        _run_callback(self.queues.use_spare_threads)
         while self._callbacks:
             _run_callback(self._callbacks.popleft())
-        now = time.time()
-        if not 0 <= now - self._stuck_check_at < MAX_WAIT:  # also when the clock was set back
+        now = time.monotonic()
+        if now - self._stuck_check_at >= MAX_WAIT:
             self._stuck_check_at = now
             for channel in self._channels():
                 _run_callback(partial(channel.close_if_stuck, now, self.settings.header_timeout))
+                settings = self.settings
+                _run_callback(
+                    partial(channel.close_if_body_is_slow, now, settings.body_timeout, settings.body_min_rate)
+                )
                 _run_callback(channel.close_if_over)
 
     def _has_lost_listener(self) -> bool:
@@ -225,7 +242,7 @@ class Server:
             wasyncore.dispatcher.close(listener)
 
     def _close_idle_channels(self) -> None:
-        idle_since = time.time() - IDLE_SECONDS
+        idle_since = time.monotonic() - IDLE_SECONDS
         for channel in self._channels():
             if channel.is_idle() and channel.last_activity < idle_since:
                 channel.will_close = True

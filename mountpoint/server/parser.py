@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import io
 import logging
+import re
 import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -19,6 +21,7 @@ from ..wsgi.dispatch import Route
 from ..wsgi.record import RequestRecord
 from .access_log import escaped
 from .body import Body, ChunkedBody, SizedBody
+from .body_limits import BodyBudget, BodyPace, BodyShare
 from .head import CHUNKED, Head, RequestError, body_length, parse_head
 
 if TYPE_CHECKING:
@@ -30,10 +33,14 @@ _REASONS = {
     413: "Content Too Large",
     431: "Request Header Fields Too Large",
     501: "Not Implemented",
+    503: "Service Unavailable",
     505: "HTTP Version Not Supported",
     507: "Insufficient Storage",
 }
 _END_OF_HEAD = b"\r\n\r\n"
+_BARE_LINE_END = re.compile(rb"\r(?=[^\n])|(?<!\r)\n")
+_NO_ROOM = "The bodies of other requests leave no room for this one."
+RETRY_AFTER = 5  # seconds after which a client whose request was rejected may ask again
 
 logger = logging.getLogger("mountpoint")
 
@@ -46,11 +53,20 @@ class Refusal(Error):
         self.code = status
         self.reason = _REASONS[status]
 
+    def to_response(self, ident: str | None = None) -> tuple[str, Sequence[tuple[str, str]], str]:
+        status, headers, body = super().to_response(ident)
+        if self.code == 503:
+            headers = [*headers, ("Retry-After", str(RETRY_AFTER))]
+        return status, headers, body
+
 
 class Parser:
     """A request, whole or in parts.
 
-    *adj* are waitress's adjustments. ``completed`` says that the request is whole, or that ``error`` refuses it.
+    *adj* are waitress's adjustments. ``completed`` says that the request is whole, or that ``error`` refuses it, or
+    that it is answered early. *budget* bounds its body together with the bodies of other requests. *answer_early* is
+    called once the head is complete and its body is not. It returns True if it has set a route whose response does not
+    depend on the body: then the body is not read, and the connection is closed after the response.
     """
 
     completed = False
@@ -67,13 +83,24 @@ class Parser:
     record: RequestRecord | None = None  # once there is an environ
     environ: WSGIEnvironment | None = None  # before any layer has changed it
     route: Route | None = None
-    first_byte_at = 0.0  # Unix times, in seconds
+    first_byte_at = 0.0  # from `time.monotonic`, in seconds
     received_at = 0.0
+    is_answered_early = False
+    pace: BodyPace | None = None  # once the body begins
     _body: Body | None = None
     _buffer: OverflowableBuffer | None = None
+    _share: BodyShare | None = None
+    _is_closed = False
 
-    def __init__(self, adj: Any) -> None:
+    def __init__(
+        self,
+        adj: Any,
+        budget: BodyBudget | None = None,
+        answer_early: Callable[[Parser], bool] | None = None,
+    ) -> None:
         self.adj = adj
+        self._budget = budget
+        self._answer_early = answer_early
         self.headers: dict[str, str] = {}
         self.url_scheme: str = adj.url_scheme
         self._head = bytearray()
@@ -85,6 +112,8 @@ class Parser:
         """Take what belongs to this request from the start of *data*, and return how many bytes that was."""
         if self.completed:
             return 0
+        if self._is_closed:  # the connection has ended
+            return len(data)
         try:
             return self._receive_body(data) if self._body else self._receive_head(data)
         except RequestError as error:
@@ -92,7 +121,8 @@ class Parser:
             return len(data)  # where the next request begins is not known
 
     def refuse(self, status: int, message: str) -> None:
-        """Complete the request with an error."""
+        """Complete the request with an error, without its body."""
+        self._drop_body()
         self.error = Refusal(status, message)
         self.completed = True
         self.expect_continue = False  # a client that waits for 100 gets the error
@@ -106,10 +136,9 @@ class Parser:
 
     def close(self) -> None:
         """Let the body go."""
-        buffer, self._buffer = self._buffer, None
-        if buffer:
-            with suppress(OSError):  # the file cannot write its last bytes
-                buffer.close()
+        self._is_closed = True
+        self._answer_early = None  # refers to the channel, which refers to this request
+        self._drop_body()
 
     @property
     def path(self) -> str:
@@ -121,7 +150,17 @@ class Parser:
     @property
     def has_begun(self) -> bool:
         """Whether a byte has arrived. Blank lines in front of a request do not count (RFC 9112 section 2.2)."""
-        return bool(self._head) or self.headers_finished
+        return bytes(self._head[:2]) not in (b"", b"\r") or self.headers_finished  # a lone CR may begin a blank line
+
+    @property
+    def body_length(self) -> int:
+        """How many bytes of the body have arrived."""
+        return self._body.length if self._body else 0
+
+    @property
+    def is_last(self) -> bool:
+        """Whether no request can follow on the connection, since the end of this one was not read."""
+        return self.error is not None or self.is_answered_early
 
     @property
     def routed(self) -> Route:
@@ -150,22 +189,25 @@ class Parser:
         while head.startswith(b"\r\n"):  # only at the start of a request, so nothing was searched yet
             del head[:2]
             skipped += 2
-        if head and not self.first_byte_at:
-            self.first_byte_at = time.time()
+        if self.has_begun and not self.first_byte_at:
+            self.first_byte_at = time.monotonic()
         end = head.find(_END_OF_HEAD, max(seen - skipped - len(_END_OF_HEAD) + 1, 0))
         size = len(head) if end < 0 else end + len(_END_OF_HEAD)
         if size > self.adj.max_request_header_size:
             raise RequestError(431, f"exceeds max_request_header_size of {self.adj.max_request_header_size}")
         if end < 0:
+            if _BARE_LINE_END.search(head, max(seen - skipped - 1, 0)):  # the client waits for a response already
+                raise RequestError(400, "Bare CR or LF in the header")
             return len(data)
         rest = len(head) - size
         del head[end:]
         self._first_line = bytes(head).partition(b"\r\n")[0]
-        self._take_head(parse_head(bytes(head)))
+        self._take_head(parse_head(bytes(head)), rest)
         head.clear()
-        return len(data) - rest
+        return len(data) if self.is_answered_early else len(data) - rest
 
-    def _take_head(self, head: Head) -> None:
+    def _take_head(self, head: Head, rest: int) -> None:
+        """Take what *head* says. *rest* bytes behind it have arrived."""
         self.headers_finished = True
         self.command, self.request_uri, self.version = head.method, head.target, head.version
         self.path_info, self.query, self.headers = head.path_info, head.query, head.headers
@@ -174,13 +216,37 @@ class Parser:
         if length == 0:
             self.completed = True
             return
-        self._buffer = OverflowableBuffer(self.adj.inbuf_overflow)
         if length == CHUNKED:
-            self._body = ChunkedBody(self.adj.max_request_header_size, self._buffer.append)
+            self._body = ChunkedBody(self.adj.max_request_header_size, self._write)
         else:
             self._require_size(length)
-            self._body = SizedBody(length, self._buffer.append)
+            self._body = SizedBody(length, self._write)
+        if self._answer_early and (length == CHUNKED or length > rest) and self._answer_early(self):
+            self.is_answered_early = self.completed = True
+            self.keeps_alive = False
+            return
+        if self._budget:
+            if not self._budget.fits(1 if length == CHUNKED else length):
+                raise RequestError(503, _NO_ROOM)
+            self._share = BodyShare(self._budget)
+        self._buffer = OverflowableBuffer(self.adj.inbuf_overflow)
+        self.pace = BodyPace(time.monotonic())
         self.expect_continue = head.expects_continue
+
+    def _write(self, data: bytes) -> None:
+        """Keep *data*, a piece of the body."""
+        if self._share and not self._share.grow(len(data)):
+            raise RequestError(503, _NO_ROOM)
+        assert self._buffer is not None
+        self._buffer.append(data)
+
+    def _drop_body(self) -> None:
+        buffer, self._buffer = self._buffer, None
+        if buffer is not None:
+            with suppress(OSError):  # the file cannot write its last bytes
+                buffer.close()
+        if self._share:
+            self._share.release()
 
     def _receive_body(self, data: bytes) -> int:
         body = self._body

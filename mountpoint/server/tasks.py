@@ -95,6 +95,9 @@ class _LoggedTask(Task):
         if not access_logger.isEnabledFor(logging.INFO):
             return
         headers, record = self.client_request.headers, self.client_request.record
+        finished = time.time()
+        received_at = self.client_request.received_at
+        started = finished - (time.monotonic() - received_at) if received_at else self.start_time
         access_logger.info(
             "%s",
             access_line(
@@ -105,8 +108,8 @@ class _LoggedTask(Task):
                 referer=headers.get("REFERER"),
                 user_agent=headers.get("USER_AGENT"),
                 mount=record.mount if record else None,
-                started=self.client_request.received_at or self.start_time,
-                finished=time.time(),
+                started=started,
+                finished=finished,
             ),
         )
 

@@ -35,6 +35,7 @@ DEPENDENCIES: Final = (
     ),
     _needs("utilities", "Error", "an error that waitress turns into a response"),
     _needs("utilities.Error", "__init__ code reason", "the same"),
+    _needs("utilities.Error", "to_response", "the header Retry-After"),
     _needs("buffers", "OverflowableBuffer", "a body that moves to a file when it grows"),
     _needs("buffers.OverflowableBuffer", "append getfile close", "the same"),
     # ----------------------------------------------------------------------------------------- write a response
@@ -83,16 +84,22 @@ DEPENDENCIES: Final = (
         "bound sockets, our channels and our queues: the arguments map, _sock, dispatcher, adj, sockinfo, bind_socket",
     ),
     _needs("server.BaseWSGIServer", "adj effective_port server_name", "the environ"),
+    _needs(
+        "server.BaseWSGIServer",
+        "maintenance next_channel_cleanup",
+        "time-outs that do not depend on the system's clock",
+    ),
     _needs("server.BaseWSGIServer", "handle_accept", "the drain, which accepts the whole accept queue"),
     _needs("server.BaseWSGIServer", "trigger pull_trigger", "waking the loop without blocking"),
-    _needs("server.BaseWSGIServer", "readable accepting", "a pause while no connection can be accepted"),
+    _needs("server.BaseWSGIServer", "readable", "time-outs, pauses, and an idle connection that makes room"),
+    _needs("server.BaseWSGIServer", "accepting in_connection_overflow", "the connection limit"),
     _needs("trigger.trigger", "trigger", "the descriptor or socket that must not block"),
     _needs("task.ThreadedTaskDispatcher", "add_task", "the interface that our queues implement"),
     _needs("adjustments", "Adjustments", "listeners are made without create_server, which binds and runs them"),
     _needs(
         "adjustments.Adjustments",
-        "asyncore_loop_timeout channel_timeout ident inbuf_overflow max_request_header_size max_request_body_size "
-        "outbuf_overflow recv_bytes url_scheme",
+        "asyncore_loop_timeout channel_timeout cleanup_interval connection_limit ident inbuf_overflow "
+        "max_request_header_size max_request_body_size outbuf_overflow recv_bytes url_scheme",
         "documented as arguments, and read here as attributes",
     ),
     _needs("", "wasyncore", "the event loop"),

@@ -166,11 +166,15 @@ class MaxBody:
         )
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        app = self.refusal(environ) or self.app
+        return app(environ, start_response)
+
+    def refusal(self, environ: WSGIEnvironment) -> OwnResponse | None:
+        """Return the response to a request whose Content-Length is too large, else None."""
         length = environ.get("CONTENT_LENGTH", "")
         if length.isascii() and length.isdigit() and _numeric_key(length) > self._max_bytes:
-            return self._too_large(environ, start_response)
-        app = self.app
-        return app(environ, start_response)
+            return self._too_large
+        return None
 
 
 def _numeric_key(digits: str) -> tuple[int, str]:

@@ -2,6 +2,7 @@
 
     python tests/benchmarks/fairness.py              # about two minutes
     python tests/benchmarks/fairness.py --quick
+    python tests/benchmarks/fairness.py --many       # 29 of 30 mounts are flooded; some seconds
 
 A client requests a fast app over one keep-alive connection, then over four, each time as soon as the response has
 arrived. There are 32 other connections. On one server they are idle. On the other, each requests an app that waits for
@@ -9,6 +10,10 @@ a second, again and again. The servers take turns, so that other programs distur
 those of a turn, and the ratio is that of a pair of turns. Its mean over the pairs comes with a 95 % confidence
 interval. The same follows with an app that computes for a second, and, as the control, with stock waitress, the same
 number of threads and the same apps.
+
+With ``--many`` each of 29 apps, which wait for 50 ms, gets requests over two connections, again and again. A client
+requests the thirtieth app one request at a time, and the table shows how long it waits: for an app that answers at
+once, and for one that waits for 50 ms itself.
 """
 
 from __future__ import annotations
@@ -22,7 +27,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
@@ -43,6 +48,10 @@ def fast(environ, start_response):
 
 def slow(environ, start_response):
     time.sleep(1)
+    return fast(environ, start_response)
+
+def short(environ, start_response):
+    time.sleep(0.05)
     return fast(environ, start_response)
 
 def computing(environ, start_response):
@@ -118,9 +127,9 @@ class Turn(NamedTuple):
 
 
 class Bench:
-    """A server, and its 32 connections that are not measured."""
+    """A server, and its connections that are not measured: one that requests each path in *flood*, or idle ones."""
 
-    def __init__(self, stack: ExitStack, folder: Path, kind: str, flood: str | None) -> None:
+    def __init__(self, stack: ExitStack, folder: Path, kind: str, flood: Sequence[str]) -> None:
         self.port = free_port()
         if kind == "waitress":
             command = [sys.executable, str(Path(__file__).resolve()), "--stock", str(self.port)]
@@ -128,7 +137,7 @@ class Bench:
             command = [script("mountpoint"), "serve", "--listen", f"127.0.0.1:{self.port}", "--no-access-log"]
             command += ["--threads", str(THREADS)]
         stack.enter_context(running(command, folder, self.port))
-        self.others = [Connection(self.port, flood or "/fast") for _ in range(FLOOD)]
+        self.others = [Connection(self.port, path) for path in flood or ["/fast"] * FLOOD]
         self.flood_answers = 0
         self._ended = threading.Event()
         if flood:
@@ -225,8 +234,8 @@ class Figure(NamedTuple):
 def compare(folder: Path, kind: str, flood: str, pairs: int, seconds: float) -> list[Figure]:
     """Return a row for each number of connections."""
     with ExitStack() as stack:
-        idle = Bench(stack, folder, kind, None)
-        flooded = Bench(stack, folder, kind, flood)
+        idle = Bench(stack, folder, kind, [])
+        flooded = Bench(stack, folder, kind, [flood] * FLOOD)
         figures = []
         for connections in GOALS:
             if kind == "mountpoint":
@@ -243,9 +252,36 @@ def compare(folder: Path, kind: str, flood: str, pairs: int, seconds: float) -> 
     return figures
 
 
+def many(requests: int) -> None:
+    """Flood 29 of 30 mounts, and print how long a request of the thirtieth takes."""
+    rows = []
+    for app in ("fast", "short"):
+        with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+            folder = Path(name)
+            (folder / "apps.py").write_text(APPS)
+            flooded = "".join(f'"/m{number}" = "apps:short"\n' for number in range(29))
+            (folder / "mounts.toml").write_text(f'[mounts]\n{flooded}"/fast" = "apps:{app}"\n')
+            bench = Bench(stack, folder, "mountpoint", [f"/m{number % 29}" for number in range(58)])
+            time.sleep(1)  # until every queue has waiting requests
+            taken: list[float] = []
+            connection = Connection(bench.port, "/fast")
+
+            def again(one: Connection, status: int, taken: list[float] = taken) -> None:
+                taken.append(time.perf_counter() - one.asked)
+                one.ask()
+
+            connection.ask()
+            pump([connection], again, lambda taken=taken: len(taken) >= requests)  # type: ignore[misc]
+            connection.socket.close()
+            taken.sort()
+            rows.append([app, *(duration(taken[int(share * (requests - 1))]) for share in (0.5, 0.95, 1))])
+    print(text_table(["29 of 30 mounts flooded; the other is", "median", "p95", "longest"], rows))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure the effect of a slow and busy app on its sibling.")
     parser.add_argument("--quick", action="store_true", help="5 pairs of short turns, noisier")
+    parser.add_argument("--many", action="store_true", help="only flood 29 of 30 mounts")
     parser.add_argument("--pairs", type=int, help="number of pairs of turns (20)")
     parser.add_argument("--seconds", type=float, help="seconds of a turn (1)")
     parser.add_argument("--stock", type=int, metavar="PORT", help=argparse.SUPPRESS)
@@ -254,6 +290,9 @@ def main() -> None:
         serve_stock(options.stock)
         return
     warn_if_busy()
+    if options.many:
+        many(20 if options.quick else 100)
+        return
     pairs = options.pairs or (5 if options.quick else 20)
     seconds = options.seconds or (0.5 if options.quick else 1.0)
     with tempfile.TemporaryDirectory() as name:

@@ -15,7 +15,7 @@ from mountpoint.lifecycle import serve
 from mountpoint.server.access_log import access_line
 
 PAGE = (MANUAL / "operating.md").read_text(encoding="utf-8")
-SECONDS = ("drain_timeout", "header_timeout", "slow_after")
+SECONDS = ("drain_timeout", "header_timeout", "body_timeout", "slow_after")
 
 
 def test_the_defaults_of_the_limits_are_those_of_the_code(tmp_path):
@@ -26,7 +26,7 @@ def test_the_defaults_of_the_limits_are_those_of_the_code(tmp_path):
     defaults |= {field.name: getattr(config.mounts[0], field.name) for field in fields(config.mounts[0])}
     shown = dict(re.findall(r"^\| (?:`\[server\] |a mount's `)(\w+)` \| (\d+)\b", PAGE, re.MULTILINE))
     assert shown == {name: f"{defaults[name]:g}" if name in SECONDS else str(defaults[name]) for name in shown}
-    assert len(shown) == 9
+    assert len(shown) == 12
 
 
 def test_each_signal_that_the_server_handles_is_in_the_table():

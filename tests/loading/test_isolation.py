@@ -312,6 +312,33 @@ assert after[6:] == [mine, mine], after
     child(code, tmp_path)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signal masks")
+@pytest.mark.parametrize("where", ["main thread", "another thread"])
+@pytest.mark.parametrize("fails", [False, True])
+def test_only_the_mask_of_the_servers_signals_is_restored(tmp_path, where, fails):
+    code = f"""
+import contextlib, signal, threading
+signal.pthread_sigmask(signal.SIG_BLOCK, {{signal.SIGUSR1, signal.SIGURG}})  # as inherited
+def load():
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    with contextlib.suppress(ZeroDivisionError), preserve_process_state():
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, before)
+        signal.pthread_sigmask(signal.SIG_BLOCK, {{signal.SIGTERM, signal.SIGHUP, signal.SIGALRM}})
+        1 / (not {fails})
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before - {{signal.SIGURG}} | {{signal.SIGALRM}}
+    done.append(True)
+done = []
+if {where!r} == "main thread":
+    load()
+else:
+    thread = threading.Thread(target=load)
+    thread.start()
+    thread.join()
+assert done
+"""
+    child(code, tmp_path)
+
+
 def test_a_signal_handler_set_in_c_is_left_alone(monkeypatch):
     monkeypatch.setattr(signal, "getsignal", lambda number: None)  # as for a handler that was set in C
     with preserve_process_state():

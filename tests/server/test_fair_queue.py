@@ -5,7 +5,7 @@ import logging
 import pytest
 from support.queues import Connection
 
-from mountpoint.server.fair_queue import QueueLimits
+from mountpoint.server.fair_queue import PATIENCE, QueueLimits
 
 # ------------------------------------------------------------------------------------------------------------ admission
 
@@ -73,6 +73,58 @@ def test_a_limit_caps_the_only_mount_too(make_pool):
     assert pool.counts() == {"a": 2}
 
 
+# -------------------------------------------------------------------------------------------------------- spare threads
+
+
+@pytest.mark.parametrize(("threads", "hanging"), [(8, 1), (8, 4), (8, 7), (3, 2), (2, 1)])
+def test_a_mount_is_served_while_fewer_mounts_hang_than_there_are_threads(make_pool, threads, hanging):
+    keys = [f"hangs-{number}" for number in range(hanging)]
+    pool = make_pool(threads, healthy=QueueLimits(), **{key: QueueLimits() for key in keys})
+    for key in keys:
+        pool.add(key, 20)
+        pool.wait()
+    for _ in range(3):
+        (healthy,) = pool.add("healthy")
+        assert healthy.served
+        pool.end(healthy)
+
+
+def test_a_spare_thread_serves_once_the_running_requests_are_slow(make_pool):
+    pool = make_pool(8, healthy=QueueLimits(), **{key: QueueLimits() for key in "abcd"})
+    for key in "abcd":
+        pool.add(key, 20)
+    assert pool.counts() == {"a": 4, "b": 2, "c": 1, "d": 1}
+    (healthy,) = pool.add("healthy")
+    pool.wait(PATIENCE / 2)
+    assert not healthy.served
+    pool.wait(PATIENCE / 2)
+    assert healthy.served
+
+
+def test_a_spare_thread_serves_no_mount_of_which_a_request_runs(make_pool):
+    pool = make_pool(2, a=QueueLimits(), b=QueueLimits(), c=QueueLimits())
+    for key in "abc":
+        pool.add(key, 5)
+    pool.wait(60)
+    assert pool.counts() == {"a": 1, "b": 1, "c": 1}
+
+
+def test_requests_never_overlap_with_one_thread(make_pool):
+    pool = make_pool(1, a=QueueLimits(), b=QueueLimits())
+    pool.add("a", 5)
+    pool.add("b", 5)
+    pool.wait(60)
+    assert pool.counts() == {"a": 1}
+
+
+def test_the_only_mount_of_a_table_gets_no_spare_thread_and_404s_get_one(make_pool):
+    pool = make_pool(8, a=QueueLimits())
+    pool.add("a", 20)
+    pool.wait(60)
+    assert pool.counts() == {"a": 8}
+    assert pool.add(None)[0].served
+
+
 # ---------------------------------------------------------------------------------------------------------------- order
 
 
@@ -89,7 +141,7 @@ def test_one_thread_alternates_between_two_mounts(make_pool):
     pool = make_pool(1, a=QueueLimits(), b=QueueLimits())
     pool.add("a", 3)
     pool.add("b", 3)
-    assert starts(pool) == ["a", "a", "b", "a", "b", "b"]  # the second of a waited before b came
+    assert starts(pool) == ["a", "b", "a", "b", "a", "b"]
 
 
 def test_queues_are_served_round_robin_whatever_their_lengths(make_pool):
@@ -97,7 +149,53 @@ def test_queues_are_served_round_robin_whatever_their_lengths(make_pool):
     pool.add("a", 4)
     pool.add("b", 2)
     pool.add("c", 1)
-    assert "".join(starts(pool)) == "aabcaba"
+    assert "".join(starts(pool)) == "abcabaa"
+
+
+def test_a_mount_that_was_idle_does_not_wait_for_a_round_of_the_flooded(make_pool):
+    pool = make_pool(1, rare=QueueLimits(), **{key: QueueLimits() for key in "abcdef"})
+    for key in "abcdef":
+        pool.add(key, 9)
+    for _ in range(20):
+        pool.wait(0.5)
+        pool.end(*pool.running())
+    for _ in range(5):  # one request after the other, each of them short
+        (rare,) = pool.add("rare")
+        pool.wait(0.5)
+        pool.end(*pool.running())
+        assert rare.served
+        pool.end(rare)
+
+
+def test_an_idle_mount_saves_no_turns_for_later(make_pool):
+    pool = make_pool(1, a=QueueLimits(), b=QueueLimits())
+    pool.add("a", 9)
+    for _ in range(6):
+        pool.wait(1)
+        pool.end(*pool.running())
+    pool.add("b", 9)
+    pool.wait(1)
+    keys = []
+    for _ in range(4):
+        pool.end(*pool.running())
+        keys += [connection.key for connection in pool.running()]
+        pool.wait(1)
+    assert keys == ["b", "b", "a", "b"]
+
+
+def test_a_request_that_hung_for_an_hour_costs_its_mount_no_hour(make_pool):
+    pool = make_pool(1, a=QueueLimits(), b=QueueLimits())
+    (hanging,) = pool.add("a")
+    pool.add("b", 9)
+    pool.add("a")
+    pool.wait(3600)
+    pool.end(hanging)
+    keys = []
+    for _ in range(3):
+        keys += [connection.key for connection in pool.running()]
+        pool.wait(1)
+        pool.end(*pool.running())
+    assert "a" in keys
 
 
 def test_a_queue_is_first_in_first_out(make_pool):

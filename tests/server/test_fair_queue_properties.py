@@ -6,13 +6,13 @@ import threading
 from collections import Counter
 
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from support.queues import Pool, may_start
 from support.waiting import TIMEOUT, wait_until
 
-from mountpoint.server.fair_queue import FairQueues, QueueLimits
+from mountpoint.server.fair_queue import MAX_CREDIT, MIN_CHARGE, PATIENCE, FairQueues, QueueLimits
 
 KEYS = ["a", "b", "c", None]
 LIMITS = st.dictionaries(
@@ -27,13 +27,15 @@ class Model:
     def __init__(self, threads, limits):
         self.threads, self.limits = threads, limits
         self.round, self.waiting = [], {}  # keys in round-robin order; connections, by key
-        self.running, self.rejected = [], []
+        self.running, self.rejected = {}, []  # the running connections with the time of their start
+        self.now, self.charges, self.last_charge = 0.0, {}, 0.0
 
     def limits_of(self, key):
         return self.limits.get(key, QueueLimits())
 
     def may_start(self, key, running):
-        return may_start(key, running, self.threads, self.limits)
+        slow = sum(self.now - started >= PATIENCE for started in self.running.values())
+        return may_start(key, running, self.threads, self.limits, slow)
 
     def is_full(self, key):
         running = [one.key for one in self.running]
@@ -60,26 +62,34 @@ class Model:
         self.waiting.setdefault(one.key, []).append(one)
         if one.key not in self.round:
             self.round.append(one.key)
+            self.charges[one.key] = max(self.charges.get(one.key, 0.0), self.last_charge - MAX_CREDIT)
 
     def start_all(self):
         """Start every request that may start."""
-        for key in self.round:
-            if self.may_start(key, [one.key for one in self.running]):
-                self.running.append(self.waiting[key].pop(0))
-                self.round.remove(key)
-                if self.waiting[key]:
-                    self.round.append(key)
-                self.start_all()
-                return
+        while keys := [key for key in self.round if self.may_start(key, [one.key for one in self.running])]:
+            key = min(keys, key=self.charges.get)
+            self.running[self.waiting[key].pop(0)] = self.now
+            self.last_charge = max(self.last_charge, self.charges[key])
+            self.charges[key] += MIN_CHARGE
+            self.round.remove(key)
+            if self.waiting[key]:
+                self.round.append(key)
 
-    def end(self, one):
-        self.running.remove(one)
+    def end(self, one, key):
+        seconds = min(self.now - self.running.pop(one), PATIENCE)
+        self.charges[key] += max(seconds - MIN_CHARGE, 0)
+        self.start_all()
+
+    def wait(self, seconds):
+        self.now += seconds
         self.start_all()
 
     def reconfigure(self, limits, order):
         self.limits = limits
         waiting = sorted((one for queue in self.waiting.values() for one in queue), key=order.index)
         self.round, self.waiting = [], {}
+        running = {one.key for one in self.running}
+        self.charges = {key: charge for key, charge in self.charges.items() if key in running}
         for one in waiting:
             self.enqueue(one)
         self.start_all()
@@ -101,9 +111,13 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.model.running)
     @rule(data=st.data())
     def end(self, data):
-        one = data.draw(st.sampled_from(self.model.running))
-        self.pool.end(one)
-        self.model.end(one)
+        one = data.draw(st.sampled_from(list(self.model.running)))
+        self.end_one(one)
+
+    @rule(seconds=st.sampled_from([0.25, 0.5, 1.0, 60.0]))
+    def wait(self, seconds):
+        self.pool.wait(seconds)
+        self.model.wait(seconds)
 
     @precondition(lambda self: self.model.round)
     @rule(data=st.data())
@@ -139,7 +153,7 @@ class Machine(RuleBasedStateMachine):
         if not hasattr(self, "pool"):
             return
         while self.model.running:
-            self.end_one(self.model.running[0])
+            self.end_one(next(iter(self.model.running)))
         self.pool.queues.answer_rejected()
         assert not self.pool.queues.is_busy
         assert all(one.served == 1 for one in self.pool.connections)
@@ -147,7 +161,35 @@ class Machine(RuleBasedStateMachine):
 
     def end_one(self, one):
         self.pool.end(one)
-        self.model.end(one)
+        self.model.end(one, one.key)
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data(), threads=st.integers(2, 9))
+def test_no_number_of_hanging_mounts_below_threads_stops_another(data, threads):
+    """Whatever the hanging mounts get, and in which order: a mount that does not hang is served."""
+    hanging = [f"hangs-{number}" for number in range(data.draw(st.integers(0, threads - 1)))]
+    healthy = [f"healthy-{number}" for number in range(data.draw(st.integers(1, 3)))]
+    table = {key: QueueLimits(limit=data.draw(st.sampled_from([None, None, 1, 3]))) for key in [*hanging, *healthy]}
+    pool = Pool(threads, **table)
+    try:
+        for _ in range(data.draw(st.integers(0, 25))):
+            pool.add(data.draw(st.sampled_from([*hanging, *healthy])), data.draw(st.integers(1, 4)))
+            if data.draw(st.booleans()):
+                pool.wait(data.draw(st.sampled_from([PATIENCE / 4, PATIENCE])))
+            for one in pool.connections:
+                if one.is_running and one.key in healthy and data.draw(st.booleans()):
+                    pool.end(one)
+        asked = pool.add(data.draw(st.sampled_from(healthy)))[0]
+        for _ in range(200):  # each round ends at least one request of a healthy mount
+            pool.end(*(one for one in pool.running() if one.key in healthy and one is not asked))
+            if asked.served:
+                break
+            pool.wait()
+        assert asked.served
+        assert len(pool.running()) <= 2 * threads - 1
+    finally:
+        pool.close()
 
 
 Machine.TestCase.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
@@ -201,7 +243,7 @@ class Crowd:
     def enter(self, key):
         with self.lock:
             self.inside[key] += 1
-            if self.inside[key] > self.limits.get(key, self.threads) or self.inside.total() > self.threads:
+            if self.inside[key] > self.limits.get(key, self.threads) or self.inside.total() > 2 * self.threads - 1:
                 self.broken.append(dict(self.inside))
 
     def leave(self, key):

@@ -114,6 +114,11 @@ def test_a_folded_line_continues_the_value_before_it():
     assert head("X: a", "  b", "\tc", " ", "Y: d").headers["X"] == "a b c"
 
 
+@pytest.mark.parametrize("lines", [["Content-Length:", " 5"], ["Transfer-Encoding: chunked", "\t"], ["host: a", " b"]])
+def test_a_header_that_ends_the_request_is_not_folded(lines):
+    assert status_of(*lines, host=lines[0] != "host: a") == 400
+
+
 def test_a_folded_line_with_nothing_before_it_is_400():
     assert status_of(" X: y", host=False) == 400
 
@@ -241,6 +246,8 @@ def test_the_length_of_a_body(lines, length):
         (["Transfer-Encoding: , chunked"], 400),
         (["Transfer-Encoding: chunked,"], 400),
         (["Transfer-Encoding: chunked, chunked"], 400),
+        (["Transfer-Encoding: chunked, identity"], 400),
+        (["Transfer-Encoding: gzip, , chunked"], 400),
         (["Transfer-Encoding:", "Content-Length: 5"], 400),
         (["Transfer-Encoding: chunked", "Content-Length: 5"], 400),
         (["Transfer-Encoding: gzip"], 501),

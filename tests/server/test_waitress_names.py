@@ -32,6 +32,7 @@ CLASSES = {
     "buffer": buffers.OverflowableBuffer,
     "channel": channel.Channel,
     "data": buffers.ReadOnlyFileBasedBuffer,
+    "idle": channel.Channel,
     "item[1]": channel.Channel,
     "listener": channel.TcpListener,
     "request": HTTPRequestParser,
@@ -72,7 +73,7 @@ OTHERS = {
 #: Classes of ours that waitress uses instead of its own, though they do not inherit from those.
 STAND_INS = {"FairQueues": task.ThreadedTaskDispatcher, "Parser": HTTPRequestParser}
 #: Modules that parse text and never meet an object of waitress.
-PURE = {"head", "body"}
+PURE = {"head", "body", "body_limits"}
 
 LISTED = {(entry.owner, name) for entry in waitress_names.DEPENDENCIES for name in entry.names}
 

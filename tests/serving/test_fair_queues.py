@@ -74,6 +74,22 @@ def test_two_flooded_mounts_cannot_stop_a_third(serve, connect, connect_each, re
     assert server.stop() == 0
 
 
+def test_seven_hanging_mounts_cannot_stop_an_eighth(serve, connect, connect_each, release):
+    hanging = {f"m{number}": "" for number in range(7)}
+    server = serve(mounts(server="threads = 8", **hanging, healthy=""))
+    floods = []
+    for path in hanging:
+        floods += connect_each(server, [f"/{path}/hold/go"] * 9)
+    healthy = connect(server)
+    for _ in range(20):
+        assert healthy.get("/healthy/").status == 200
+    assert healthy.get("/nowhere").status == 404
+    assert "released" not in server.log()
+    release("go")
+    assert [flood.answer().body for flood in floods] == [b"held go"] * len(floods)
+    assert server.stop() == 0
+
+
 def test_control_under_waitress_alone_a_flood_delays_its_sibling(stock_waitress, release):
     server = stock_waitress("--threads=8")
     with ExitStack() as stack:

@@ -52,8 +52,9 @@ def assert_answers(server, path="/app/"):
         ("/app/", ["Host: a b"], 400),
         ("http://example.com/app/", ["Host: example.com"], 200),
         ("HTTP://Example.com:80/app/", ["Host: example.COM:80"], 200),
-        ("http://evil.example/app/", ["Host: example.com"], 400),
-        ("http://example.com:81/app/", ["Host: example.com:80"], 400),
+        ("http://example.com/app/", ["Host: example.com:80"], 200),
+        ("http://other.example/app/", ["Host: example.com"], 200),
+        ("http://other.example/app/", ["Host: a b"], 400),
         ("http://user@example.com/app/", ["Host: example.com"], 400),
         ("http://example.com/app/", [], 400),
     ],
@@ -81,6 +82,15 @@ def test_http_1_0_may_name_the_host_in_the_target(serve):
         client.send(request("http://example.com/app/x?y", version="1.0"))
         got = json.loads(client.answer().body)
     assert (got["HTTP_HOST"], got["PATH_INFO"], got["QUERY_STRING"]) == ("example.com", "/x", "y")
+
+
+@pytest.mark.parametrize("host", ["b.example", "A.example:80", "admin.example"])
+def test_the_authority_of_an_absolute_target_replaces_the_host(serve, host):
+    server = serve(TABLE.replace('"/app"', '"a.example/"'))
+    with Client(server.url) as client:
+        client.send(request("http://a.example:81/x", f"Host: {host}"))
+        got = json.loads(client.answer().body)
+    assert (got["HTTP_HOST"], got["mountpoint.mount"]) == ("a.example:81", "a.example/")
 
 
 def test_a_host_in_the_table_has_its_own_mounts(serve):
@@ -235,13 +245,28 @@ def test_a_target_of_200_kb_arrives_whole(serve):
         ("GET /app/ HTTP/1.1\r\nHost: a\nX: y\r\n\r\n", 400),
         ("GET /app/ HTTP/1.1\r\n Host: a\r\n\r\n", 400),
         ("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400),
-        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
+        ("GET /app/ HTTP/1.1\n\r\n", 400),
+        ("GET /app/ HTTP/1.1\n\n", 400),
+        ("GET /app/ HTTP/1.1\r\nHost: a\n\n", 400),
+        ("GET /app/ HTTP/1.1\r\nHost: a\r\rX", 400),
+        ("\nGET /app/ HTTP/1.1\r\n", 400),
+        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
+        ("GET /app/ HTTP/2.0\r\nHost: a\r\n\r\n", 505),
+        ("GET /app/ HTTP/0.9\r\nHost: a\r\n\r\n", 505),
+        ("GET /app/ HTTP/1.1\r\nHost: a\r\nContent-Type: a/b\r\nContent-Type: c/d\r\n\r\n", 400),
+        ("GET /app/ HTTP/1.1\r\nHost: a\r\nAuthorization: a\r\nAuthorization: b\r\n\r\n", 400),
         ("GET /app/ HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n", 400),
         ("GET /app/ HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n", 400),
         ("GET /app/ HTTP/1.1\r\nHost: a\r\nContent-Length: 1, 1\r\n\r\n", 400),
-        (f"GET /app/ HTTP/1.1\r\nHost: a\r\nContent-Length: {'9' * 5000}\r\n\r\n", 400),
-        (f"GET /app/ HTTP/1.1\r\nHost: a\r\nContent-Length: {'9' * 4000}\r\n\r\n", 413),
+        (f"GET /app/ HTTP/1.1\r\nHost: a\r\nContent-Length: {'9' * 5000}\r\n\r\n", 413),
         ("POST /app/ HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
+        ("POST /app/ HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\n\r\nhello", 400),
+        ("POST /app/ HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello5\n", 400),
+        ("POST /app/ HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5;a\n", 400),
+        ("POST /app/ HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n\r\n", 400),
+        ("POST /app/ HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\n", 400),
+        ("POST /app/ HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, chunked\r\n\r\n", 400),
+        ("POST /app/ HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: ,\r\nContent-Length: 5\r\n\r\n", 400),
         ("POST /app/ HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n", 501),
     ],
 )
@@ -254,6 +279,29 @@ def test_malformed_http_is_rejected(serve, sent, status):
         assert answer.closes
         assert client.is_closed()
     assert_answers(server)
+
+
+@pytest.mark.parametrize("version", ["1.1", "1.2", "1.9"])
+@pytest.mark.parametrize("size", ["5", "5;a", "5; a=b", '5 ;a = "b"', "5\t;\ta"])
+def test_later_minor_versions_and_chunk_extensions_are_read(serve, version, size):
+    server = serve(TABLE)
+    with Client(server.url) as client:
+        lines = request("/app/x", "Host: a", "Transfer-Encoding: chunked", method="POST", version=version)
+        client.send(f"{lines}{size}\r\nhello\r\n0\r\n\r\n")
+        answer = client.answer()
+        assert not answer.closes
+        got = json.loads(answer.body)
+        assert (got["CONTENT_LENGTH"], got["SERVER_PROTOCOL"]) == ("5", "HTTP/1.1")
+        assert client.get("/app/").status == 200  # on the same connection
+
+
+@pytest.mark.parametrize("lines", [["Connection: TE, close"], ["Connection: TE", "Connection: Close"]])
+def test_close_anywhere_in_connection_closes_the_connection(serve, lines):
+    server = serve(TABLE)
+    with Client(server.url) as client:
+        answer = client.get("/app/", *lines)
+        assert (answer.status, answer.closes) == (200, True)
+        assert client.is_closed()
 
 
 FORWARDING = [

@@ -275,8 +275,8 @@ def test_a_connection_limit_above_the_open_files_limit_is_rejected(serve):
     server = serve(table(connection_limit=146), wait=False, preexec_fn=limit_files(256, 500))
     line = refused(server)
     assert line.endswith(
-        "mounts.toml: server.connection_limit: expected at most 145, which is what this machine's limit of open files "
-        "allows, found 146; raise the limit (ulimit -n, LimitNOFILE=) or write less"
+        "mounts.toml: server.connection_limit: expected at most 145, which the limit of open files of "
+        "this process allows, found 146; raise the limit (ulimit -n, LimitNOFILE=) or write a smaller number"
     )
 
 

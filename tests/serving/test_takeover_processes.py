@@ -175,6 +175,49 @@ def test_the_new_process_starts_with_the_same_console_script(start, tmp_path):
         end_all(server)
 
 
+#: Makes a new process wait at the start of Python until the file "start" exists.
+WAIT_AT_START = """
+import os, sys, time
+if "MOUNTPOINT_TAKEOVER" in os.environ:
+    print("starting", file=sys.stderr, flush=True)
+    while not os.path.exists("start"):
+        time.sleep(0.01)
+"""
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["works", "fails"])
+@pytest.mark.parametrize("kind", ["tcp", "unix"])
+def test_the_new_process_takes_over_from_one_that_was_killed_before_it_starts(
+    serve_who, tmp_path, socket_path, kind, fails
+):
+    (tmp_path / "sitecustomize.py").write_text(WAIT_AT_START)
+    address = "127.0.0.1:0" if kind == "tcp" else f"unix:{socket_path}"
+    server = serve_who(SITE, "--listen", address, env={"PYTHONPATH": str(tmp_path)})
+    url = server.urls[0]
+    server.send(signal.SIGUSR2)
+    server.wait_for("starting")
+    [pid] = coming_up(server)
+    server.send(signal.SIGKILL)
+    server.process.wait()
+    if fails:  # with the old process gone, nothing else serves the other mounts
+        (tmp_path / "who.py").write_text("1 / 0\n")
+    (tmp_path / "start").touch()
+    server.wait_for("serving on", count=2)
+    if fails:
+        with Client(url) as client:
+            assert [client.get(path).status for path in ("/who/", "/app/")] == [503, 200]
+    else:
+        assert who(url) == ("1", pid, 1)
+
+
+@pytest.mark.parametrize("text", ["{", "null", '{"pid": 1}', "[" * 100_000])
+def test_a_garbled_takeover_variable_is_an_error(serve, text):
+    server = serve(TABLE, env={"MOUNTPOINT_TAKEOVER": text}, wait=False)
+    assert server.wait() == 1
+    assert "MOUNTPOINT_TAKEOVER: expected a text from a server that hands over its sockets, found '" in server.log()
+    assert "Traceback" not in server.log()
+
+
 def test_a_takeover_variable_of_another_process_is_ignored(serve_who):
     with socket.create_server(("127.0.0.1", 0)) as other:
         left = f'{{"pid": 1, "sockets": [["127.0.0.1:0", {other.fileno()}]], "ready": 1, "working": ["/app"]}}'

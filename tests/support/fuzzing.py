@@ -144,7 +144,7 @@ def judge(one: Conversation, found: Sequence[Reply], *, ended: bool) -> str:
     """Return the fault in the responses to a conversation, or an empty string."""
     expected = meaning(one.data)
     known = [request._replace(target=quote(request.target, encoding="latin-1")) for request in expected.requests]
-    if any(reply.status >= 500 and reply.status != 501 for reply in found):
+    if any(reply.status >= 500 and reply.status not in (501, 505) for reply in found):
         return f"the server failed: {found}"
     if any(reply.closes for reply in found[:-1]):
         return f"the server continued after its last response: {found}"

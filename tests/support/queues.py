@@ -3,7 +3,7 @@
 import threading
 from collections import Counter
 
-from mountpoint.server.fair_queue import FairQueues, QueueLimits
+from mountpoint.server.fair_queue import PATIENCE, FairQueues, QueueLimits
 from support.waiting import TIMEOUT, wait_until
 
 
@@ -44,20 +44,27 @@ class Connection:
         return bool(self.served) and not self.may_end.is_set()
 
 
-def may_start(key, running, threads, limits):
-    """Whether a request of *key* may start while requests of the keys *running* run: the rule of admission."""
-    own, free = running.count(key), threads - len(running)
+def may_start(key, running, threads, limits, slow=0):
+    """Whether a request of *key* may start while requests of the keys *running* run: the rules of the docstring.
+
+    *slow* is how many of the running requests are slow.
+    """
+    own, total = running.count(key), len(running)
+    free = threads - total
     limit = limits.get(key, QueueLimits()).limit
-    return free > 0 and (own < free or len(limits) < 2) and (limit is None or own < limit)
+    by_admission = free > 0 and (own < free or len(limits) < 2)
+    by_spare_thread = own == 0 and total < 2 * threads - 1 and total - slow < threads
+    return (by_admission or by_spare_thread) and (limit is None or own < limit)
 
 
 class Pool:
-    """Fair queues, and the connections that were added to them."""
+    """Fair queues, and the connections that were added to them. Time passes only in `wait`."""
 
     def __init__(self, threads, on_reported_end=lambda running: None, **limits):
         self.threads = threads
         self.limits = limits
-        self.queues = FairQueues(threads, lambda connection: connection.key, on_reported_end)
+        self.now = 0.0
+        self.queues = FairQueues(threads, lambda connection: connection.key, on_reported_end, lambda: self.now)
         self.queues.reconfigure(limits)
         self.connections = []
 
@@ -76,6 +83,12 @@ class Pool:
             connection.end()
         self.settle()
 
+    def wait(self, seconds=PATIENCE):
+        """Let *seconds* pass. Return once every request that may start has."""
+        self.now += seconds
+        self.queues.use_spare_threads()
+        self.settle()
+
     def reconfigure(self, **limits):
         self.limits = limits
         self.queues.reconfigure(limits)
@@ -89,7 +102,7 @@ class Pool:
             running = self.running()
             keys = [connection.key for connection in running]
             return all(connection.is_running for connection in running) and not any(
-                may_start(key, keys, self.threads, self.limits) for key in waiting
+                may_start(key, keys, self.threads, self.limits, self.slow_count()) for key in waiting
             )
 
         wait_until(is_settled, interval=0.0002)
@@ -97,6 +110,10 @@ class Pool:
     def running(self):
         """Return the connections whose requests run, the oldest first."""
         return [running.channel for _, running in self.queues.running_requests()]
+
+    def slow_count(self):
+        """Return how many slow requests run."""
+        return sum(self.now - running.started_at >= PATIENCE for _, running in self.queues.running_requests())
 
     def counts(self):
         """Return how many requests run, by the key of their mount."""
