@@ -19,6 +19,7 @@ from .plan import (
     ANY_HOST_COMMENT,
     CLEARED_COMMENT,
     OTHER_HOSTS_COMMENT,
+    PASSED_COMMENTS,
     Location,
     Plan,
     Site,
@@ -164,6 +165,9 @@ def _host(plan: Plan, site: Site) -> Iterator[str]:
     yield f"    # {CLEARED_COMMENT}"
     for header in plan.uncounted_headers():
         yield f"    RequestHeader unset {header}"
+    if passed := plan.passed_headers():
+        yield from (f"    # {comment}" for comment in PASSED_COMMENTS)
+        yield from (f"    RequestHeader unset {header}" for header in passed)
     if plan.sends_prefix:
         yield "    RequestHeader unset X-Forwarded-Prefix"
     for name in plan.settings.counts():

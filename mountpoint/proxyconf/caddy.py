@@ -19,6 +19,7 @@ from .plan import (
     ANY_HOST_COMMENT,
     CLEARED_COMMENT,
     OTHER_HOSTS_COMMENT,
+    PASSED_COMMENTS,
     Location,
     Plan,
     Site,
@@ -64,6 +65,9 @@ def _backend(plan: Plan) -> Iterator[str]:
     yield f"\t\t# {CLEARED_COMMENT}"
     for header in plan.uncounted_headers():
         yield f"\t\theader_up -{header}"
+    if passed := plan.passed_headers():
+        yield from (f"\t\t# {comment}" for comment in PASSED_COMMENTS)
+        yield from (f"\t\theader_up -{header}" for header in passed)
     yield "\t\ttransport http {"
     yield f"\t\t\tkeepalive {plan.idle_timeout}s # shorter than mountpoint's, so that Caddy closes first"
     yield f"\t\t\tresponse_header_timeout {plan.read_timeout}s # at least drain_timeout"

@@ -15,6 +15,7 @@ from .plan import (
     ANY_HOST_COMMENT,
     CLEARED_COMMENT,
     OTHER_HOSTS_COMMENT,
+    PASSED_COMMENTS,
     Location,
     Plan,
     Site,
@@ -144,6 +145,9 @@ def _server(plan: Plan, site: Site) -> Iterator[str]:
     yield f"    # {CLEARED_COMMENT}"
     for header in plan.uncounted_headers():
         yield f'    proxy_set_header {header} "";'
+    if passed := plan.passed_headers():
+        yield from (f"    # {comment}" for comment in PASSED_COMMENTS)
+        yield from (f'    proxy_set_header {header} "";' for header in passed)
     if plan.sends_prefix:
         yield '    set $mountpoint_prefix "";  # nginx does not send an empty header'
     yield "}"

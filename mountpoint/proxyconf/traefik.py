@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from .plan import (
     ANY_HOST_COMMENT,
     CLEARED_COMMENT,
+    PASSED_COMMENTS,
     Feature,
     Location,
     Plan,
@@ -134,6 +135,9 @@ def _middlewares(plan: Plan) -> Iterator[str]:
     yield "        customRequestHeaders:"
     for header in plan.uncounted_headers():
         yield f'          {header}: ""'
+    if passed := plan.passed_headers():
+        yield from (f"          # {comment}" for comment in PASSED_COMMENTS)
+        yield from (f'          {header}: ""' for header in passed)
     if plan.sends_prefix:
         yield '          X-Forwarded-Prefix: ""'
     if plan.stripped_prefix:

@@ -266,6 +266,13 @@ FORWARDING = [
     "X-Forwarded-By: evil",
     "X-Real-IP: 192.0.2.1",
     "X-Script-Name: /evil",
+    "X-Forwarded-Ssl: on",
+    "X-Forwarded-User: evil",
+    "X-Original-URL: /evil",
+    "X-Rewrite-URL: /evil",
+    "Front-End-Https: on",
+    "Remote-User: evil",
+    "Client-IP: 192.0.2.1",
     "Forwarded: for=192.0.2.1;proto=https",
 ]
 

@@ -101,6 +101,7 @@ def test_no_forwarding_header_of_a_client_arrives(strip):
     names = ["For", "Proto", "Host", "Port", "Prefix", "Server", "By"]
     spoofed = [(f"X-Forwarded-{name}", EVIL) for name in names]
     spoofed += [("X-Real-IP", EVIL), ("X-Script-Name", EVIL), ("Forwarded", f"for={EVIL}")]
+    spoofed += [(name, EVIL) for name in ("X-Forwarded-Ssl", "X-Original-URL", "X-Rewrite-URL", "Remote-User")]
     sent = strip.sent("/tv_ws/", headers=spoofed)
     assert EVIL not in str(sent.headers)
     assert sent.headers.get_all("X-Forwarded-For") == ["127.0.0.1"]
@@ -108,6 +109,17 @@ def test_no_forwarding_header_of_a_client_arrives(strip):
     assert sent.headers.get_all("Host") == [f"localhost:{strip.front.port}"]
     for name in (*(f"X-Forwarded-{name}" for name in names[2:] if name != "Prefix"), "X-Real-IP", "Forwarded"):
         assert sent.headers[name] is None
+
+
+@pytest.mark.parametrize("proxy", marked(*PROXIES))
+def test_no_header_that_is_passed_on_comes_from_a_client(proxy, tmp_path):
+    table = (
+        '[mounts]\n"/tv_ws" = "a:app"\n[proxy]\ntrusted = ["127.0.0.1"]\npass = ["X-Shop-Role"]\nuser = "X-Shop-User"\n'
+    )
+    with started(proxy, table, tmp_path) as stack:
+        sent = stack.sent("/tv_ws/", headers=[("X-Shop-Role", EVIL), ("X-Shop-User", EVIL), ("X-Other", "1")])
+        assert EVIL not in str(sent.headers)
+        assert sent.headers["X-Other"] == "1"
 
 
 def test_a_connection_to_the_upstream_is_reused(strip):
