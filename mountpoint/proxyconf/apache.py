@@ -153,6 +153,7 @@ def _host(plan: Plan, site: Site) -> Iterator[str]:
     yield "    MergeSlashes On"
     yield "    TraceEnable Off"
     yield "    RewriteEngine On"
+    yield "    # httpd holds a slow upload back up to 16 KB. It passes on a larger one, and mod_reqtimeout ends it."
     yield "    # LimitRequestBody does not apply to forwarded requests."
     yield f'    RewriteCond expr "%{{HTTP:Content-Length}} -gt {plan.body_limit}"'
     yield '    RewriteRule "^" - [R=413]'

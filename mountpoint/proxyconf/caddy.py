@@ -58,6 +58,10 @@ def _backend(plan: Plan) -> Iterator[str]:
     if len(plan.upstreams) > 1:
         yield "\t\tlb_policy least_conn"
         yield "\t\tfail_duration 10s"
+    yield "\t\t# Holds a slow upload back, in memory, until its last byte is here. Caddy 2.8 and later reject these"
+    yield f"\t\t# two lines: write request_buffers {plan.body_limit} there."
+    yield "\t\tbuffer_requests"
+    yield f"\t\tmax_buffer_size {plan.body_limit}"
     yield "\t\tflush_interval -1 # sends streamed responses at once"
     for name in plan.settings.counts():
         header, value = _SET[name]

@@ -52,6 +52,9 @@ def _frontend(plan: Plan) -> Iterator[str]:
     yield "    timeout http-request 60s"
     yield "    timeout http-keep-alive 60s"
     yield "    option http-no-delay  # sends streamed responses at once"
+    yield "    # Holds a slow upload back for up to timeout http-request, if its body fits into the buffer"
+    yield "    # (tune.bufsize, 16 KB by default). HAProxy passes on a larger one as it comes."
+    yield "    option http-buffer-request"
     yield ""
     yield from _sites(plan)
     if plan.tls:

@@ -132,6 +132,7 @@ def _server(plan: Plan, site: Site) -> Iterator[str]:
     yield "    absolute_redirect off;  # a redirect keeps the scheme and the port that the client used"
     yield f"    client_max_body_size {plan.body_limit};"
     yield f"    proxy_read_timeout {plan.read_timeout}s;  # at least drain_timeout"
+    yield "    proxy_request_buffering on;  # holds a slow upload back until its last byte is here"
     yield "    proxy_buffering off;    # sends streamed responses at once; mountpoint buffers for slow clients"
     yield "    proxy_redirect off;     # Location and Set-Cookie need no change"
     yield "    proxy_http_version 1.1;"

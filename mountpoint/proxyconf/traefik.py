@@ -48,6 +48,8 @@ def render(plan: Plan) -> str:
     notes = [
         f"Give it to Traefik's file provider, with the entry points {listed}. Traefik logs the errors in it.",
         "mountpoint rejects bodies that are too large: a limit here would hold back streamed responses.",
+        "Traefik passes a slow upload on as it comes. It ends it after respondingTimeouts.readTimeout of the entry",
+        "point, 60 s by default.",
     ]
     if plan.standalone:
         addresses = " ".join(f"--entryPoints.{name}.address=:{port}" for name, port in points.items())

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from support.proxies import PROXIES, Front, Recorder, Sent, prepare, recorder, reserved_ports, start
 from support.running import children
+from support.waiting import TIMEOUT, wait_until
 
 from mountpoint.config.address import listen_address
 from mountpoint.config.reader import load_config
@@ -162,6 +163,39 @@ def test_a_body_over_the_limit_is_rejected(strip):
     answers = {"caddy": (413, 502), "traefik": (200,)}
     assert strip.front.fetch("/tv_ws/", "POST", body=b"x" * 1001).status in answers.get(strip.proxy, (413,))
     assert strip.sent("/tv_ws/", method="POST", body=b"x" * 1000).line.startswith("POST")
+
+
+def test_a_slow_upload_is_held_back_until_its_last_byte(strip):
+    before = len(strip.upstream.heads)
+    with socket.create_connection(("127.0.0.1", strip.front.port), TIMEOUT) as slow:
+        slow.sendall(b"POST /tv_ws/slow HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\nab")
+        if strip.proxy == "traefik":  # it passes on what it has
+            wait_until(lambda: "/slow" in str(strip.upstream.heads[before:]))
+        else:
+            for _ in range(10):  # the proxy serves other clients meanwhile, and has time to connect to the upstream
+                assert strip.front.fetch("/tv_ws/other").status == 200
+            assert "/slow" not in str(strip.upstream.heads[before:])
+        slow.sendall(b"c")
+        assert slow.recv(1000).startswith(b"HTTP/1.1 200 ")
+    assert "/slow" in str(strip.upstream.heads[before:])
+
+
+@pytest.mark.parametrize("proxy", marked(*PROXIES))
+def test_a_large_slow_upload_is_held_back_by_nginx_and_caddy(proxy, tmp_path):
+    size = 200_000  # more than the buffers of HAProxy and httpd
+    with started(proxy, '[mounts]\n"/tv_ws" = "a:app"\n', tmp_path) as stack:
+        with socket.create_connection(("127.0.0.1", stack.front.port), TIMEOUT) as slow:
+            head = f"POST /tv_ws/slow HTTP/1.1\r\nHost: localhost\r\nContent-Length: {size}\r\n\r\n"
+            slow.sendall(head.encode() + b"x" * (size - 1))
+            if proxy in ("nginx", "caddy"):
+                for _ in range(10):
+                    assert stack.front.fetch("/tv_ws/other").status == 200
+                assert "/slow" not in str(stack.upstream.heads)
+            else:
+                wait_until(lambda: "/slow" in str(stack.upstream.heads))
+            slow.sendall(b"x")
+            assert slow.recv(1000).startswith(b"HTTP/1.1 200 ")
+        assert "/slow" in str(stack.upstream.heads)
 
 
 @pytest.mark.parametrize("proxy", marked("nginx", "caddy", "haproxy", "apache"))
