@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import ConfigError, Problem, UnreadableError, did_you_mean
-from ..wsgi.proxy_settings import ProxySettings
+from ..wsgi.proxy_settings import FILE_KEYS, ProxySettings
 from ..wsgi.table import DotSegments, Mount, MountTable, Slash
 from .address import Address
 from .app_spec import AppSpec
@@ -357,11 +357,12 @@ class _Validation:
 
     def proxy(self, table: dict[str, Any]) -> ProxySettings:
         values = self.section("proxy", table, PROXY_KEYS)
-        settings = ProxySettings(**values)
+        fields = {key: name for name, key in FILE_KEYS.items()}
+        settings = ProxySettings(**{fields.get(key, key): value for key, value in values.items()})
         # A rejected value may be the one that the others need, so then only single values are checked.
         problems = settings.problems() if len(values) == len(table) else settings.wrong_values()
         for problem in problems:
-            self.report(f"proxy.{problem.key}", problem.message)
+            self.report(f"proxy.{FILE_KEYS.get(problem.key, problem.key)}", problem.message)
         return settings
 
 

@@ -269,7 +269,7 @@ WAITRESS_KEYS: Mapping[str, Key] = {
     ),
 }
 
-#: The keys of ``[proxy]``: the fields of `ProxySettings`.
+#: The keys of ``[proxy]``: the fields of `ProxySettings`, with ``pass`` for ``pass_headers`` and ``user`` likewise.
 PROXY_KEYS: Mapping[str, Key] = {
     "strips": Key(
         string,
@@ -324,6 +324,18 @@ PROXY_KEYS: Mapping[str, Key] = {
         "Put the forwarded prefix in front of the path again, for a proxy that removes the prefix of each mount. The "
         "table is then written in public paths. If it is wrong, paths get 404.",
         "`false`",
+    ),
+    "pass": Key(
+        array_of_strings,
+        'Headers that apps get from a trusted proxy as they are, such as `["X-Forwarded-Groups"]`. From other peers '
+        "they are removed. If the proxy does not set one in every request, clients choose its value.",
+        "`[]`",
+    ),
+    "user": Key(
+        string,
+        "The header in which a trusted proxy tells the user that it has authenticated, such as `X-Forwarded-User`. It "
+        "becomes `REMOTE_USER`. If the proxy does not set it in every request, clients choose who they are.",
+        '`""`',
     ),
 }
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..config.reader import Config
 from ..wsgi.echo import HEADER
+from ..wsgi.forwarding_headers import forwarding_variables, variable
 from ..wsgi.proxies import TrustedProxies
 from ..wsgi.proxy_settings import ProxySettings
 from ..wsgi.target import split_target
@@ -35,6 +36,8 @@ _SPOOFED = (
     ("X-Forwarded-For", "192.0.2.77"),
     ("X-Forwarded-Port", "7"),
     ("Forwarded", "for=192.0.2.77;host=doctor.invalid;proto=gopher"),
+    ("X-Forwarded-Ssl", "on"),
+    ("X-Original-URL", "/mountpoint-doctor"),
 )
 #: The variables of environ that a trusted header changes.
 _REWRITTEN = ("SCRIPT_NAME", "PATH_INFO", "HTTP_HOST", "SERVER_PORT", "REMOTE_ADDR", "wsgi.url_scheme")
@@ -130,15 +133,20 @@ def probe_defences(config: Config, place: Place) -> None:
 def _probe_spoofed_headers(config: Config, place: Place, plain: Arrival) -> None:
     """Send each spoofed header, and compare the environ of the app with that of *plain*, a request without one."""
     honest = _rewritten_values(config.proxy, plain)
-    for name, value in _SPOOFED:
+    passed = config.proxy.passed()
+    own = {*config.proxy.pass_headers, *filter(None, [config.proxy.user_header])}
+    # The echo reports a header only if it is a forwarding header, whatever [proxy] passes on.
+    named = [(name, "mountpoint-doctor") for name in sorted(own) if forwarding_variables({variable(name): ""})]
+    spoofed = {name.lower(): (name, value) for name, value in (*named, *_SPOOFED)}
+    for name, value in spoofed.values():
         arrival = _ask_echo(config, place.site, place.root, [(name, value)])
         if arrival is None:
             place.report.skip(f"a client's own {name}: the proxy rejects the request")
             continue
-        arrived = arrival.forwarding.get(f"HTTP_{name.upper().replace('-', '_')}", "")
+        arrived = arrival.forwarding.get(variable(name), "")
         if value not in [item.strip() for item in arrived.split(",")]:  # the proxy may append a value of its own
             continue
-        is_trusted = _rewritten_values(config.proxy, arrival) != honest
+        is_trusted = variable(name) in passed or _rewritten_values(config.proxy, arrival) != honest
         evidence = f"a client's {name}: {value} reaches mountpoint, which {'trusts' if is_trusted else 'ignores'} it"
         place.report.add("spoofed-header", "sure" if is_trusted else "note", place.prefix, [evidence], {"detail": name})
 

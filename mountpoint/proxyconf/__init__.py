@@ -8,6 +8,7 @@ keeps these rules:
 - ``Host`` is that of the client.
 - The proxy sets the forwarding headers that ``[proxy]`` counts and removes all others, so no client can forge one.
 - Cookies and redirects are not changed.
+- Where the proxy can, it holds a slow upload back until its last byte has arrived.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from .plan import (
     ANY_HOST_COMMENT,
     CLEARED_COMMENT,
     OTHER_HOSTS_COMMENT,
+    PASSED_COMMENTS,
     Location,
     Plan,
     Site,
@@ -152,6 +153,7 @@ def _host(plan: Plan, site: Site) -> Iterator[str]:
     yield "    MergeSlashes On"
     yield "    TraceEnable Off"
     yield "    RewriteEngine On"
+    yield "    # httpd holds a slow upload back up to 16 KB. It passes on a larger one, and mod_reqtimeout ends it."
     yield "    # LimitRequestBody does not apply to forwarded requests."
     yield f'    RewriteCond expr "%{{HTTP:Content-Length}} -gt {plan.body_limit}"'
     yield '    RewriteRule "^" - [R=413]'
@@ -164,6 +166,9 @@ def _host(plan: Plan, site: Site) -> Iterator[str]:
     yield f"    # {CLEARED_COMMENT}"
     for header in plan.uncounted_headers():
         yield f"    RequestHeader unset {header}"
+    if passed := plan.passed_headers():
+        yield from (f"    # {comment}" for comment in PASSED_COMMENTS)
+        yield from (f"    RequestHeader unset {header}" for header in passed)
     if plan.sends_prefix:
         yield "    RequestHeader unset X-Forwarded-Prefix"
     for name in plan.settings.counts():

@@ -19,6 +19,7 @@ from .plan import (
     ANY_HOST_COMMENT,
     CLEARED_COMMENT,
     OTHER_HOSTS_COMMENT,
+    PASSED_COMMENTS,
     Location,
     Plan,
     Site,
@@ -57,6 +58,10 @@ def _backend(plan: Plan) -> Iterator[str]:
     if len(plan.upstreams) > 1:
         yield "\t\tlb_policy least_conn"
         yield "\t\tfail_duration 10s"
+    yield "\t\t# Holds a slow upload back, in memory, until its last byte is here. Caddy 2.8 and later reject these"
+    yield f"\t\t# two lines: write request_buffers {plan.body_limit} there."
+    yield "\t\tbuffer_requests"
+    yield f"\t\tmax_buffer_size {plan.body_limit}"
     yield "\t\tflush_interval -1 # sends streamed responses at once"
     for name in plan.settings.counts():
         header, value = _SET[name]
@@ -64,6 +69,9 @@ def _backend(plan: Plan) -> Iterator[str]:
     yield f"\t\t# {CLEARED_COMMENT}"
     for header in plan.uncounted_headers():
         yield f"\t\theader_up -{header}"
+    if passed := plan.passed_headers():
+        yield from (f"\t\t# {comment}" for comment in PASSED_COMMENTS)
+        yield from (f"\t\theader_up -{header}" for header in passed)
     yield "\t\ttransport http {"
     yield f"\t\t\tkeepalive {plan.idle_timeout}s # shorter than mountpoint's, so that Caddy closes first"
     yield f"\t\t\tresponse_header_timeout {plan.read_timeout}s # at least drain_timeout"

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from .plan import (
     ANY_HOST_COMMENT,
     OTHER_HOSTS_COMMENT,
+    PASSED_COMMENTS,
     Location,
     Plan,
     comment_safe,
@@ -51,6 +52,9 @@ def _frontend(plan: Plan) -> Iterator[str]:
     yield "    timeout http-request 60s"
     yield "    timeout http-keep-alive 60s"
     yield "    option http-no-delay  # sends streamed responses at once"
+    yield "    # Holds a slow upload back for up to timeout http-request, if its body fits into the buffer"
+    yield "    # (tune.bufsize, 16 KB by default). HAProxy passes on a larger one as it comes."
+    yield "    option http-buffer-request"
     yield ""
     yield from _sites(plan)
     if plan.tls:
@@ -67,9 +71,13 @@ def _frontend(plan: Plan) -> Iterator[str]:
     yield ""
     yield "    # A client could forge these headers. Those that [proxy] counts are set again below."
     yield "    http-request del-header X-Forwarded- -m beg"
-    for header in ("Forwarded", "X-Real-IP", "X-Script-Name"):
-        yield f"    http-request del-header {header}"
+    for header in plan.uncounted_headers():
+        if not header.startswith("X-Forwarded-"):
+            yield f"    http-request del-header {header}"
     yield "    http-request del-header _ -m sub  # some servers take X_Forwarded_For for X-Forwarded-For"
+    if passed := plan.passed_headers():
+        yield from (f"    # {comment}" for comment in PASSED_COMMENTS)
+        yield from (f"    http-request del-header {header}" for header in passed)
     for name in plan.settings.counts():
         yield from (f"    http-request set-header {header}" for header in _SET[name])
     mount_number = 0

@@ -15,6 +15,7 @@ from .plan import (
     ANY_HOST_COMMENT,
     CLEARED_COMMENT,
     OTHER_HOSTS_COMMENT,
+    PASSED_COMMENTS,
     Location,
     Plan,
     Site,
@@ -131,6 +132,7 @@ def _server(plan: Plan, site: Site) -> Iterator[str]:
     yield "    absolute_redirect off;  # a redirect keeps the scheme and the port that the client used"
     yield f"    client_max_body_size {plan.body_limit};"
     yield f"    proxy_read_timeout {plan.read_timeout}s;  # at least drain_timeout"
+    yield "    proxy_request_buffering on;  # holds a slow upload back until its last byte is here"
     yield "    proxy_buffering off;    # sends streamed responses at once; mountpoint buffers for slow clients"
     yield "    proxy_redirect off;     # Location and Set-Cookie need no change"
     yield "    proxy_http_version 1.1;"
@@ -144,6 +146,9 @@ def _server(plan: Plan, site: Site) -> Iterator[str]:
     yield f"    # {CLEARED_COMMENT}"
     for header in plan.uncounted_headers():
         yield f'    proxy_set_header {header} "";'
+    if passed := plan.passed_headers():
+        yield from (f"    # {comment}" for comment in PASSED_COMMENTS)
+        yield from (f'    proxy_set_header {header} "";' for header in passed)
     if plan.sends_prefix:
         yield '    set $mountpoint_prefix "";  # nginx does not send an empty header'
     yield "}"

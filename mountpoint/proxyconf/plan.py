@@ -17,9 +17,10 @@ from urllib.parse import quote
 from ..config.address import Address
 from ..config.reader import Config
 from ..errors import Problem, UsageError
+from ..wsgi.forwarding_headers import variable
 from ..wsgi.keys import host_covers, host_name, is_below, path_of_key, split_key, wsgi_string
 from ..wsgi.percent import encode_path, encode_plain_path
-from ..wsgi.proxy_settings import COUNTED, FORWARDING, ProxySettings
+from ..wsgi.proxy_settings import COUNTED, ProxySettings
 from .section import matching_settings, proxy_section
 
 Shape = Literal["keep", "strip"]
@@ -35,6 +36,19 @@ _PLAIN_PATH = re.compile(r"(?:[A-Za-z]:)?/[\w./@+=~-]*")
 ANY_HOST_COMMENT = "Apps get any Host that a client sends, and use it in links. --server-name limits this to one host."
 OTHER_HOSTS_COMMENT = "Rejects requests for other hosts: an app would use the client's Host in its links."
 CLEARED_COMMENT = "Cleared: not counted under [proxy], so a client could forge them."
+PASSED_COMMENTS = (
+    "[proxy] believes these from this proxy. Set each one where the proxy authenticates the user; until then it is",
+    "cleared, or a client could choose it.",
+)
+
+#: The forwarding headers that a configuration clears unless they are counted. mountpoint removes all of rule 22 itself:
+#: these are the ones that an app would most often believe if mountpoint were replaced by another server.
+_CLEARED = (
+    *("Forwarded", "Front-End-Https", "X-Forwarded-By", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Port"),
+    *("X-Forwarded-Prefix", "X-Forwarded-Proto", "X-Forwarded-Protocol", "X-Forwarded-Scheme", "X-Forwarded-Server"),
+    *("X-Forwarded-Ssl", "X-Forwarded-User", "X-Original-URL", "X-Real-IP", "X-Remote-User", "X-Rewrite-URL"),
+    *("X-Scheme", "X-Script-Name", "X-Url-Scheme", "Remote-User"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +137,16 @@ class Plan:
         return path_of_key(self.settings.strips)
 
     def uncounted_headers(self) -> list[str]:
-        """Return the names of the forwarding headers that ``settings`` does not count."""
-        counted = {COUNTED[name] for name in self.settings.counts()}
-        return sorted(_header(name) for name in FORWARDING - counted)
+        """Return the names of the forwarding headers to clear that ``settings`` neither counts nor passes on."""
+        used = {COUNTED[name] for name in self.settings.counts()} | self.settings.passed()
+        return sorted(name for name in _CLEARED if variable(name) not in used)
+
+    def passed_headers(self) -> list[str]:
+        """Return the names of the headers that ``settings`` passes on, or reads the user from."""
+        settings = self.settings
+        counted = {COUNTED[name] for name in settings.counts()}
+        names = {variable(name): name for name in (*settings.pass_headers, settings.user_header) if name}
+        return sorted(name for key, name in names.items() if key not in counted)
 
 
 def make_plan(config: Config, options: RenderOptions, *, unsupported: Collection[Feature] = ()) -> Plan:
@@ -212,12 +233,6 @@ def heading(plan: Plan, *lines: str) -> list[str]:
         head += ["", "Put this section into the file, or mountpoint does not trust the headers that are set here:", ""]
         head += [f"    {line}" for line in proxy_section(plan.settings).splitlines()]
     return [f"# {line}".rstrip() for line in head]
-
-
-def _header(name: str) -> str:
-    """Return the header that *name*, a key of environ, stands for."""
-    words = name.removeprefix("HTTP_").split("_")
-    return "-".join("IP" if word == "IP" else word.capitalize() for word in words)
 
 
 # ------------------------------------------------------------------------------------------------- sites and locations

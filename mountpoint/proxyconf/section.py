@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from ..config.address import Address
 from ..wsgi.keys import path_of_key
-from ..wsgi.proxy_settings import ProxySettings
+from ..wsgi.proxy_settings import FILE_KEYS, ProxySettings
 
 #: A placeholder for an address that only the operator knows (RFC 5737 reserves it for documentation).
 _UNKNOWN = "192.0.2.1"
@@ -34,6 +34,8 @@ def matching_settings(
         trusted=_trusted(settings.trusted, upstreams),
         strips=strips,
         restore_prefix=sends_prefix,
+        pass_headers=settings.pass_headers,
+        user_header=settings.user_header,
         **dict.fromkeys(names, 1),  # the proxy replaces the client's headers, so each has one value
     )
 
@@ -44,9 +46,9 @@ def proxy_section(settings: ProxySettings) -> str:
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
         if value:
-            toml = json.dumps(list(value) if field.name == "trusted" else value, ensure_ascii=False)
+            toml = json.dumps(list(value) if isinstance(value, list | tuple) else value, ensure_ascii=False)
             comment = "  # replace this with the address from which the proxy connects" if _UNKNOWN in toml else ""
-            lines.append(f"{field.name} = {toml}{comment}")
+            lines.append(f"{FILE_KEYS.get(field.name, field.name)} = {toml}{comment}")
     return "\n".join(lines)
 
 

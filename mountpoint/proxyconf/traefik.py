@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from .plan import (
     ANY_HOST_COMMENT,
     CLEARED_COMMENT,
+    PASSED_COMMENTS,
     Feature,
     Location,
     Plan,
@@ -47,6 +48,8 @@ def render(plan: Plan) -> str:
     notes = [
         f"Give it to Traefik's file provider, with the entry points {listed}. Traefik logs the errors in it.",
         "mountpoint rejects bodies that are too large: a limit here would hold back streamed responses.",
+        "Traefik passes a slow upload on as it comes. It ends it after respondingTimeouts.readTimeout of the entry",
+        "point, 60 s by default.",
     ]
     if plan.standalone:
         addresses = " ".join(f"--entryPoints.{name}.address=:{port}" for name, port in points.items())
@@ -134,6 +137,9 @@ def _middlewares(plan: Plan) -> Iterator[str]:
     yield "        customRequestHeaders:"
     for header in plan.uncounted_headers():
         yield f'          {header}: ""'
+    if passed := plan.passed_headers():
+        yield from (f"          # {comment}" for comment in PASSED_COMMENTS)
+        yield from (f'          {header}: ""' for header in passed)
     if plan.sends_prefix:
         yield '          X-Forwarded-Prefix: ""'
     if plan.stripped_prefix:

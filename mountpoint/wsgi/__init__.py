@@ -2,17 +2,18 @@
 
 Read in this order:
 
-    keys            a mount's key and the value of ``Host``, as the forms that are compared
-    percent         percent-encoding of paths, queries and URLs
-    table           which mount owns a path
-    record          the facts about one request that every layer shares
-    responses       the responses that mountpoint makes itself
-    dispatch        move the prefix from ``PATH_INFO`` to ``SCRIPT_NAME`` and call the app
-    proxy_settings  which proxies to trust, and for which headers
-    proxies         rewrite environ from the headers of trusted proxies
-    limits          concurrent requests and body size of one app
-    cookies         give cookies the path of their mount
-    echo            report to ``mountpoint doctor`` how a request arrived
-    router          all layers as one WSGI application
-    target          split a request target into authority, path and query
+    keys                a mount's key and the value of ``Host``, as the forms that are compared
+    percent             percent-encoding of paths, queries and URLs
+    table               which mount owns a path
+    record              the facts about one request that every layer shares
+    responses           the responses that mountpoint makes itself
+    dispatch            move the prefix from ``PATH_INFO`` to ``SCRIPT_NAME`` and call the app
+    forwarding_headers  the headers of proxies that clients can send too
+    proxy_settings      which proxies to trust, and for which headers
+    proxies             rewrite environ from the headers of trusted proxies
+    limits              concurrent requests and body size of one app
+    cookies             give cookies the path of their mount
+    echo                report to ``mountpoint doctor`` how a request arrived
+    router              all layers as one WSGI application
+    target              split a request target into authority, path and query
 """

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
-from .proxy_settings import FORWARDING
+from .forwarding_headers import forwarding_variables
 from .record import KEY, RequestRecord
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Echo:
             "path": environ.get("PATH_INFO", ""),
             "script_name": environ.get("SCRIPT_NAME", ""),
             "peer": environ.get("REMOTE_ADDR"),
-            "forwarding": {name: environ[name] for name in sorted(FORWARDING) if name in environ},
+            "forwarding": {name: environ[name] for name in sorted(forwarding_variables(environ))},
         }
         body = json.dumps(seen).encode()
         headers = [

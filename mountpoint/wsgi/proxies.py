@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
 from ..errors import ConfigError
+from .forwarding_headers import forwarding_variables, variable
 from .keys import host_name, path_of_key, wsgi_string
-from .proxy_settings import COUNTED, FORWARDING, ProxySettings
+from .proxy_settings import COUNTED, ProxySettings
 from .record import KEY, RequestRecord
 from .responses import OwnResponse
 
@@ -36,6 +37,7 @@ _NODE = re.compile(
     r"(?:\[(?P<bracketed>[0-9a-f:.]+)\]|(?P<plain>[0-9.]+))(?::(?:[0-9]{1,5}|_[\w.-]+))?|[0-9a-f]*:[0-9a-f:.]*(?:%\w+)?",
     re.ASCII | re.IGNORECASE,
 )
+_HIDDEN = re.compile(r"(?:unknown|_[\w.-]+)(?::(?:[0-9]{1,5}|_[\w.-]+))?|", re.ASCII | re.IGNORECASE)
 _QUOTED_PAIR = re.compile(r"\\(.)")
 _ENCODED_SEPARATOR = re.compile(r"%2f|%5c|%(?![0-9a-f]{2})", re.IGNORECASE | re.ASCII)
 _LONGEST_PREFIX = 1024  # bytes
@@ -54,6 +56,10 @@ class TrustedProxies:
     are matched as they arrive. With *restore_prefix*, the forwarded prefix goes back in front of ``PATH_INFO``, so that
     the table can be written in public paths. Otherwise it goes in front of ``SCRIPT_NAME``.
 
+    *pass_headers* names headers that the app gets from a trusted peer as they are, such as ``X-Forwarded-Groups``.
+    *user_header* is the one in which the proxy tells the user that it has authenticated: it becomes ``REMOTE_USER``.
+    From any other peer these headers are removed too, whatever their names are.
+
     Raises `ConfigError`, which names every wrong setting. A malformed value from a trusted proxy gets the response 400.
     """
 
@@ -70,8 +76,22 @@ class TrustedProxies:
         forwarded: int = 0,
         strips: str = "",
         restore_prefix: bool = False,
+        pass_headers: Sequence[str] = (),
+        user_header: str = "",
     ) -> None:
-        settings = ProxySettings(trusted, x_for, x_proto, x_host, x_port, x_prefix, forwarded, strips, restore_prefix)
+        settings = ProxySettings(
+            trusted=trusted,
+            x_for=x_for,
+            x_proto=x_proto,
+            x_host=x_host,
+            x_port=x_port,
+            x_prefix=x_prefix,
+            forwarded=forwarded,
+            strips=strips,
+            restore_prefix=restore_prefix,
+            pass_headers=pass_headers,
+            user_header=user_header,
+        )
         if problems := settings.problems():
             raise ConfigError(problems)
         self.app = app
@@ -80,6 +100,8 @@ class TrustedProxies:
         self._counts = settings.counts()
         self._strips = settings.strips_prefix()
         self._restores = restore_prefix
+        self._passed = settings.passed()
+        self._user = variable(user_header) if user_header else ""
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         try:
@@ -93,10 +115,15 @@ class TrustedProxies:
 
         Raises ValueError if a trusted proxy sends a malformed value.
         """
-        if not self._strips and environ.keys().isdisjoint(FORWARDING):
+        removed = forwarding_variables(environ)
+        if self._passed:
+            removed += self._passed & environ.keys()
+        if not self._strips and not removed:
             return environ
-        inner = {key: value for key, value in environ.items() if key not in FORWARDING}
-        if self._counts and self._is_trusted(environ.get("REMOTE_ADDR")):
+        inner = dict(environ)
+        for name in removed:
+            inner.pop(name, None)  # a name can be in the list twice
+        if (self._counts or self._passed) and self._is_trusted(environ.get("REMOTE_ADDR")):
             self._apply_headers(environ, inner)
         if self._strips:
             inner["SCRIPT_NAME"] = self._strips + inner.get("SCRIPT_NAME", "").rstrip("/")
@@ -114,10 +141,11 @@ class TrustedProxies:
         The app keeps the counted headers, except for the prefix: a ``ProxyFix`` in the app would apply it again.
         """
         values = self._trusted_values(environ)
-        for name in self._counts:
-            if name != "x_prefix" and (header := COUNTED[name]) in environ:
-                inner[header] = environ[header]
-        if address := _node_address(values.get("for", "")):
+        kept = self._passed.union(COUNTED[name] for name in self._counts if name != "x_prefix")
+        inner.update((header, environ[header]) for header in kept & environ.keys())
+        if user := _valid_user(environ.get(self._user, "")):
+            inner["REMOTE_USER"] = user
+        if "for" in values and (address := _client_address(values["for"], may_hide="forwarded" in self._counts)):
             _set_client(inner, address)
         if scheme := values.get("proto", "").lower():
             if scheme not in _DEFAULT_PORTS:
@@ -142,7 +170,8 @@ class TrustedProxies:
             return {name: element[name] for name in ("for", "proto", "host") if name in element}
         found = {}
         for name, count in self._counts.items():
-            values = environ.get(COUNTED[name], "").split(",")
+            text = environ.get(COUNTED[name], "").strip(" \t")
+            values = text.split(",") if text else []
             if len(values) >= count:
                 found[name.removeprefix("x_")] = values[-count].strip(" \t")
         return found
@@ -184,11 +213,26 @@ def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     return getattr(address, "ipv4_mapped", None) or address
 
 
-def _node_address(text: str) -> str | None:
-    """Return the address of a node (RFC 7239 section 6) without its port, None for ``unknown`` and ``_name``."""
+def _client_address(text: str, *, may_hide: bool) -> str | None:
+    """Return the address of a node (RFC 7239 section 6) without its port, or None if the proxy hides it.
+
+    Only ``Forwarded`` *may hide* it, as ``unknown`` or ``_name``. Raises ValueError for every other text: without an
+    address, the client would have the address of the proxy, which apps and rate limits treat as a friend.
+    """
     match = _NODE.fullmatch(text)
-    address = _address(match["bracketed"] or match["plain"] or text) if match else None
-    return str(address) if address else None
+    if match and (address := _address(match["bracketed"] or match["plain"] or text)):
+        return str(address)
+    if may_hide and _HIDDEN.fullmatch(text):
+        return None
+    raise ValueError(f"{text!r} is not the address of a client")
+
+
+def _valid_user(text: str) -> str:
+    """Return the name of the user, empty if the proxy tells none. Raises ValueError if it is not one name."""
+    user = text.strip(" \t")
+    if "," in user:  # servers join two headers so, and one of them could be the client's
+        raise ValueError("two users, or a user with a comma")
+    return user
 
 
 def _set_client(inner: WSGIEnvironment, address: str) -> None:

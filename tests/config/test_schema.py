@@ -7,7 +7,7 @@ from waitress.adjustments import Adjustments
 
 from mountpoint.config.reader import DoctorConfig, MountConfig, ServerConfig
 from mountpoint.config.schema import DOCTOR_KEYS, MOUNT_KEYS, PROXY_KEYS, SERVER_KEYS, WAITRESS_DEFAULTS, WAITRESS_KEYS
-from mountpoint.wsgi.proxy_settings import ProxySettings
+from mountpoint.wsgi.proxy_settings import FILE_KEYS, ProxySettings
 
 TABLES = {
     "mounts": MOUNT_KEYS,
@@ -31,7 +31,7 @@ USED = {
     "mounts": defaults_of(MountConfig),
     "server": defaults_of(ServerConfig),
     "waitress": {name: getattr(Adjustments, name) for name in WAITRESS_KEYS} | WAITRESS_DEFAULTS,
-    "proxy": defaults_of(ProxySettings),
+    "proxy": {FILE_KEYS.get(name, name): value for name, value in defaults_of(ProxySettings).items()},
     "doctor": defaults_of(DoctorConfig),
 }
 

@@ -9,8 +9,6 @@ from pathlib import Path
 import pytest
 from support.pages import MANUAL, ROOT
 
-from mountpoint.wsgi.proxy_settings import FORWARDING
-
 RULES = (MANUAL / "rules.md").read_text(encoding="utf-8")
 NUMBERS = [int(number) for number in re.findall(r"^### (\d+)\. ", RULES, re.MULTILINE)]
 _CITATION = re.compile(r"\brules? (\d+(?:(?:, | and | to )\d+)*)\b", re.IGNORECASE)
@@ -47,9 +45,3 @@ def test_each_cited_rule_is_on_the_page(path: Path):
 
 def test_the_tests_cite_the_rules():
     assert any(cited(path.read_text()) for path in (ROOT / "tests" / "wsgi").glob("*.py"))
-
-
-def test_rule_22_lists_the_headers_that_are_removed():
-    rule = RULES.partition("### 22. ")[2].partition("### ")[0]
-    names = {f"HTTP_{name.upper().replace('-', '_')}" for name in re.findall(r"`([A-Z][\w-]+)`", rule)}
-    assert names - {"HTTP_PROXYFIX", "HTTP_SCRIPT_NAME"} == FORWARDING

@@ -21,6 +21,7 @@ CLEARED = "".join(
     for name in ("X-Forwarded-Prefix", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-For", "X-Forwarded-Port")
 )
 HOST = 'proxy_set_header Host $host:$server_port; proxy_set_header Forwarded "";'
+HOST += 'proxy_set_header X-Forwarded-Ssl ""; proxy_set_header X-Original-URL "";'
 KEEP = f"location / {{ proxy_pass <app>; {HOST} <headers> }}"
 
 
@@ -96,6 +97,14 @@ def test_a_spoofed_header_that_mountpoint_ignores_is_a_note(behind):
     done = behind(ECHO + TABLE, headers="")
     assert (done.code, done.named) == (0, set())
     assert {found["symptom"] for found in done.report["findings"]} == {"spoofed-header"}
+
+
+def test_a_spoofed_user_that_mountpoint_passes_on_is_sure(behind):
+    trust = '[proxy]\ntrusted = ["127.0.0.1"]\nuser = "X-Forwarded-User"\n'
+    done = behind(ECHO + trust + TABLE)
+    assert done.named == {("/a", "spoofed-header", "sure")}
+    [found] = done.report["findings"]
+    assert found["fix"] == 'proxy_set_header X-Forwarded-User "";'
 
 
 def test_a_header_that_the_proxy_sets_is_not_spoofed(behind):

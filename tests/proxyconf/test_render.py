@@ -40,6 +40,7 @@ max_request_body_size = 1000000
 "*.example.com/wild" = "a:app"
 """
 FORWARDED = '[proxy]\ntrusted = ["127.0.0.1", "unix"]\nforwarded = 1\n'
+PASSES = '[proxy]\ntrusted = ["127.0.0.1"]\nx_for = 1\nuser = "X-User"\npass = ["X-Forwarded-User", "X-Role"]\n'
 TLS = ("/etc/ssl/site.pem", "/etc/ssl/site.key")
 TWO = (Address("10.0.0.2", 8080), Address("10.0.0.3", 8080))
 
@@ -47,6 +48,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "keep": (PLAIN, {}),
     "strip": (PLAIN, {"shape": "strip", "server_name": "www.example.com"}),
     "strips": (PLAIN + '"/" = "a:app"\n[proxy]\nstrips = "/apps"\n', {"shape": "strip"}),
+    "passes": (PLAIN + PASSES, {"server_name": "www.example.com"}),
     "everything-keep": (
         EVERYTHING + FORWARDED,
         {"server_name": "www.example.com", "tls": TLS, "standalone": True, "upstreams": TWO},

@@ -314,6 +314,13 @@ FORWARDING = [
     "X-Forwarded-By: evil",
     "X-Real-IP: 192.0.2.1",
     "X-Script-Name: /evil",
+    "X-Forwarded-Ssl: on",
+    "X-Forwarded-User: evil",
+    "X-Original-URL: /evil",
+    "X-Rewrite-URL: /evil",
+    "Front-End-Https: on",
+    "Remote-User: evil",
+    "Client-IP: 192.0.2.1",
     "Forwarded: for=192.0.2.1;proto=https",
 ]
 
@@ -411,3 +418,27 @@ def test_garbage_from_a_client_that_left_logs_no_traceback(serve):
         client.send("GARBAGE\r\n\r\n" * 50)
         client.reset()
     assert_answers(server)
+
+
+def test_a_trusted_peer_tells_the_user_and_its_groups(serve):
+    server = serve('[proxy]\ntrusted = ["127.0.0.1"]\nuser = "X-Forwarded-User"\npass = ["X-Role"]\n' + TABLE)
+    with Client(server.url) as client:
+        plain = environ(client, "/app/")
+        assert environ(client, "/app/", "X-Forwarded-User: ada", "X-Role: a", "X_Role: eve", "Remote-User: eve") == (
+            plain | {"REMOTE_USER": "ada", "HTTP_X_FORWARDED_USER": "ada", "HTTP_X_ROLE": "a"}
+        )
+        assert client.get("/app/", "X-Forwarded-User: ada", "X-Forwarded-User: eve").status == 400
+
+
+def test_another_peer_cannot_tell_the_user(serve):
+    server = serve('[proxy]\ntrusted = ["192.0.2.1"]\nuser = "X-User"\npass = ["X-Role"]\n' + TABLE)
+    with Client(server.url) as client:
+        assert environ(client, "/app/", "X-User: eve", "X-Role: admin", "X_User: eve") == environ(client, "/app/")
+
+
+def test_a_forwarded_client_without_an_address_gets_400(serve):
+    server = serve('[proxy]\ntrusted = ["127.0.0.1"]\nx_for = 1\n' + TABLE)
+    with Client(server.url) as client:
+        assert environ(client, "/app/", "X-Forwarded-For: 192.0.2.9")["REMOTE_ADDR"] == "192.0.2.9"
+        for value in ("unknown", "192.0.2.9, garbage", "192.0.2.9,"):
+            assert client.get("/app/", f"X-Forwarded-For: {value}").status == 400

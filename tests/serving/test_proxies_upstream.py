@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from support.proxies import PROXIES, Front, Recorder, Sent, prepare, recorder, reserved_ports, start
 from support.running import children
+from support.waiting import TIMEOUT, wait_until
 
 from mountpoint.config.address import listen_address
 from mountpoint.config.reader import load_config
@@ -101,6 +102,7 @@ def test_no_forwarding_header_of_a_client_arrives(strip):
     names = ["For", "Proto", "Host", "Port", "Prefix", "Server", "By"]
     spoofed = [(f"X-Forwarded-{name}", EVIL) for name in names]
     spoofed += [("X-Real-IP", EVIL), ("X-Script-Name", EVIL), ("Forwarded", f"for={EVIL}")]
+    spoofed += [(name, EVIL) for name in ("X-Forwarded-Ssl", "X-Original-URL", "X-Rewrite-URL", "Remote-User")]
     sent = strip.sent("/tv_ws/", headers=spoofed)
     assert EVIL not in str(sent.headers)
     assert sent.headers.get_all("X-Forwarded-For") == ["127.0.0.1"]
@@ -108,6 +110,17 @@ def test_no_forwarding_header_of_a_client_arrives(strip):
     assert sent.headers.get_all("Host") == [f"localhost:{strip.front.port}"]
     for name in (*(f"X-Forwarded-{name}" for name in names[2:] if name != "Prefix"), "X-Real-IP", "Forwarded"):
         assert sent.headers[name] is None
+
+
+@pytest.mark.parametrize("proxy", marked(*PROXIES))
+def test_no_header_that_is_passed_on_comes_from_a_client(proxy, tmp_path):
+    table = (
+        '[mounts]\n"/tv_ws" = "a:app"\n[proxy]\ntrusted = ["127.0.0.1"]\npass = ["X-Shop-Role"]\nuser = "X-Shop-User"\n'
+    )
+    with started(proxy, table, tmp_path) as stack:
+        sent = stack.sent("/tv_ws/", headers=[("X-Shop-Role", EVIL), ("X-Shop-User", EVIL), ("X-Other", "1")])
+        assert EVIL not in str(sent.headers)
+        assert sent.headers["X-Other"] == "1"
 
 
 def test_a_connection_to_the_upstream_is_reused(strip):
@@ -150,6 +163,39 @@ def test_a_body_over_the_limit_is_rejected(strip):
     answers = {"caddy": (413, 502), "traefik": (200,)}
     assert strip.front.fetch("/tv_ws/", "POST", body=b"x" * 1001).status in answers.get(strip.proxy, (413,))
     assert strip.sent("/tv_ws/", method="POST", body=b"x" * 1000).line.startswith("POST")
+
+
+def test_a_slow_upload_is_held_back_until_its_last_byte(strip):
+    before = len(strip.upstream.heads)
+    with socket.create_connection(("127.0.0.1", strip.front.port), TIMEOUT) as slow:
+        slow.sendall(b"POST /tv_ws/slow HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\nab")
+        if strip.proxy == "traefik":  # it passes on what it has
+            wait_until(lambda: "/slow" in str(strip.upstream.heads[before:]))
+        else:
+            for _ in range(10):  # the proxy serves other clients meanwhile, and has time to connect to the upstream
+                assert strip.front.fetch("/tv_ws/other").status == 200
+            assert "/slow" not in str(strip.upstream.heads[before:])
+        slow.sendall(b"c")
+        assert slow.recv(1000).startswith(b"HTTP/1.1 200 ")
+    assert "/slow" in str(strip.upstream.heads[before:])
+
+
+@pytest.mark.parametrize("proxy", marked(*PROXIES))
+def test_a_large_slow_upload_is_held_back_by_nginx_and_caddy(proxy, tmp_path):
+    size = 200_000  # more than the buffers of HAProxy and httpd
+    with started(proxy, '[mounts]\n"/tv_ws" = "a:app"\n', tmp_path) as stack:
+        with socket.create_connection(("127.0.0.1", stack.front.port), TIMEOUT) as slow:
+            head = f"POST /tv_ws/slow HTTP/1.1\r\nHost: localhost\r\nContent-Length: {size}\r\n\r\n"
+            slow.sendall(head.encode() + b"x" * (size - 1))
+            if proxy in ("nginx", "caddy"):
+                for _ in range(10):
+                    assert stack.front.fetch("/tv_ws/other").status == 200
+                assert "/slow" not in str(stack.upstream.heads)
+            else:
+                wait_until(lambda: "/slow" in str(stack.upstream.heads))
+            slow.sendall(b"x")
+            assert slow.recv(1000).startswith(b"HTTP/1.1 200 ")
+        assert "/slow" in str(stack.upstream.heads)
 
 
 @pytest.mark.parametrize("proxy", marked("nginx", "caddy", "haproxy", "apache"))

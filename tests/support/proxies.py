@@ -293,6 +293,7 @@ class Recorder:
     port: int
     connections: int = 0
     sent: list[Sent] = field(default_factory=list)
+    heads: list[str] = field(default_factory=list)  # the request lines, as soon as they have arrived
 
 
 @contextmanager
@@ -316,6 +317,7 @@ def recorder() -> Iterator[Recorder]:
         def answer(sock: socket.socket) -> None:
             with sock, sock.makefile("rb") as file, suppress(ConnectionError):
                 while line := file.readline():
+                    record.heads.append(line.decode("latin-1"))
                     headers = http.client.parse_headers(file)
                     file.read(int(headers.get("Content-Length", 0)))
                     record.sent.append(Sent(line.decode("latin-1").strip(), headers))

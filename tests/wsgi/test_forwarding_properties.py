@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from support.wsgi_calls import never_called
 
 from mountpoint import Dispatcher, TrustedProxies
+from mountpoint.wsgi.forwarding_headers import NAMES
 from mountpoint.wsgi.keys import host_name
-from mountpoint.wsgi.proxy_settings import COUNTED, FORWARDING
+from mountpoint.wsgi.proxy_settings import COUNTED
 
 PEER = "10.0.0.1"
 EXAMPLES = int(os.environ.get("MOUNTPOINT_FUZZ_EXAMPLES", settings.default.max_examples))
@@ -28,6 +29,8 @@ PIECES = [
 ]
 latin_1 = st.text(st.characters(max_codepoint=255), max_size=30)
 values = st.lists(st.sampled_from(PIECES), max_size=8).map("".join) | latin_1
+OF_FAMILIES = {"HTTP_X_FORWARDED_SSL", "HTTP_X_FORWARDED_USER", "HTTP_REMOTE_USER", "HTTP_X_SSL_CLIENT_S_DN"}
+FORWARDING = {*COUNTED.values(), *NAMES, *OF_FAMILIES}
 headers = st.dictionaries(st.sampled_from(sorted(FORWARDING)), values, max_size=5)
 paths = st.sampled_from(["/", "", "/x", "//x", "/tv_ws", "*", "x", "_admin", "/../x", None])
 outer_variables = st.fixed_dictionaries(

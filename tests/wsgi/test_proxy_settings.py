@@ -6,7 +6,7 @@ from support.tables import config_of, imports_undone, problems_of
 from mountpoint import ConfigError, Dispatcher, TrustedProxies
 from mountpoint.config.schema import PROXY_KEYS
 from mountpoint.loading.loader import load
-from mountpoint.wsgi.proxy_settings import COUNTED, ProxySettings
+from mountpoint.wsgi.proxy_settings import COUNTED, FILE_KEYS, ProxySettings
 
 TABLE = '[mounts]\n"/" = "site:app"\n'
 EMPTY = 'is set, but trusted is empty; write the addresses of your proxies, such as trusted = ["127.0.0.1"]'
@@ -111,6 +111,66 @@ def test_a_trusted_peer_without_a_count_is_allowed_and_changes_nothing(call, ech
     assert call(app, "/", HTTP_X_FORWARDED_FOR="203.0.113.9").body == call(app, "/").body
 
 
+# ------------------------------------------------------------------------------------- pass_headers and user_header
+
+HEADER = 'expected the name of a header, such as "X-Forwarded-User", found'
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("", f"{HEADER} ''"),
+        ("X-Forwarded-*", f"{HEADER} 'X-Forwarded-*'"),
+        ("X-User:", f"{HEADER} 'X-User:'"),
+        ("X User", f"{HEADER} 'X User'"),
+        ("-", f"{HEADER} '-'"),
+        ("X-Us\u00e9r", f"{HEADER} 'X-Us\u00e9r'"),
+        ("X-User\n", f"{HEADER} 'X-User\\n'"),
+        ("X_Forwarded_User", f"{HEADER} 'X_Forwarded_User'; write \"X-Forwarded-User\""),
+        ("HTTP_REMOTE_USER", f"{HEADER} 'HTTP_REMOTE_USER'; write \"Remote-User\""),
+        (1, f"{HEADER} 1"),
+        (None, f"{HEADER} None"),
+        ("Host", "expected a header that only the proxy sends, found Host, which clients send themselves"),
+        ("cookie", "expected a header that only the proxy sends, found cookie, which clients send themselves"),
+    ],
+)
+def test_a_name_that_is_not_a_header_of_a_proxy_is_rejected(name, message):
+    assert mistakes_in(trusted=["::1"], pass_headers=["X-Forwarded-Groups", name]) == [f"pass_headers: {message}"]
+    if name != "":
+        assert mistakes_in(trusted=["::1"], user_header=name) == [f"user_header: {message}"]
+
+
+def test_a_string_instead_of_the_list_of_headers_is_one_problem():
+    assert mistakes_in(trusted=["::1"], pass_headers="X-Role") == [
+        'pass_headers: expected a list, found a string; write ["X-Role"]'
+    ]
+
+
+def test_headers_without_a_trusted_proxy_are_rejected():
+    assert mistakes_in(pass_headers=["X-Role"], user_header="X-User") == [
+        f"pass_headers: {EMPTY}",
+        f"user_header: {EMPTY}",
+    ]
+
+
+@pytest.mark.parametrize("name", ["X-Forwarded-For", "x-forwarded-proto", "Forwarded"])
+def test_a_counted_header_does_not_hold_the_user(name):
+    assert mistakes_in(trusted=["::1"], user_header=name) == [
+        f"user_header: {name} does not hold a user; name another header"
+    ]
+
+
+def test_the_prefix_is_either_counted_or_passed_on():
+    assert mistakes_in(trusted=["::1"], x_prefix=1, pass_headers=["x-forwarded-prefix"]) == [
+        "pass_headers: X-Forwarded-Prefix excludes x_prefix: the app would apply the prefix again"
+    ]
+
+
+def test_a_mistake_in_the_file_is_named_by_the_key_of_the_file(tmp_path):
+    problems = problems_of(tmp_path, TABLE + '[proxy]\npass = ["Host"]\nuser = "X_User"\n')
+    assert [problem.partition(": ")[0] for problem in problems] == ["proxy.pass", "proxy.user"]
+
+
 # ------------------------------------------------------------------------------------------------------ the prefix
 
 
@@ -153,7 +213,7 @@ def test_all_mistakes_are_reported_at_once():
 
 
 def test_the_file_has_exactly_the_settings_of_the_middleware():
-    assert set(PROXY_KEYS) == set(ProxySettings.__match_args__)
+    assert set(PROXY_KEYS) == {FILE_KEYS.get(name, name) for name in ProxySettings.__match_args__}
 
 
 def test_by_default_no_proxy_and_no_header_is_trusted(tmp_path):
@@ -174,9 +234,13 @@ def test_every_setting_is_read(tmp_path):
         forwarded = 0
         strips = ""
         restore_prefix = true
+        pass = ["X-Forwarded-Groups"]
+        user = "X-Forwarded-User"
         """
     trusted = ["127.0.0.1", "10.0.0.0/8", "unix"]
-    expected = ProxySettings(trusted, x_for=2, x_proto=1, x_host=1, x_port=1, x_prefix=1, restore_prefix=True)
+    counts = {"x_for": 2, "x_proto": 1, "x_host": 1, "x_port": 1, "x_prefix": 1}
+    headers = {"pass_headers": ("X-Forwarded-Groups",), "user_header": "X-Forwarded-User"}
+    expected = ProxySettings(trusted, **counts, restore_prefix=True, **headers)
     assert config_of(tmp_path, TABLE + section).proxy == expected
 
 
