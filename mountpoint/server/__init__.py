@@ -4,9 +4,12 @@ Read in this order:
 
     sockets         bind listening sockets
     access_log      one line for each request
-    parser          parse a request, stricter than waitress
+    head            the request line and the headers, from bytes
+    body            a body with its length, or in chunks
+    parser          one request as it arrives: head, body and their limits
     file_wrapper    responses that the loop sends from a file
     environ         the WSGI environ of a request
+    app_header      check the status and the headers of an app
     tasks           run a request and write its response
     channel         a client connection and its listener
     fair_queue      a queue for each mount, and the threads that serve the queues
