@@ -234,7 +234,7 @@ WAITRESS_KEYS: Mapping[str, Key] = {
     "max_request_header_size": Key(
         integer(256),
         "The largest request header, in bytes. A request with a larger one gets 431.",
-        "`262144`",
+        "`65536`",
     ),
     "max_request_body_size": Key(
         integer(1),
@@ -356,7 +356,11 @@ DOCTOR_KEYS: Mapping[str, Key] = {
 }
 
 #: The defaults that differ from waitress's own: 1 GiB of body, and no notice of a client that has disconnected.
-WAITRESS_DEFAULTS: Mapping[str, object] = {"max_request_body_size": 16 * 2**20, "channel_request_lookahead": 1}
+WAITRESS_DEFAULTS: Mapping[str, object] = {
+    "max_request_header_size": 64 * 2**10,
+    "max_request_body_size": 16 * 2**20,
+    "channel_request_lookahead": 1,
+}
 
 #: Waitress's adjustments that ``[server]`` rejects, each with the advice that goes into the message.
 REPLACED: Mapping[str, str] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from html.parser import HTMLParser
 from typing import Literal, NamedTuple
 from urllib.parse import urljoin
@@ -54,12 +55,16 @@ class Link(NamedTuple):
 
 
 def links(result: ProbeResult) -> list[Link]:
-    """Return the HTTP links of the page in *result*, in the order of the page; none if it is not HTML."""
+    """Return the HTTP links of the page in *result*, in the order of the page; none if it is not HTML.
+
+    Markup that the page does not finish is ignored, as browsers do.
+    """
     if not result.is_html:
         return []
     parser = _Parser(result.url)
-    parser.feed(result.text)
-    parser.close()
+    # Without a close(): it would search the rest of the page again for each tag that has no end, in quadratic time.
+    with suppress(AssertionError):  # raised for a section such as "<![x["; the links before it count
+        parser.feed(result.text)
     return parser.links
 
 

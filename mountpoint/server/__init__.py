@@ -4,10 +4,13 @@ Read in this order:
 
     sockets         bind listening sockets
     access_log      one line for each request
+    head            the request line and the headers, from bytes
+    body            a body with its length, or in chunks
     body_limits     a minimum rate for a body, and a bound on all bodies together
-    parser          parse a request, stricter than waitress
+    parser          one request as it arrives: head, body and their limits
     file_wrapper    responses that the loop sends from a file
     environ         the WSGI environ of a request
+    app_header      check the status and the headers of an app
     tasks           run a request and write its response
     closing         the end of a connection: half-closed clients, and clients that still send
     accepting       a listening socket that cannot accept

@@ -1,9 +1,10 @@
-"""Run a request and write its response: the tasks of waitress, changed in five ways.
+"""Run a request and write its response: the tasks of waitress, changed in six ways.
 
 - `AppTask` calls the app of the request's route.
 - The access log is written where a response ends, so waitress's own 400, 413 and 431 are in it too.
 - While the server drains, responses carry ``Connection: close``.
 - A response to HEAD has no body. waitress writes one, and the client would take it for the next response.
+- A status or header that cannot be sent is an exception in the app, and the client gets 500.
 - An app that raises SystemExit or forks harms neither its thread nor the connection.
 """
 
@@ -17,9 +18,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from waitress.buffers import ReadOnlyFileBasedBuffer
 from waitress.channel import ClientDisconnected
-from waitress.task import ErrorTask, Task, hop_by_hop
+from waitress.task import ErrorTask, Task
 
 from .access_log import access_line, access_logger
+from .app_header import AppHeaderError, content_length, require_header, require_status
 from .parser import Parser
 
 if TYPE_CHECKING:
@@ -54,6 +56,7 @@ class _LoggedTask(Task):
     channel: TaskChannel  # type: ignore[assignment]  # waitress has an HTTPChannel
     request: Parser  # type: ignore[assignment]  # the parser_class of our channel
     body_bytes = 0
+    sets_server = False  # whether the app names a server
 
     def __init__(self, channel: TaskChannel, request: Parser) -> None:
         super().__init__(channel, request)  # type: ignore[arg-type]
@@ -65,7 +68,13 @@ class _LoggedTask(Task):
         # waitress compares the whole value with one option. The environ has the value as the client sent it.
         closes = is_last or self.close_on_finish or not self.request.keeps_alive
         self.request.headers["CONNECTION"] = "close" if closes else "keep-alive"
-        return super().build_response_header()
+        header = super().build_response_header()
+        if self.sets_server:  # waitress adds itself as a proxy, as the last Via
+            adj = self.request.adj
+            via = f"\r\nVia: {adj.ident or 'waitress'}\r\n".encode("latin-1")
+            before, found, after = header.rpartition(via)
+            header = before + b"\r\n" + after if found else header
+        return header
 
     def write(self, data: bytes) -> None:
         if self.client_request.command == "HEAD":  # no body (RFC 9110 section 9.3.2)
@@ -170,22 +179,18 @@ class AppTask(_LoggedTask):
                 if self.wrote_header:  # too late for another status
                     assert exc_info[1] is not None
                     raise exc_info[1]
-                self.response_headers = []
-                self.content_length = None
+                self.complete, self.response_headers, self.content_length = False, [], None
             finally:
                 exc_info = None
-        self.complete = True
-        _require_line("status", status)
+        try:
+            length, sets_server = _check(status, headers)
+        except AppHeaderError as error:
+            raise AppHeaderError(f"mount {self.request.routed.mount}: {error}") from None
+        self.content_length = length if self.content_length is None else self.content_length
+        self.sets_server = sets_server
         self.status = status
-        for name, value in headers:
-            _require_line("header name", name)
-            _require_line("header value", value)
-            lower = name.lower()
-            if lower == "content-length":
-                self.content_length = int(value)
-            elif lower in hop_by_hop:
-                raise AssertionError(f'{name} is a "hop-by-hop" header; it cannot be used by a WSGI application')
         self.response_headers = [*self.response_headers, *headers]
+        self.complete = True
         return self.write
 
     def _send(self, response: Iterable[bytes]) -> None:
@@ -225,12 +230,18 @@ class AppTask(_LoggedTask):
             )
 
 
-def _require_line(kind: str, text: object) -> None:
-    """Raise an error unless *text* is a string that cannot start another line of the header."""
-    if not isinstance(text, str):
-        raise AssertionError(f"{kind} {text!r} is not a string")
-    if "\n" in text or "\r" in text:
-        raise ValueError(f"carriage return/line feed character present in {kind}")
+def _check(status: str, headers: Iterable[tuple[str, str]]) -> tuple[int | None, bool]:
+    """Return the length in *headers*, and whether they name the server. Raises `AppHeaderError`."""
+    length, sets_server = None, False
+    require_status(status)
+    for name, value in headers:
+        require_header(name, value)
+        lower = name.lower()
+        if lower == "content-length":
+            length = content_length(value, length)
+        elif lower == "server":
+            sets_server = True
+    return length, sets_server
 
 
 class LoggedErrorTask(_LoggedTask, ErrorTask):

@@ -23,7 +23,11 @@ def test_an_empty_server_section_has_defaults(tmp_path):
     assert (server.access_log, server.log_level, server.unix_socket_perms) == (True, None, 0o660)
     assert server.header_timeout == 30.0
     assert (server.body_timeout, server.body_min_rate, server.max_buffered_bodies) == (30.0, 500, 256 * 2**20)
-    assert server.adjustments == {"max_request_body_size": 16 * 2**20, "channel_request_lookahead": 1}
+    assert server.adjustments == {
+        "max_request_header_size": 64 * 2**10,
+        "max_request_body_size": 16 * 2**20,
+        "channel_request_lookahead": 1,
+    }
 
 
 # ------------------------------------------------------------------------------------------------------------- listen

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from html.parser import HTMLParser
+
 import pytest
 
 from mountpoint.doctor.fetch import ProbeResult
@@ -47,6 +49,21 @@ def test_a_link_of_a_page_is_found_and_made_absolute(text, kind, url):
 )
 def test_text_that_is_not_an_http_link_of_the_page_is_ignored(text):
     assert links(page(text)) == []
+
+
+@pytest.mark.parametrize("rest", ["<![<p>", "<![x[y]]>", "<a href=y", "<!-- <a href=y>", "</a", "<?x", "<!", "&"])
+def test_markup_that_cannot_be_read_ends_the_page(rest):
+    assert [link.text for link in links(page("<a href=x>" + rest))] == ["x"]
+
+
+def test_each_unfinished_tag_does_not_search_the_page_again(monkeypatch):
+    searches = []
+    check = HTMLParser.check_for_whole_start_tag
+    monkeypatch.setattr(
+        HTMLParser, "check_for_whole_start_tag", lambda self, at: searches.append(at) or check(self, at)
+    )
+    assert links(page("<a " * 1000)) == []
+    assert len(searches) < 5
 
 
 def test_a_link_has_the_line_of_its_tag():

@@ -3,12 +3,14 @@
 import itertools
 import logging
 import sys
+from contextlib import suppress
 from types import SimpleNamespace
 
 import pytest
 from waitress.adjustments import Adjustments
 from waitress.channel import ClientDisconnected
 
+from mountpoint.server.app_header import AppHeaderError
 from mountpoint.server.parser import Parser
 from mountpoint.server.tasks import AppTask
 from mountpoint.wsgi.dispatch import Route
@@ -51,8 +53,8 @@ class Response:
         self.task = AppTask(self.channel, request)
         self.task.service()
         head, _, self.body = self.channel.sent.partition(b"\r\n\r\n")
-        self.status, *lines = head.decode().split("\r\n")
-        self.headers = dict(line.split(": ", 1) for line in lines)
+        self.status, *self.lines = head.decode("latin-1").split("\r\n")
+        self.headers = dict(line.split(": ", 1) for line in self.lines)
 
 
 class Body(list):
@@ -113,6 +115,34 @@ def test_exc_info_after_the_header_raises_its_exception():
         ("200 OK", [(b"X", "1")], "header name b'X' is not a string"),
         ("200 OK", [("X", None)], "header value None is not a string"),
         ("200 OK", [("Content-Length", "many")], "invalid literal"),
+        ("200 OK", [("Content-Length", "+5")], "invalid literal"),
+        ("200 OK", [("Content-Length", "5_0")], "invalid literal"),
+        ("200 OK", [("Content-Length", "\u0665")], "not latin-1"),
+        ("200 OK", [("Content-Length", "\xb2")], "invalid literal"),
+        ("200 OK", [("Content-Length", "")], "invalid literal"),
+        ("200 OK", [("Content-Length", "9" * 20)], "invalid literal"),
+        ("200 OK", [("Content-Length", "5"), ("content-length", "6")], "stands twice"),
+        ("", [], 'not such as "200 OK"'),
+        ("200", [], 'not such as "200 OK"'),
+        ("200OK", [], 'not such as "200 OK"'),
+        ("2000 OK", [], 'not such as "200 OK"'),
+        (" 200 OK", [], 'not such as "200 OK"'),
+        ("20x OK", [], 'not such as "200 OK"'),
+        ("\u0662\u0660\u0660 OK", [], 'not such as "200 OK"'),
+        ("100 Continue", [], 'not such as "200 OK"'),
+        ("101 Switching Protocols", [], 'not such as "200 OK"'),
+        ("600 Strange", [], 'not such as "200 OK"'),
+        ("200 O\0K", [], 'not such as "200 OK"'),
+        ("200 \u20ac", [], 'not such as "200 OK"'),
+        ("200 OK", [("", "1")], "header name '' is not a token"),
+        ("200 OK", [("X Y", "1")], "header name 'X Y' is not a token"),
+        ("200 OK", [("X:", "1")], "is not a token"),
+        ("200 OK", [("X\0", "1")], "is not a token"),
+        ("200 OK", [("X\xe9", "1")], "is not a token"),
+        ("200 OK", [("X", "a\0b")], "not latin-1 without control characters"),
+        ("200 OK", [("X", "a\x7f")], "not latin-1 without control characters"),
+        ("200 OK", [("X", "\u20ac")], "not latin-1 without control characters"),
+        ("200 OK", [("X", 1)], "header value 1 is not a string"),
         ("200 OK", [("Connection", "close")], 'Connection is a "hop-by-hop" header'),
     ],
 )
@@ -121,8 +151,42 @@ def test_start_response_rejects_what_would_break_the_header(status, headers, mes
         start_response(status, headers)
         return []
 
-    with pytest.raises((AssertionError, ValueError), match=message):
+    with pytest.raises(AppHeaderError, match=f"^mount /: .*{message}"):
         Response(app)
+
+
+@pytest.mark.parametrize("status", ["200 ", "299 Caf\xe9", "404 Not\tFound", "599 x"])
+def test_a_status_of_the_grammar_is_sent_as_it_is(status):
+    def app(environ, start_response):
+        start_response(status, [("X-Value", "caf\xe9\t(x)"), ("Content-Length", " 0 ")])
+        return []
+
+    response = Response(app)
+    assert response.status == f"HTTP/1.1 {status}"
+    assert response.headers["X-Value"] == "caf\xe9\t(x)"
+
+
+def test_an_app_that_ignores_the_exception_has_not_responded():
+    def app(environ, start_response):
+        start_response("200 OK", [("X", "1")])
+        try:
+            raise KeyError("on purpose")
+        except KeyError:
+            with suppress(ValueError):
+                start_response("2000 OK", [], sys.exc_info())
+        return [b"body"]
+
+    with pytest.raises(RuntimeError, match="start_response was not called"):
+        Response(app)
+
+
+@pytest.mark.parametrize("via", [[], [("Via", "1.1 other")], [("Via", "waitress")]])
+def test_an_app_that_names_its_server_gets_no_via(via):
+    response = Response(responding([b"x"], [("SERVER", "of the app"), *via]))
+    assert response.headers["Server"] == "of the app"
+    assert response.headers.get("Via") == dict(via).get("Via")
+    assert response.lines.count("Via: waitress") == via.count(("Via", "waitress"))
+    assert response.body == b"x"
 
 
 def test_a_second_start_response_without_exc_info_is_an_error():

@@ -404,3 +404,26 @@ def close(environ, start_response):
         assert server.process.poll() is None
     assert server.stop() in (0, 1, 120)  # 120 from Python, which cannot flush stdout
     assert "/sibling/" not in server.log()
+
+
+@pytest.mark.parametrize(
+    ("status", "headers"),
+    [
+        ("", []),
+        ("2000 OK", []),
+        ("100 Continue", []),
+        ("200 OK", [("X Y", "1")]),
+        ("200 OK", [("X", "a\0b")]),
+        ("200 OK", [("Content-Length", "+5")]),
+    ],
+)
+def test_a_response_that_cannot_be_sent_is_500_and_logged_with_its_mount(beside, status, headers):
+    code = f"""
+def wrong(environ, start_response):
+    start_response({status!r}, {headers!r})
+    return [b"hello"]
+"""
+    server = beside(code)
+    assert ask(server, "wrong")[0] == 500
+    assert ask(server, "x", "sibling") == (200, "well")
+    server.wait_for("AppHeaderError: mount /hostile: ")

@@ -222,11 +222,20 @@ def test_the_query_arrives_unchanged(serve):
         assert environ(client, "/app/?a=%2e%2E/../&?\xc3\xa9")["QUERY_STRING"] == "a=%2e%2E/../&?\xc3\xa9"
 
 
-def test_a_target_of_200_kb_arrives_whole(serve):
-    path = "/" * 200_000
+def test_a_target_of_60_kb_arrives_whole(serve):
+    path = "/" * 60_000
     server = serve(ROOT)
     with Client(server.url) as client:
         assert environ(client, path)["PATH_INFO"] == path
+
+
+def test_a_header_beyond_64_kib_gets_431_that_names_its_limit(serve):
+    server = serve(ROOT)
+    with Client(server.url) as client:
+        client.send("GET / HTTP/1.1\r\nX: " + "a" * 65_536)
+        answer = client.answer()
+    assert (answer.status, answer.closes) == (431, True)
+    assert b"max_request_header_size of 65536" in answer.body
 
 
 # ---------------------------------------------------------------------------------------------------- lines and headers
