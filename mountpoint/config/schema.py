@@ -1,7 +1,7 @@
 """Every key of ``mounts.toml``: its validator, its description and its default.
 
-One `Key` is one key, so a key cannot be added without a description. The reader validates the file with these tables,
-and the manual's reference page is generated from them.
+Each key of the file is one `Key`, so a key cannot be added without a description. The reader validates the file with
+these tables, and the manual's reference page is generated from them.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ MOUNT_KEYS: Mapping[str, Key] = {
     ),
     "dot_segments": Key(
         one_of(*get_args(DotSegments)),
-        'A path with a `.` or `..` segment: `"refuse"` answers 400, `"pass"` hands the request to the app.',
+        'A path with a `.` or `..` segment: `"refuse"` responds 400, `"pass"` hands the request to the app.',
         '`"refuse"`',
     ),
     "cookies": Key(
@@ -168,8 +168,8 @@ WAITRESS_KEYS: Mapping[str, Key] = {
     ),
     "url_scheme": Key(
         one_of("http", "https"),
-        '`wsgi.url_scheme` of a request whose scheme no trusted proxy tells. Write `"https"` behind TLS if the proxy '
-        "does not send the scheme.",
+        '`wsgi.url_scheme` of a request for which no trusted proxy sends a scheme. Write `"https"` behind TLS if the '
+        "proxy does not send the scheme.",
         '`"http"`',
     ),
     "backlog": Key(
@@ -297,7 +297,8 @@ PROXY_KEYS: Mapping[str, Key] = {
     ),
     "forwarded": Key(
         integer(0),
-        "How many proxies append to `Forwarded` (RFC 7239). It replaces the `x_` keys, and fails as they do.",
+        "How many proxies append to `Forwarded` (RFC 7239). It replaces the `x_` keys, and a wrong count has the same "
+        "effects.",
         "`0`",
     ),
     "restore_prefix": Key(
@@ -333,7 +334,7 @@ REPLACED: Mapping[str, str] = {
     "url_prefix": 'write strips = "/prefix" under [proxy]',
     **dict.fromkeys(
         ("trusted_proxy", "trusted_proxy_count", "trusted_proxy_headers", "log_untrusted_proxy_headers"),
-        "[proxy] names the trusted proxies; forwarding headers that it does not count are removed",
+        "write trusted and counts such as x_for = 1 under [proxy]; headers that it does not count are removed",
     ),
     "clear_untrusted_proxy_headers": "forwarding headers that [proxy] does not count are always removed",
     "asyncore_use_poll": "the server uses poll() wherever the system has it",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Route(NamedTuple):
-    """The *app* that responds to a request, and the *environ* to call it with. *mount* is the key of its mount, if any."""
+    """The *app* for a request and the *environ* to call it with. *mount* is the key of its mount, None without one."""
 
     app: WSGIApplication
     environ: WSGIEnvironment
