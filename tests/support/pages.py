@@ -25,7 +25,8 @@ from typing import Any
 import pytest
 
 from mountpoint import load_config
-from support.running import PATIENCE, needed
+from support.running import needed
+from support.waiting import TIMEOUT
 
 ROOT = Path(__file__).parents[2]
 MANUAL = ROOT / "mountpoint" / "docs"
@@ -271,7 +272,7 @@ class SectionRunner:
             file = Path(name, "nginx.conf")
             file.write_text(f"{user}\npid {name}/pid;\nevents {{}}\n{ports}\n", encoding="utf-8")
             command = [program, "-t", "-q", "-p", name, "-c", str(file), "-e", f"{name}/error.log"]
-            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
+            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=TIMEOUT)
             assert done.returncode == 0, f"{block.place}: {done.stderr}"
 
     def _console(self, block: Block) -> None:
@@ -290,7 +291,7 @@ class SectionRunner:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 check=False,
-                timeout=2 * PATIENCE,
+                timeout=2 * TIMEOUT,
             )
             self.code = done.returncode
             found = done.stdout.decode()
@@ -314,7 +315,7 @@ class SectionRunner:
                 stderr=subprocess.STDOUT,
             )
         self.servers.append((process, log, block))
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while not (self._listens() and _pattern(shown).match(log.read_text())):
             if process.poll() is not None or time.monotonic() > deadline:
                 pytest.fail(f"{block.place}: $ {command}\n{_difference(shown, log.read_text())}")
@@ -328,7 +329,7 @@ class SectionRunner:
         for process, log, block in reversed(self.servers):
             process.send_signal(signal.SIGTERM)
             try:
-                process.wait(PATIENCE)
+                process.wait(TIMEOUT)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
