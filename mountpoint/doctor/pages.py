@@ -54,7 +54,7 @@ class Link(NamedTuple):
 
 
 def links(result: ProbeResult) -> list[Link]:
-    """Return the HTTP links of the page in *result*, in the order of the page; none if it is not HTML."""
+    """Return the HTTP links of the page in *result*, in the order of the page; an empty list if it is not HTML."""
     if not result.is_html:
         return []
     parser = _Parser(result.url)

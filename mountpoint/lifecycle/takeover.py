@@ -184,7 +184,7 @@ class Takeover:
 def _wait_until_ready(process: subprocess.Popen[bytes], pipe: int) -> bool:
     """Wait for the report of *process* in *pipe*; return False if the process ends without one.
 
-    The end of file does not tell: a child that an app has forked holds the pipe open, and may outlive its parent.
+    End of file is not a reliable sign: a child that an app has forked holds the pipe open, and may outlive its parent.
     """
     if sys.platform == "win32":
         raise NotImplementedError

@@ -69,7 +69,7 @@ def _frontend(plan: Plan) -> Iterator[str]:
     yield "    http-request del-header X-Forwarded- -m beg"
     for header in ("Forwarded", "X-Real-IP", "X-Script-Name"):
         yield f"    http-request del-header {header}"
-    yield "    http-request del-header _ -m sub  # some servers take X_Forwarded_For for X-Forwarded-For"
+    yield "    http-request del-header _ -m sub  # some servers read X_Forwarded_For as X-Forwarded-For"
     for name in plan.settings.counts():
         yield from (f"    http-request set-header {header}" for header in _SET[name])
     mount_number = 0

@@ -56,7 +56,7 @@ class Channel(HTTPChannel):
     error_task_class = LoggedErrorTask
     parser_class = Parser
     _corked: list[bytes] | None = None
-    _is_rejected = False  # whether the loop itself answers the first request
+    _is_rejected = False  # whether the loop itself responds to the first request
     _previous_activity = 0.0  # a Unix time: ``last_activity`` before the data that is being read
     _stalled_since = 0.0  # a Unix time: when the client was first seen not to read a pending response
 
@@ -208,7 +208,7 @@ class Channel(HTTPChannel):
         for request in self.requests[:1]:  # no index: another thread may empty the list
             mount = request.record.mount if request.record else None
             return f"{request.request_line!r} of {self.addr[0]}, mount {mount or '-'}"
-        progress = "a request that was not read whole" if self.request else "a response that was not sent whole"
+        progress = "an incomplete request" if self.request else "a response that was not sent completely"
         return f"{progress}, of {self.addr[0]}"
 
 

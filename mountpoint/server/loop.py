@@ -25,8 +25,8 @@ from .fair_queue import FairQueues, QueueLimits
 from .slow_requests import SlowRequestReporter, log_in_flight, log_slow_end
 from .sockets import BoundSocket, listen_error
 
-IDLE_SECONDS = 1.0  # without a byte, after which a drain closes a keep-alive connection
-MAX_WAIT = 1.0  # seconds for which the loop waits for an event at most
+IDLE_SECONDS = 1.0  # a drain closes a keep-alive connection that has been idle for so long
+MAX_WAIT = 1.0  # seconds: the longest wait of the loop for an event
 
 logger = logging.getLogger("mountpoint")
 

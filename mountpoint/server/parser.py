@@ -1,8 +1,8 @@
 """Parse a request: the parser of waitress, made stricter.
 
-The path stays as the client sent it. These requests get 400: a request that names its host twice, contradicts itself
-about it, or is HTTP/1.1 and names none; a control character in the request target; and every message that two parsers
-could read in two ways, which is how requests are smuggled past a proxy.
+The path stays as the client sent it. These requests get 400: a request with two hosts, with a ``Host`` that differs
+from its target, or of HTTP/1.1 without a host; a control character in the request target; and every message that two
+parsers could read in two ways, which is how requests are smuggled past a proxy.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Parser(HTTPRequestParser):
     route: Route | None = None
     first_data = b""  # the first piece that was received
     first_byte_at = 0.0  # a Unix time, in seconds
-    received_at = 0.0  # a Unix time: when all of it had been received
+    received_at = 0.0  # a Unix time: when the whole request had been received
 
     def received(self, data: bytes) -> int:
         if not self.first_byte_at and data.strip():  # blank lines before a request do not count (RFC 9112 section 2.2)
@@ -101,11 +101,11 @@ class Parser(HTTPRequestParser):
         self.path_info, self.query = target.path_info, target.query
         # waitress takes any other version for 1.0, and then reads a chunked body as the next requests.
         if self.version not in ("1.0", "1.1"):
-            raise ParsingError("HTTP/1.0 and HTTP/1.1 are spoken here")
+            raise ParsingError("Expected HTTP/1.0 or HTTP/1.1")
         if self.version == "1.0" and "TRANSFER_ENCODING" in self.headers:  # RFC 9112 section 6.1
             raise ParsingError("Transfer-Encoding in HTTP/1.0")
         if self.chunked and "CONTENT_LENGTH" in self.headers:  # ambiguous: also RFC 9112 section 6.1
-            raise ParsingError("Both Transfer-Encoding and Content-Length are there")
+            raise ParsingError("Expected Transfer-Encoding or Content-Length, found both")
         self._check_host(target.authority)
 
     def _check_host(self, authority: str | None) -> None:

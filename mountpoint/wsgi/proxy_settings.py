@@ -5,7 +5,7 @@ A wrong setting has one of these effects:
 - ``trusted`` is too wide, such as a network with clients in it: clients choose their address, scheme, host and prefix.
 - ``trusted`` is too narrow: no header is used, and apps see the address and the scheme of the proxy.
 - A count is too high: the value is one that the client wrote, so clients choose it.
-- A count is too low: the value is one that the nearest proxy saw, so every client has the address of another proxy.
+- A count is too low: the value describes one of the proxies, so every client appears with the address of a proxy.
 - A counted header is not set by the proxy: the client's own header passes through, so clients choose it.
 """
 
@@ -100,13 +100,17 @@ class ProxySettings:
             found += [Problem(name, message) for name in counts]
         if self.forwarded and len(counts) > 1:
             others = ", ".join(name for name in counts if name != "forwarded")
-            found.append(
-                Problem("forwarded", f"excludes {others}; a proxy sets one kind, keep the one that yours sets")
-            )
+            found.append(Problem("forwarded", f"cannot be combined with {others}; keep the ones that your proxy sets"))
         if self.strips and self.x_prefix:
-            found.append(Problem("strips", "excludes x_prefix: the prefix is either fixed or in a header; keep one"))
+            found.append(
+                Problem(
+                    "strips", "cannot be combined with x_prefix: the prefix is either fixed or in a header; keep one"
+                )
+            )
         if self.strips and self.restore_prefix:
-            found.append(Problem("strips", "excludes restore_prefix; keep the one that your proxy needs"))
+            found.append(
+                Problem("strips", "cannot be combined with restore_prefix; keep the one that your proxy needs")
+            )
         if self.restore_prefix and not self.x_prefix:
             found.append(Problem("restore_prefix", "needs the prefix from a header; write x_prefix = 1 too"))
         return found
@@ -126,5 +130,5 @@ def _network(text: object) -> Network:
 def _unmapped(network: Network) -> Network:
     """Return an IPv4-mapped *network* of IPv6 as an IPv4 network, since the addresses of peers are mapped back too."""
     mapped = getattr(network.network_address, "ipv4_mapped", None)
-    # The last of the 96 bits in front of a mapped address is 1, so the network has at least these.
+    # The first 96 bits of a mapped address end in 1, so a network that begins with one has at least these bits.
     return network if mapped is None else ipaddress.IPv4Network((mapped, network.prefixlen - 96))
