@@ -43,12 +43,12 @@ class Report:
     mounts: Sequence[dict[str, str]] = ()
     problems: Sequence[Finding] = ()
     warnings: Sequence[Finding] = ()
-    readable: bool = True
+    is_readable: bool = True
 
     @property
     def exit_code(self) -> int:
         """2 for a file that cannot be read, 1 for problems, else 0. Warnings do not count."""
-        if not self.readable:
+        if not self.is_readable:
             return 2
         return 1 if self.problems else 0
 
@@ -81,7 +81,7 @@ def check(file: str | Path) -> Report:
             configure_logging(config.server.log_level, dictionary=config.logging)
     except ConfigError as error:
         problems = [Finding(problem.key, problem.message) for problem in error.problems]
-        return Report(error.file or str(file), problems=problems, readable=not isinstance(error, UnreadableError))
+        return Report(error.file or str(file), problems=problems, is_readable=not isinstance(error, UnreadableError))
     with contextlib.redirect_stdout(sys.stderr):  # stdout is for the report, not for the prints of an app
         mounts = load_mounts(config)
     rows = [
@@ -118,9 +118,9 @@ def warnings(mounts: Sequence[LoadedMount]) -> Iterator[Finding]:
         if cookie == other_cookie and one.app is not other.app and _share_a_host(one, other):
             yield Finding(
                 _key(other),
-                f'its session cookie "{cookie[0]}" with Path={cookie[1]} is also that of {one.config.key}, so a login '
-                'to one app is a logout from the other; write cookies = "scoped", or give each app a '
-                "SESSION_COOKIE_NAME of its own",
+                f'its session cookie "{cookie[0]}" with Path={cookie[1]} has the name and path of that of '
+                f"{one.config.key}, so a login to one app is a logout from the other; "
+                'write cookies = "scoped", or give each app a SESSION_COOKIE_NAME of its own',
             )
     django = [mount for mount in ready if is_instance_by_name(mount.app, "django.WSGIHandler")]
     for one, other in combinations(django, 2):

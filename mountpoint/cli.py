@@ -73,7 +73,7 @@ def _parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentP
     parser.add_argument("--version", action=_Version, help="print the version and exit")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    serve = _command(commands, "serve", _serve, "serve the apps of a mount table")
+    serve = _add_with_file(commands, "serve", _serve, "serve the apps of a mount table")
     serve.add_argument(
         "--listen",
         action="append",
@@ -88,24 +88,29 @@ def _parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentP
         help="run at most N requests at once",
     )
     serve.add_argument("--strict", action="store_true", default=None, help="do not start if an app fails to load")
-    serve.add_argument("--no-access-log", dest="access_log", action="store_false", default=None, help="log no requests")
     serve.add_argument(
-        "--log-level", choices=LOG_LEVELS, metavar="LEVEL", help=f"log from this level on: {', '.join(LOG_LEVELS)}"
+        "--no-access-log", dest="access_log", action="store_false", default=None, help="write no access log"
+    )
+    serve.add_argument(
+        "--log-level",
+        choices=LOG_LEVELS,
+        metavar="LEVEL",
+        help=f"log messages of this level and above: {', '.join(LOG_LEVELS)}",
     )
     serve.add_argument(
         "--reload", action="store_true", help="restart when the code or the table changes; for development"
     )
 
-    check = _command(commands, "check", _check, "load every app of a mount table and list the problems")
+    check = _add_with_file(commands, "check", _check, "load every app of a mount table and list the problems")
     check.add_argument("--json", action="store_true", help="print JSON")
 
-    resolve = _command(commands, "resolve", _resolve, "show which mount gets a URL, without importing an app")
+    resolve = _add_with_file(commands, "resolve", _resolve, "show which mount gets a URL, without importing an app")
     resolve.add_argument("url", metavar="URL", help="a public path or URL")
     resolve.add_argument("--host", help="the Host header (default: the host of URL)")
     resolve.add_argument("--method", default="GET", help="the request method (default: GET)")
     resolve.add_argument("--json", action="store_true", help="print JSON")
 
-    proxy = _add(commands, "proxy-config", _proxy_config, "print a proxy configuration for a mount table")
+    proxy = _add_command(commands, "proxy-config", _proxy_config, "print a proxy configuration for a mount table")
     proxy.add_argument("proxy", metavar="PROXY", help="nginx, apache, caddy, haproxy or traefik")
     _add_file(proxy)
     proxy.add_argument("--server-name", default="", metavar="NAME", help="the host name of the site (default: any)")
@@ -120,33 +125,36 @@ def _parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentP
         "--upstream",
         action="append",
         type=_checked_by(listen_address),
-        metavar="ADDR",
-        help='address of mountpoint, "host:port" or "unix:/path" (default: the listen of the file); may be repeated',
+        metavar="ADDRESS",
+        help='the address where the proxy reaches mountpoint, "host:port" or "unix:/path" '
+        "(default: listen in the file); may be repeated",
     )
     proxy.add_argument("--standalone", action="store_true", help="print a complete configuration file")
 
-    doctor = _command(commands, "doctor", _doctor, "find faults between the proxy and the apps, and show the fixes")
+    doctor = _add_with_file(
+        commands, "doctor", _doctor, "find faults between the proxy and the apps, and show the fixes"
+    )
     doctor.set_defaults(file=None)
     doctor.add_argument(
-        "--url", metavar="URL", help="the public URL of the table; without FILE, the URL of a mount on any site"
+        "--url", metavar="URL", help="the public URL of the table; or, without FILE, the URL of one app on any site"
     )
     doctor.add_argument(
         "--requests", type=_request_limit, default=200, metavar="N", help="make at most N requests (default: 200)"
     )
     doctor.add_argument("--json", action="store_true", help="print JSON")
 
-    docs = _add(commands, "docs", _docs, "list the pages of the manual, or print one")
+    docs = _add_command(commands, "docs", _docs, "list the pages of the manual, or print one")
     docs.add_argument("page", nargs="?", metavar="PAGE", help="print this page, as Markdown (default: print the list)")
     return parser, commands.choices
 
 
-def _command(commands: Any, name: str, function: Any, text: str) -> argparse.ArgumentParser:
-    parser = _add(commands, name, function, text)
+def _add_with_file(commands: Any, name: str, function: Any, text: str) -> argparse.ArgumentParser:
+    parser = _add_command(commands, name, function, text)
     _add_file(parser)
     return parser
 
 
-def _add(commands: Any, name: str, function: Any, text: str) -> argparse.ArgumentParser:
+def _add_command(commands: Any, name: str, function: Any, text: str) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
     parser.set_defaults(command=function)
     return parser
@@ -164,8 +172,8 @@ def _request_limit(text: str) -> int:
     return int(text)
 
 
-def _checked_by(rule: Validator, convert: Callable[[str], object] = str) -> Callable[[str], object]:
-    """Return an argparse type that accepts the values that *rule* accepts in the file, with the same error messages."""
+def _checked_by(validator: Validator, convert: Callable[[str], object] = str) -> Callable[[str], object]:
+    """Return an argparse type that accepts the values that *validator* accepts in the file, with the same messages."""
 
     def checked(text: str) -> object:
         try:
@@ -173,7 +181,7 @@ def _checked_by(rule: Validator, convert: Callable[[str], object] = str) -> Call
         except ValueError:
             value = text
         try:
-            rule(value)
+            validator(value)
         except ValueError as error:
             raise argparse.ArgumentTypeError(str(error)) from None
         return value

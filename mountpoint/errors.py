@@ -17,8 +17,8 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 class Problem:
     """One mistake, at one *key*.
 
-    ``key`` is the mount's key, or the path of a key in a file, ``mounts."/tv_ws".slash``. It is empty if the mistake is
-    not at any one key.
+    ``key`` is the mount's key, or the path of a key in a file, ``mounts."/tv_ws".slash``. It is empty if the mistake
+    belongs to no single key.
     """
 
     key: str
@@ -59,7 +59,7 @@ class LoadError(MountpointError):
     """An app could not be loaded.
 
     ``details`` is the traceback of the app's own code, empty if its code did not run. ``files`` are the source files
-    that can contain the cause: ``--reload`` watches them.
+    that may contain the cause: ``--reload`` watches them.
     """
 
     def __init__(self, message: str, *, details: str = "", files: Iterable[str] = ()) -> None:

@@ -225,8 +225,8 @@ def test_two_flask_apps_with_one_session_cookie_get_a_warning(warned):
     [(key, message)] = warned(*two_flasks())
     assert key == 'mounts."/b"'
     assert message == (
-        'its session cookie "session" with Path=/ is also that of /a, so a login to one app is a logout from the '
-        'other; write cookies = "scoped", or give each app a SESSION_COOKIE_NAME of its own'
+        'its session cookie "session" with Path=/ has the name and path of that of /a, so a login to one app is a '
+        'logout from the other; write cookies = "scoped", or give each app a SESSION_COOKIE_NAME of its own'
     )
 
 

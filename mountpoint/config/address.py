@@ -35,7 +35,7 @@ class Address:
 
 
 def listen_address(value: Any) -> Address:
-    """Return the address that *value* of ``listen`` names. Raises ValueError that names the likely right spelling.
+    """Return the address that *value* of ``listen`` names. Raises ValueError, which names the probable spelling.
 
     >>> listen_address("*:8080")
     Address(host='', port=8080, unix=None)

@@ -164,14 +164,14 @@ def _read(file: Path) -> dict[str, Any]:
     except RecursionError:
         raise malformed("expected TOML, found arrays or tables that are nested too deeply", 1, 1) from None
     except ValueError as error:
-        # Before Python 3.14 only the text has the position: "... (at line 3, column 5)" or "(at end of document)".
+        # Before Python 3.14 only the error's text has the position: "(at line 3, column 5)" or "(at end of document)".
         message, found, position = str(error).rpartition(" (at ")
         numbers = re.findall(r"\d+", position if found else "")
         if not numbers:
             numbers = [text.count("\n") + 1, len(text) - text.rfind("\n")]
         line_text = "".join(text.splitlines()[int(numbers[0]) - 1 :][:1])
         has_unquoted_path = re.match(r"\s*(\[[\w.]*)?[\w.*-]*/", line_text)
-        hint = '; write a key that contains a slash in quotes, "/path"' if has_unquoted_path else ""
+        hint = '; a key that contains a slash needs quotes; write "/path"' if has_unquoted_path else ""
         raise malformed(f"not TOML: {message or error}{hint}", *numbers[:2]) from None
 
 
@@ -209,7 +209,7 @@ class _Validation:
     # ----------------------------------------------------------------------------------------- collecting problems
 
     def report(self, path: str, message: str) -> None:
-        """Add a problem at *path*, once: each mount checks the one root of ``[defaults]`` again."""
+        """Add a problem at *path*, unless it is there already: each mount checks the root of ``[defaults]`` again."""
         self.problems[Problem(path, message)] = None
 
     def report_unknown(self, path: str, name: str, known: Collection[str]) -> None:
@@ -278,7 +278,7 @@ class _Validation:
             if folder.is_dir():
                 return True
             found = "a file" if folder.exists() else "nothing"
-        except (OSError, ValueError) as error:  # a folder above it may not be entered; a null character
+        except (OSError, ValueError) as error:  # no permission for a folder above it; a NUL character
             found = f"{getattr(error, 'strerror', None) or error},"
         self.report(path, f'expected a folder, found {found} at "{folder}"')
         return False
@@ -322,8 +322,9 @@ class _Validation:
             return ()
         if len({address.unix is None for address in addresses}) > 1:
             self.report(path, "expected all TCP or all unix sockets, found both; run one process for each kind")
-        if len(set(addresses)) < len(addresses):
-            self.report(path, "expected each address once, found one twice")
+        for address in dict.fromkeys(addresses):
+            if addresses.count(address) > 1:
+                self.report(path, f'expected each address once, found "{address}" twice; remove one of them')
         return tuple(Address(unix=folder / address.unix) if address.unix else address for address in addresses)
 
     def with_body_limit(
@@ -343,8 +344,8 @@ class _Validation:
                 if (mount.max_body or 0) > server_limit:
                     self.report(
                         f"mounts.{quoted(mount.key)}.max_body",
-                        f"expected at most the server.{name} ({server_limit}), found {mount.max_body}; "
-                        "raise that one, or write a smaller number",
+                        f"expected at most server.{name} ({server_limit}), found {mount.max_body}; "
+                        f"raise server.{name}, or write a smaller number",
                     )
         return replace(server, adjustments={**server.adjustments, name: largest})
 
@@ -376,7 +377,7 @@ def _advice_for_misplaced(key: str, value: Any) -> str:
         names.append(name)
     if len(names) > 1 and not any("/" in name for name in names):
         dotted = ".".join(names)
-        return f'write a key that contains a dot in quotes, "{dotted}"'
+        return f'a key that contains a dot needs quotes; write "{dotted}"'
     return ""
 
 

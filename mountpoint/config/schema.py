@@ -1,7 +1,7 @@
 """Every key of ``mounts.toml``: its validator, its description and its default.
 
-One `Key` is one key, so a key cannot be added without a description. The reader validates the file with these tables,
-and the manual's reference page is generated from them.
+Each key of the file is one `Key`, so a key cannot be added without a description. The reader validates the file with
+these tables, and the manual's reference page is generated from them.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ MOUNT_KEYS: Mapping[str, Key] = {
     ),
     "dot_segments": Key(
         one_of(*get_args(DotSegments)),
-        'A path with a `.` or `..` segment: `"refuse"` answers 400, `"pass"` hands the request to the app.',
+        'A path with a `.` or `..` segment: `"refuse"` responds 400, `"pass"` hands the request to the app.',
         '`"refuse"`',
     ),
     "cookies": Key(
@@ -368,7 +368,7 @@ REPLACED: Mapping[str, str] = {
     "url_prefix": 'write strips = "/prefix" under [proxy]',
     **dict.fromkeys(
         ("trusted_proxy", "trusted_proxy_count", "trusted_proxy_headers", "log_untrusted_proxy_headers"),
-        "[proxy] names the trusted proxies; forwarding headers that it does not count are removed",
+        "write trusted and counts such as x_for = 1 under [proxy]; headers that it does not count are removed",
     ),
     "clear_untrusted_proxy_headers": "forwarding headers that [proxy] does not count are always removed",
     "asyncore_use_poll": "the server uses poll() wherever the system has it",

@@ -70,12 +70,14 @@ def string(value: Any) -> str:
 
 
 def one_of(*choices: str) -> Validator:
-    """Return a validator for strings that are one of *choices*."""
+    """Return a validator for strings that are one of *choices*, which are at least two."""
+    *others, last = map(toml_text, choices)
+    expected = f"{', '.join(others)} or {last}"
 
     def validate(value: Any) -> str:
         if value not in choices:
             hint = did_you_mean(value, choices) if isinstance(value, str) else ""
-            raise ValueError(f"expected {' or '.join(map(toml_text, choices))}, found {toml_text(value)}{hint}")
+            raise ValueError(f"expected {expected}, found {toml_text(value)}{hint}")
         return cast("str", value)
 
     return validate

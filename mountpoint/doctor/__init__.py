@@ -9,11 +9,12 @@ The method is the counterfactual probe: request the URL that fails, then the cor
     pages      the URLs in a page, each with its line
     findings   a symptom that was found, its evidence, and the report of all of them
     crawl      follow the links of one mount, and try each correction on a URL that fails
-    examine    examine one mount from outside: its root, its links, its edges, its cookies
+    examine    examine one mount from outside: its root, its links, the ends of its prefix, its cookies
     by_url     examine a site of which only the URL is known
     arrival    ask the echo how a request arrives behind the proxy, and what a client can forge
     by_table   examine every mount of a table, in this process and through the proxy
     main       choose one of the three ways
 
-The echo itself is `mountpoint.wsgi.echo`: the layer of the served stack that answers requests with the doctor's key.
+The echo itself is `mountpoint.wsgi.echo`: the outermost layer of the server, which responds to requests with the
+doctor's key.
 """

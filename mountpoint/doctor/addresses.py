@@ -1,4 +1,4 @@
-"""The parts of a URL: its origin decides which server gets the request, its path what the server is asked for."""
+"""The parts of a URL: its origin decides which server gets the request, and its path names the page on that server."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Ask the echo how a request arrives behind the proxy, and what a client can smuggle past the proxy.
 
-These probes need the key of ``[doctor]``. It shows that the user owns the server, so the doctor may send what no honest
-client sends: spoofed forwarding headers, and a body over the limit. Each probe has its own query string, so that no
-cache can store its response and give it to another client.
+These probes need the key of ``[doctor]``. It shows that the user owns the server, so the doctor may send requests that
+no honest client sends: spoofed forwarding headers, and a body over the limit. Each probe has its own query string, so
+that no cache can store its response and give it to another client.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..config.reader import Config
-from ..wsgi.echo import HEADER
+from ..wsgi.echo import ECHO_HEADER
 from ..wsgi.forwarding_headers import forwarding_variables, variable
 from ..wsgi.proxies import TrustedProxies
 from ..wsgi.proxy_settings import ProxySettings
 from ..wsgi.target import split_target
 from .addresses import path_of
-from .crawl import Place
+from .crawl import ServedMount
 from .fetch import Headers, ProbeResult, Site
 
 if TYPE_CHECKING:
@@ -52,85 +52,86 @@ class Arrival(NamedTuple):
     forwarding: Mapping[str, str]
 
 
-def examine_arrival(config: Config, place: Place) -> bool:
-    """Report a path that arrives wrong; return whether that explains every other fault of the mount.
+def examine_arrival(config: Config, served: ServedMount) -> bool:
+    """Report a path that the proxy changes; return whether that explains every other fault of the mount.
 
-    The echo says which path arrives. Without a key, the only check is whether another app answers for the mount.
+    The echo says which path arrives. Without a key, the only check is whether another app responds instead of
+    the mount.
     """
     if not config.doctor.key:
-        place.report.skip(
+        served.report.skip(
             "spoofed forwarding headers, bodies over the limit, the path that arrives: these checks need [doctor] key"
         )
-        return _report_another_app(place)
-    arrival = _ask_echo(config, place.site, place.root)
+        return _report_another_app(served)
+    arrival = _ask_echo(config, served.site, served.root)
     if arrival is None:
-        place.report.skip(
-            f"{place.name}: the path that arrives: the echo does not respond (does the URL serve this table?)"
+        served.report.skip(
+            f"{served.name}: the path that arrives: the echo does not respond (does the URL serve this table?)"
         )
         return False
     try:
         environ = _rewrite(config.proxy, arrival)
     except ValueError as error:
-        place.report.add("failing", "likely", place.prefix, [f"mountpoint rejects a header of the proxy: {error}"])
+        served.report.add("failing", "likely", served.prefix, [f"mountpoint rejects a header of the proxy: {error}"])
         return True
     strips = config.proxy.strips_prefix()
     arrived = environ["SCRIPT_NAME"].removeprefix(strips) + environ["PATH_INFO"]
-    expected = split_target(path_of(place.root)).path_info.removeprefix(strips)
+    expected = split_target(path_of(served.root)).path_info.removeprefix(strips)
     if arrived == expected:
         return False
-    live = place.site.get(place.root)
+    live = served.site.get(served.root)
     evidence = [
-        f"{path_of(place.root)} arrives as {arrival.path or 'an empty path'} instead of {expected}",
+        f"{path_of(served.root)} arrives as {arrival.path or 'an empty path'} instead of {expected}",
         f"the response is {live.summary}",
     ]
     mount = expected.rstrip("/")
     if arrived in ("/", "//", "") and mount:
-        place.report.add("proxy-strips", "sure", place.prefix, evidence)
+        served.report.add("proxy-strips", "sure", served.prefix, evidence)
     elif strips and arrived == strips + expected:
-        place.report.add("proxy-keeps", "sure", place.prefix, evidence)
+        served.report.add("proxy-keeps", "sure", served.prefix, evidence)
     elif arrived == mount:
-        place.report.add("loop-slash", "sure", place.prefix, evidence)
+        served.report.add("loop-slash", "sure", served.prefix, evidence)
     elif arrived == mount + expected:
-        place.report.add("prefix-doubled", "sure", place.prefix, evidence)
+        served.report.add("prefix-doubled", "sure", served.prefix, evidence)
     else:
-        place.report.add("failing", "likely", place.prefix, evidence)
+        served.report.add("failing", "likely", served.prefix, evidence)
     return True
 
 
-def _report_another_app(place: Place) -> bool:
-    """Report that the proxy strips the prefix, if another app answers there and the mount at the doubled prefix.
+def _report_another_app(served: ServedMount) -> bool:
+    """Report that the proxy strips the prefix, if the page of the mount is at the doubled prefix and not at the prefix.
 
     Return whether that is so.
     """
-    page, live = place.get_in_process(place.root), place.site.get(place.root)
-    if page is None or not place.prefix or page.status != 200 or live.is_like(page):
+    page, live = served.get_in_process(served.root), served.site.get(served.root)
+    if page is None or not served.prefix or page.status != 200 or live.is_like(page):
         return False
-    doubled = place.get(f"{place.prefix}{place.prefix}/")
-    if not doubled.is_like(page) or doubled.is_like(place.probe_unknown()):
+    doubled = served.get(f"{served.prefix}{served.prefix}/")
+    if not doubled.is_like(page) or doubled.is_like(served.probe_unknown()):
         return False
     evidence = [
         f"{path_of(live.url)}: {live.summary}, not the page of the mount",
         f"{path_of(doubled.url)}: {doubled.summary}, the page of the mount",
     ]
-    place.report.add("proxy-strips", "sure", place.prefix, evidence)
+    served.report.add("proxy-strips", "sure", served.prefix, evidence)
     return True
 
 
-def probe_defences(config: Config, place: Place) -> None:
-    """Check that the proxy clears spoofed forwarding headers and rejects bodies over the limit, at the mount *place*.
+def probe_defences(config: Config, served: ServedMount) -> None:
+    """Check that the proxy clears spoofed forwarding headers and rejects bodies over the limit, at the mount *served*.
 
     Without the key, or without the echo, nothing is sent.
     """
     if not config.doctor.key:
         return
-    plain = _ask_echo(config, place.site, place.root)
+    plain = _ask_echo(config, served.site, served.root)
     if plain is None:
         return
-    _probe_spoofed_headers(config, place, plain)
-    _probe_large_body(config, place)
+    _probe_spoofed_headers(config, served, plain)
+    _probe_large_body(config, served)
 
 
-def _probe_spoofed_headers(config: Config, place: Place, plain: Arrival) -> None:
+def _probe_spoofed_headers(config: Config, served: ServedMount, plain: Arrival) -> None:
     """Send each spoofed header, and compare the environ of the app with that of *plain*, a request without one."""
     honest = _rewritten_values(config.proxy, plain)
     passed = config.proxy.passed()
@@ -139,40 +140,42 @@ def _probe_spoofed_headers(config: Config, place: Place, plain: Arrival) -> None
     named = [(name, "mountpoint-doctor") for name in sorted(own) if forwarding_variables({variable(name): ""})]
     spoofed = {name.lower(): (name, value) for name, value in (*named, *_SPOOFED)}
     for name, value in spoofed.values():
-        arrival = _ask_echo(config, place.site, place.root, [(name, value)])
+        arrival = _ask_echo(config, served.site, served.root, [(name, value)])
         if arrival is None:
-            place.report.skip(f"a client's own {name}: the proxy rejects the request")
+            served.report.skip(f"a client's own {name}: the proxy rejects the request")
             continue
         arrived = arrival.forwarding.get(variable(name), "")
         if value not in [item.strip() for item in arrived.split(",")]:  # the proxy may append a value of its own
             continue
         is_trusted = variable(name) in passed or _rewritten_values(config.proxy, arrival) != honest
         evidence = f"a client's {name}: {value} reaches mountpoint, which {'trusts' if is_trusted else 'ignores'} it"
-        place.report.add("spoofed-header", "sure" if is_trusted else "note", place.prefix, [evidence], {"detail": name})
+        served.report.add(
+            "spoofed-header", "sure" if is_trusted else "note", served.prefix, [evidence], {"detail": name}
+        )
 
 
-def _probe_large_body(config: Config, place: Place) -> None:
+def _probe_large_body(config: Config, served: ServedMount) -> None:
     """Send a body of one byte more than mountpoint accepts, in chunks, and see which server rejects it."""
     limit = config.server.adjustments["max_request_body_size"]
     assert isinstance(limit, int)
     if limit > _LARGEST_PROBE:
-        place.report.skip("bodies over the limit: [server] max_request_body_size is more than 16 MiB")
+        served.report.skip("bodies over the limit: [server] max_request_body_size is more than 16 MiB")
         return
-    result = place.site.request("POST", _unique(place.root), [(HEADER, config.doctor.key)], _chunks(limit + 1))
+    result = served.site.request("POST", _unique(served.root), [(ECHO_HEADER, config.doctor.key)], _chunks(limit + 1))
     evidence = f"a body of {limit + 1} bytes, sent in chunks: {result.summary}"
     # waitress writes "generated by" into its own error pages. 502 is the proxy's response if waitress has closed the
     # connection before the proxy could send the whole body.
     is_rejected_by_mountpoint = result.status == 502 or (result.status == 413 and b"generated by" in result.body)
     fills = {"detail": str(limit)}
     if _arrival_in(result):
-        place.report.add("large-body", "sure", place.prefix, [f"{evidence}: the server accepts it"], fills)
+        served.report.add("large-body", "sure", served.prefix, [f"{evidence}: the server accepts it"], fills)
     elif is_rejected_by_mountpoint:
         # The limit holds. The size of a chunked body is not announced, and some proxies forward it before they know it.
-        place.report.add(
-            "large-body", "note", place.prefix, [f"{evidence}: mountpoint rejects it, not the proxy"], fills
+        served.report.add(
+            "large-body", "note", served.prefix, [f"{evidence}: mountpoint rejects it, not the proxy"], fills
         )
     elif not result.status:
-        place.report.skip(f"bodies over the limit: {result.error}")
+        served.report.skip(f"bodies over the limit: {result.error}")
 
 
 def _chunks(size: int) -> Iterator[bytes]:
@@ -186,7 +189,7 @@ def _unique(url: str) -> str:
 
 def _ask_echo(config: Config, site: Site, url: str, headers: Headers = ()) -> Arrival | None:
     """Return how a GET of *url* with *headers* arrives, or None if the echo does not respond."""
-    return _arrival_in(site.request("GET", _unique(url), [(HEADER, config.doctor.key), *headers]))
+    return _arrival_in(site.request("GET", _unique(url), [(ECHO_HEADER, config.doctor.key), *headers]))
 
 
 def _arrival_in(result: ProbeResult) -> Arrival | None:

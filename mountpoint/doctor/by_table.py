@@ -21,7 +21,7 @@ from ..wsgi.percent import encode_path
 from .addresses import Origin, checked_url
 from .arrival import examine_arrival, probe_defences
 from .by_url import CannotExamineError, ensure_reachable, run_within_limit
-from .crawl import Place
+from .crawl import ServedMount
 from .examine import cookies_below, examine
 from .fetch import HttpSite, Progress, WsgiSite
 from .findings import Report
@@ -62,7 +62,7 @@ class _Examination:
             limit=limit,
             server=self.live.server if self.live else "",
         )
-        self.places: list[Place] = []
+        self.served_mounts: list[ServedMount] = []
 
     def run(self) -> None:
         """Examine all mounts that the URL covers, or without a URL all mounts, and complete the report."""
@@ -72,10 +72,12 @@ class _Examination:
             if mount.error:
                 report.add("broken-mount", "sure", mount.config.key, [str(mount.error)])
         run_within_limit(report, lambda: self._examine([mount for mount in covered if mount.app]))
-        _report_collisions(self.places, report)
-        report.mounts = [place.name for place in self.places]
-        report.requests = self.live.requests if self.live else sum(place.site.requests for place in self.places)
-        if not self.places and not report.findings:
+        _report_collisions(self.served_mounts, report)
+        report.mounts = [served.name for served in self.served_mounts]
+        report.requests = (
+            self.live.requests if self.live else sum(served.site.requests for served in self.served_mounts)
+        )
+        if not self.served_mounts and not report.findings:
             raise CannotExamineError(f"{report.target}: no mount of {self.config.file} could be examined")
         if not self.live:
             report.skip("the proxy: this needs --url")
@@ -92,12 +94,12 @@ class _Examination:
     def _examine(self, mounts: Sequence[LoadedMount]) -> None:
         for mount in mounts:
             self._examine_mount(mount)
-        if self.live and self.places:
-            probe_defences(self.config, self.places[0])
+        if self.live and self.served_mounts:
+            probe_defences(self.config, self.served_mounts[0])
 
     def _examine_mount(self, mount: LoadedMount) -> None:
         """Examine one mount in this process, and then through the proxy if there is one."""
-        in_process = self._place_in_process(mount)
+        in_process = self._served_in_process(mount)
         is_complete = run_within_limit(in_process.report, lambda: examine(in_process))
         fills = {"host": in_process.site.origin.host}
         for finding in in_process.report.findings:  # faults of the app, which no change of the proxy can fix
@@ -106,7 +108,7 @@ class _Examination:
             for what in in_process.report.not_looked_at:
                 self.report.skip(what)
         if self.live is None:
-            self.places.append(in_process)
+            self.served_mounts.append(in_process)
             return
         through_proxy = dataclasses.replace(
             in_process,
@@ -115,27 +117,27 @@ class _Examination:
             in_process=in_process.site,
             knows_prefix=in_process.report.has("prefix-hard-coded", in_process.prefix),
         )
-        self.places.append(through_proxy)
+        self.served_mounts.append(through_proxy)
         if not examine_arrival(self.config, through_proxy):
             examine(through_proxy)
 
-    def _place_in_process(self, mount: LoadedMount) -> Place:
+    def _served_in_process(self, mount: LoadedMount) -> ServedMount:
         """Return *mount* as the router in this process serves it, at the public URL if there is one."""
         prefix = _public_prefix(self.config, mount)
         siblings = [_public_prefix(self.config, other) for other in self.mounts if other is not mount]
         host = mount.config.key.partition("/")[0].replace("*.", "any.") or "localhost"
         origin = self.live.origin if self.live else Origin("http", host, 80)
         strips = self.config.proxy.strips_prefix()
-        # Without a URL the limit is for all mounts together. With one it protects the proxy: each app gets all of it.
-        limit = self.report.limit - (0 if self.live else sum(place.site.requests for place in self.places))
+        # Without a URL all mounts share the limit. With one it counts only requests to the proxy, so each app gets it.
+        limit = self.report.limit - (0 if self.live else sum(served.site.requests for served in self.served_mounts))
         site = WsgiSite(self.router, origin, limit, strips)
         if not self.live and site.get(site.url(f"{prefix}/")).location.startswith(f"https://{host}/"):
             site = WsgiSite(self.router, Origin("https", host, 443), limit, strips)  # the app requires https
-        return Place(
+        return ServedMount(
             site,
             prefix,
             Report(self.report.target, limit=self.report.limit, server=self.report.server),
-            # A mount above this one also covers this one's own URLs, so links to those must not be excused by it.
+            # Not the mounts above this one: all URLs of this mount lie below them, and would count as theirs.
             [other for other in siblings if not is_below(prefix, other)],
             self.config.doctor.allow,
             knows_prefix=True,
@@ -148,9 +150,9 @@ def _public_prefix(config: Config, mount: LoadedMount) -> str:
     return encode_path(config.proxy.strips_prefix() + wsgi_string(path)).rstrip("/")
 
 
-def _report_collisions(places: Sequence[Place], report: Report) -> None:
+def _report_collisions(served_mounts: Sequence[ServedMount], report: Report) -> None:
     """Report the cookies that one mount sets and another overwrites."""
-    for one, other in combinations(places, 2):
+    for one, other in combinations(served_mounts, 2):
         hosts = {one.site.origin.host, other.site.origin.host}
         if len(hosts) == 2 and "localhost" not in hosts:  # localhost stands for mounts that serve every host
             continue

@@ -1,7 +1,7 @@
 """Examine a site of which only the URL is known.
 
-The two functions that every examination over the network needs stand here too: `ensure_reachable` at its start, and
-`run_within_limit` around it.
+Two functions here serve every examination over the network: `ensure_reachable` at its start, and `run_within_limit`
+around it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from contextlib import suppress
 
 from ..errors import MountpointError
 from .addresses import checked_url
-from .crawl import Place
+from .crawl import ServedMount
 from .examine import examine
 from .fetch import REQUESTS, HttpSite, OutOfRequests, Progress
 from .findings import Report
@@ -30,10 +30,10 @@ def examine_url(url: str, limit: int = REQUESTS, progress: Progress | None = Non
     site = HttpSite(origin, limit, progress)
     prefix = path.rstrip("/")
     report = Report(site.url(f"{prefix}/"), mounts=[f"the prefix is {prefix or '/'}"], limit=limit)
-    place = Place(site, prefix, report)
-    ensure_reachable(site, place.root)
+    served = ServedMount(site, prefix, report)
+    ensure_reachable(site, served.root)
     report.server = site.server
-    run_within_limit(report, lambda: examine(place))
+    run_within_limit(report, lambda: examine(served))
     report.requests = site.requests
     report.skip("spoofed forwarding headers, bodies over the limit: these checks need the table and [doctor] key")
     report.skip("cookies of other mounts, the path that reaches the app: these checks need the table")
@@ -48,11 +48,11 @@ def ensure_reachable(site: HttpSite, url: str) -> None:
     try:
         first = site.get(url)
     except OutOfRequests:
-        raise CannotExamineError(f"{url}: the limit of requests does not allow even one") from None
+        raise CannotExamineError(f"{url}: the limit of requests is too low for even one") from None
     if not first.status:
         raise CannotExamineError(f"{url}: {first.error}")
     with suppress(OutOfRequests):
-        Place(site, "", Report(url)).probe_outside()
+        ServedMount(site, "", Report(url)).probe_outside()
 
 
 def run_within_limit(report: Report, examination: Callable[[], object]) -> bool:

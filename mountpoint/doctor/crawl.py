@@ -29,7 +29,7 @@ _UNKNOWN = f"mountpoint-doctor-{secrets.token_hex(4)}"
 
 
 @dataclass
-class Place:
+class ServedMount:
     """One mount as *site* serves it, and the report of its findings.
 
     *prefix* is the public prefix of the mount: percent-encoded, empty for the root. *siblings* are the public prefixes
@@ -77,7 +77,7 @@ class Place:
         return self.get(f"{self.prefix.rpartition('/')[0]}/{_UNKNOWN}{end}")
 
     def works(self, result: ProbeResult, kind: Kind = "link") -> bool:
-        """Whether *result* is the page or file that a link means, and not the response to any path at all."""
+        """Whether *result* is the page or file that a link means, and not the response that every path gets."""
         return _loads(result, kind) and not result.is_like(self.probe_unknown())
 
     def is_allowed(self, url: str) -> bool:
@@ -114,13 +114,13 @@ class Fault(NamedTuple):
 class Crawl:
     """The links of one mount, each requested once, and sorted by their results."""
 
-    place: Place
+    served: ServedMount
     faults: list[Fault] = field(default_factory=list)
     #: The corrected URL works; the link itself was not requested, or it works for the doctor.
     suspected: list[Fault] = field(default_factory=list)
     #: Links that fail, with the response; no correction of them works.
     dead: list[tuple[Link, ProbeResult]] = field(default_factory=list)
-    #: How many links that are written with the prefix work.
+    #: The number of working links that are written with the prefix.
     prefixed: int = 0
     pages: list[ProbeResult] = field(default_factory=list)
     #: Every URL that was requested for a static file.
@@ -141,7 +141,7 @@ class Crawl:
             if len(self.pages) == PAGES:
                 self.is_truncated = True
                 return
-            page = self.place.site.get(url)
+            page = self.served.site.get(url)
             self.pages.append(page)
             found = [*_redirect(page), *links(page)]
             self.is_truncated = self.is_truncated or len(found) > PER_PAGE
@@ -158,17 +158,17 @@ class Crawl:
                         self._queue.append((target, depth + 1))
 
     def _check(self, link: Link) -> str | None:
-        """Check *link*, and return the URL that it means, corrected if need be, if that is inside the mount."""
-        place, origin = self.place, origin_of(link.url)
+        """Check *link*; return the URL that it means, corrected if necessary, or None if that is outside the mount."""
+        served, origin = self.served, origin_of(link.url)
         if link.kind == "posted form":
             self.posted_forms += 1
             return None
-        if origin is None or place.is_allowed(link.url):
+        if origin is None or served.is_allowed(link.url):
             return None
-        if origin == place.site.origin:
+        if origin == served.site.origin:
             return self._check_same_origin(link)
-        if origin.host == place.site.origin.host:
-            is_downgrade = place.site.origin.scheme == "https" and origin.scheme == "http"
+        if origin.host == served.site.origin.host:
+            is_downgrade = served.site.origin.scheme == "https" and origin.scheme == "http"
             return self._check_other_port(link, "http-links" if is_downgrade else "port-lost")
         if _is_private(origin.host):
             return self._check_private_host(link, origin.host)
@@ -176,11 +176,11 @@ class Crawl:
         return None
 
     def _check_same_origin(self, link: Link) -> str | None:
-        place = self.place
+        served = self.served
         result = self._get(link.url, link.kind)
-        is_inside = is_below(path_of(link.url), place.prefix)
+        is_inside = is_below(path_of(link.url), served.prefix)
         if _loads(result, link.kind):
-            if is_inside and place.prefix and not link.is_relative and path_of(link.url) != path_of(link.page):
+            if is_inside and served.prefix and not link.is_relative and path_of(link.url) != path_of(link.page):
                 self.prefixed += 1
             return link.url if is_inside else None
         better = self._correct(link, link.url, result)
@@ -194,10 +194,10 @@ class Crawl:
         better = self._at_own_origin(link)
         if better is None:
             return None
-        if not self.place.site.may_request(link.url):
+        if not self.served.site.may_request(link.url):
             self.suspected.append(Fault(symptom, link, "not requested, since its port is not the site's", better))
             return better.url
-        result = self.place.site.get(link.url)
+        result = self.served.site.get(link.url)
         if symptom == "http-links" and link.kind == "file":
             self.faults.append(Fault(symptom, link, "browsers block it on an https page", better))
         elif result.fails:
@@ -211,7 +211,7 @@ class Crawl:
         better = self._at_own_origin(link)
         if better is None:
             return None
-        own = self.place.site.origin.host
+        own = self.served.site.origin.host
         if _is_private(own) and ("." in host or ":" in host):  # clients of a private site may reach a private address
             self.suspected.append(Fault("private-host", link, f"{host} is a private address", better))
         else:
@@ -223,9 +223,9 @@ class Crawl:
 
         A path that needs a correction is a fault as well.
         """
-        url = at_origin(self.place.site.origin, link.url)
+        url = at_origin(self.served.site.origin, link.url)
         result = self._get(url, link.kind)
-        if self.place.works(result, link.kind) and is_below(path_of(url), self.place.prefix):
+        if self.served.works(result, link.kind) and is_below(path_of(url), self.served.prefix):
             return result
         return self._correct(link, url, result)
 
@@ -235,9 +235,9 @@ class Crawl:
         The first that works is a fault. Return the response to the corrected URL, or None if no correction works.
         """
         for symptom, correct in CORRECTIONS:
-            if path := correct(path_of(url), self.place.prefix):
+            if path := correct(path_of(url), self.served.prefix):
                 better = self._get(with_path(url, path), link.kind)
-                if self.place.works(better, link.kind):
+                if self.served.works(better, link.kind):
                     self.faults.append(Fault(symptom, link, result.summary, better))
                     return better
         return None
@@ -245,7 +245,7 @@ class Crawl:
     def _get(self, url: str, kind: Kind) -> ProbeResult:
         if kind == "file":
             self.files.add(url)
-        return self.place.site.get(url)
+        return self.served.site.get(url)
 
 
 def _redirect(result: ProbeResult) -> Iterator[Link]:

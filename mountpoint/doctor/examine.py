@@ -1,4 +1,4 @@
-"""Examine one mount from outside, by its URL: its root, its links, its edges and its cookies."""
+"""Examine one mount from outside, by its URL: its root, its links, the ends of its prefix and its cookies."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from urllib.parse import urljoin
 
 from ..wsgi.keys import is_below
 from .addresses import origin_of, path_of
-from .crawl import Crawl, Fault, Place
+from .crawl import Crawl, Fault, ServedMount
 from .fetch import ProbeResult, WsgiSite
 from .findings import Certainty
 from .pages import links
@@ -41,80 +41,80 @@ class Cookie(NamedTuple):
         return path == own or path.startswith(own if own.endswith("/") else f"{own}/")
 
 
-def examine(place: Place) -> None:
+def examine(served: ServedMount) -> None:
     """Examine one mount, and add the findings to its report."""
-    root = _follow_root(place)
+    root = _follow_root(served)
     if root is None:
         return
     if root.fails:
-        _report_failing_root(place, root)
+        _report_failing_root(served, root)
         return
-    crawl = Crawl(place)
-    crawl.run(place.root)
+    crawl = Crawl(served)
+    crawl.run(served.root)
     _report_links(crawl)
     _report_files(crawl, root)
-    if place.prefix:
-        _probe_without_slash(place)
+    if served.prefix:
+        _probe_without_slash(served)
         _probe_boundary(crawl)
-    _report_cookies(place)
+    _report_cookies(served)
     if crawl.posted_forms:
-        place.report.skip(f"{place.name}: forms that are posted ({crawl.posted_forms}): the doctor submits nothing")
+        served.report.skip(f"{served.name}: forms that are posted ({crawl.posted_forms}): the doctor submits nothing")
     if crawl.external:
-        place.report.skip(f"{place.name}: links to other hosts ({crawl.external})")
+        served.report.skip(f"{served.name}: links to other hosts ({crawl.external})")
     if crawl.is_truncated:
-        place.report.skip(f"{place.name}: pages and links beyond the bounds of the crawl")
+        served.report.skip(f"{served.name}: pages and links beyond the bounds of the crawl")
 
 
 # ------------------------------------------------------------------------------------------------------------ its root
 
 
-def _follow_root(place: Place) -> ProbeResult | None:
+def _follow_root(served: ServedMount) -> ProbeResult | None:
     """Return the page that the root of the mount leads to, or None, with a finding, if its redirects form a loop."""
-    result, chain = place.site.get(place.root), [place.root]
-    while result.location and origin_of(result.location) == place.site.origin:
+    result, chain = served.site.get(served.root), [served.root]
+    while result.location and origin_of(result.location) == served.site.origin:
         if result.location in chain or len(chain) > _LONGEST_CHAIN:
-            _report_loop(place, result)
+            _report_loop(served, result)
             return None
         chain.append(result.location)
-        result = place.site.get(result.location)
+        result = served.site.get(result.location)
     if result.location and len(chain) == 1:
         return result  # to another origin: the crawl checks that link
-    return result if is_below(path_of(result.url), place.prefix) else place.site.get(place.root)
+    return result if is_below(path_of(result.url), served.prefix) else served.site.get(served.root)
 
 
-def _report_loop(place: Place, result: ProbeResult) -> None:
-    unknown = place.probe_unknown()
+def _report_loop(served: ServedMount, result: ProbeResult) -> None:
+    unknown = served.probe_unknown()
     evidence = [f"{path_of(result.url)}: {result.summary}", f"{path_of(unknown.url)}: {unknown.summary}"]
     symptom = "loop"
     if unknown.location == unknown.url:
         symptom = "loop-scheme"
-    elif result.location == result.url == place.root:
+    elif result.location == result.url == served.root:
         symptom = "loop-slash"
     # In this process the app gets the scheme and the slash. If it has a page there, the proxy loses them.
-    in_process = place.get_in_process(place.root)
+    in_process = served.get_in_process(served.root)
     is_by_proxy = in_process is not None and in_process.status == 200
-    place.report.add(symptom, "sure" if is_by_proxy else "likely", place.prefix, evidence)
+    served.report.add(symptom, "sure" if is_by_proxy else "likely", served.prefix, evidence)
 
 
-def _report_failing_root(place: Place, root: ProbeResult) -> None:
-    report, prefix = place.report, place.prefix
+def _report_failing_root(served: ServedMount, root: ProbeResult) -> None:
+    report, prefix = served.report, served.prefix
     evidence = [f"{path_of(root.url)}: {root.summary}"]
-    if isinstance(place.site, WsgiSite):  # 404 is a note, since an app need not have a page at its root
+    if isinstance(served.site, WsgiSite):  # 404 is a note, since an app need not have a page at its root
         report.add("failing", "note" if root.status == 404 else "likely", prefix, evidence)
         return
-    in_process = place.get_in_process(place.root)
+    in_process = served.get_in_process(served.root)
     if in_process is not None and in_process.status == root.status:  # the app's own fault, which is reported already
         return
     if root.status in _NO_UPSTREAM:
         report.add("app-down", "likely", prefix, evidence)
         return
     if prefix:
-        doubled = place.get(f"{prefix}{prefix}/")
-        if not doubled.fails and not doubled.is_like(place.probe_unknown()):
+        doubled = served.get(f"{prefix}{prefix}/")
+        if not doubled.fails and not doubled.is_like(served.probe_unknown()):
             evidence.append(f"{path_of(doubled.url)}: {doubled.summary}: the proxy strips one of the two prefixes")
             report.add("proxy-strips", "sure", prefix, evidence)
             return
-        outside = place.probe_outside()
+        outside = served.probe_outside()
         is_same = root.is_like(outside)
         evidence.append(
             f"{path_of(outside.url)}: {outside.summary}, {'the same response' if is_same else 'another response'}"
@@ -132,115 +132,115 @@ def _report_failing_root(place: Place, root: ProbeResult) -> None:
 
 
 def _report_links(crawl: Crawl) -> None:
-    place = crawl.place
+    served = crawl.served
     graded: tuple[tuple[Certainty, list[Fault]], ...] = (("sure", crawl.faults), ("likely", crawl.suspected))
     for certainty, faults in graded:
         for fault in faults:
             symptom = fault.symptom
-            if symptom == "prefix-missing" and (crawl.prefixed or place.knows_prefix):
+            if symptom == "prefix-missing" and (crawl.prefixed or served.knows_prefix):
                 symptom = "prefix-hard-coded"
-            fills = {"host": place.site.origin.host}
-            place.report.add(symptom, certainty, place.prefix, [str(fault)], fills)
+            fills = {"host": served.site.origin.host}
+            served.report.add(symptom, certainty, served.prefix, [str(fault)], fills)
 
 
 def _report_files(crawl: Crawl, root: ProbeResult) -> None:
     """Report the links that fail even when they are corrected, and whether the proxy is the cause."""
-    place = crawl.place
-    same = [place.site.get(url) for url in sorted(crawl.files)]
+    served = crawl.served
+    same = [served.site.get(url) for url in sorted(crawl.files)]
     same = [
-        result for result in same if result.is_html and result.is_like(root) and result.is_like(place.probe_unknown())
+        result for result in same if result.is_html and result.is_like(root) and result.is_like(served.probe_unknown())
     ]
     if same:
         evidence = [f"{path_of(result.url)}: the page of {path_of(root.url)}" for result in same]
-        place.report.add("same-page", _certainty_of(place, same[-1].url), place.prefix, evidence)
+        served.report.add("same-page", _certainty_of(served, same[-1].url), served.prefix, evidence)
         return
     for link, result in crawl.dead:
         suffix = posixpath.splitext(path_of(link.url))[1]
-        if link.kind == "file" and suffix and is_below(path_of(link.url), place.prefix) and _is_stolen(place, suffix):
+        if link.kind == "file" and suffix and is_below(path_of(link.url), served.prefix) and _is_stolen(served, suffix):
             evidence = [
                 f"{link}: {result.summary}, as for any {suffix} file of the site; other paths of the mount differ"
             ]
-            place.report.add("assets-stolen", _certainty_of(place, link.url), place.prefix, evidence)
+            served.report.add("assets-stolen", _certainty_of(served, link.url), served.prefix, evidence)
         else:
-            place.report.add("dead-link", "note", place.prefix, [f"{link}: {result.summary}"])
+            served.report.add("dead-link", "note", served.prefix, [f"{link}: {result.summary}"])
 
 
-def _is_stolen(place: Place, suffix: str) -> bool:
+def _is_stolen(served: ServedMount, suffix: str) -> bool:
     """Whether an unknown file with *suffix* gets the same response inside and outside the mount, but no other path."""
-    inside = place.probe_unknown(suffix)
-    return inside.is_like(place.probe_outside(suffix)) and not inside.is_like(place.probe_unknown())
+    inside = served.probe_unknown(suffix)
+    return inside.is_like(served.probe_outside(suffix)) and not inside.is_like(served.probe_unknown())
 
 
-def _certainty_of(place: Place, url: str) -> Certainty:
+def _certainty_of(served: ServedMount, url: str) -> Certainty:
     """Return ``sure`` if the app in this process has *url*, a file that fails through the proxy; else ``likely``."""
-    in_process = place.get_in_process(url)
+    in_process = served.get_in_process(url)
     return "likely" if in_process is None or in_process.fails or in_process.is_html else "sure"
 
 
-# ----------------------------------------------------------------------------------------------------------- its edges
+# ------------------------------------------------------------------------------------------------- ends of its prefix
 
 
-def _probe_without_slash(place: Place) -> None:
+def _probe_without_slash(served: ServedMount) -> None:
     """Request the prefix without its slash: it has to redirect to the slash, or the page's relative links break."""
-    site, report, prefix = place.site, place.report, place.prefix
-    result = place.get(prefix)
+    site, report, prefix = served.site, served.report, served.prefix
+    result = served.get(prefix)
     evidence = [f"{prefix}: {result.summary}"]
     if result.location:
-        _report_slash_redirect(place, result)
+        _report_slash_redirect(served, result)
     elif result.fails:
         report.add("slash-404", "likely", prefix, evidence)
     elif result.status == 200:
         for link in links(result):
             if not link.is_relative or link.kind == "posted form" or origin_of(link.url) != site.origin:
                 continue
-            wrong, right = site.get(link.url), site.get(urljoin(place.root, link.text))
-            if (wrong.fails or (link.kind == "file" and wrong.is_html)) and place.works(right, link.kind):
+            wrong, right = site.get(link.url), site.get(urljoin(served.root, link.text))
+            if (wrong.fails or (link.kind == "file" and wrong.is_html)) and served.works(right, link.kind):
                 evidence.append(f"{link}: {wrong.summary}; {path_of(right.url)}: {right.summary}")
                 report.add("slash-200", "sure", prefix, evidence)
                 return
         report.add("slash-200", "note", prefix, [*evidence, "no relative link of the page fails"])
 
 
-def _report_slash_redirect(place: Place, result: ProbeResult) -> None:
-    site, target = place.site, result.location
-    evidence = f"{place.prefix}: {result.summary}"
+def _report_slash_redirect(served: ServedMount, result: ProbeResult) -> None:
+    site, target = served.site, result.location
+    evidence = f"{served.prefix}: {result.summary}"
     if origin_of(target) == site.origin:
-        if not is_below(path_of(target), place.prefix) and site.get(target).fails:
-            right = site.get(place.root)
+        if not is_below(path_of(target), served.prefix) and site.get(target).fails:
+            right = site.get(served.root)
             evidence += f": {site.get(target).summary}; {path_of(right.url)}: {right.summary}"
-            place.report.add("slash-elsewhere", "sure", place.prefix, [evidence])
+            served.report.add("slash-elsewhere", "sure", served.prefix, [evidence])
         return
-    if path_of(target) != f"{place.prefix}/":
+    if path_of(target) != f"{served.prefix}/":
         return
     if not site.may_request(target):
-        place.report.add("slash-elsewhere", "likely", place.prefix, [f"{evidence}: not requested"])
+        served.report.add("slash-elsewhere", "likely", served.prefix, [f"{evidence}: not requested"])
     elif (there := site.get(target)).fails:
-        right = site.get(place.root)
+        right = site.get(served.root)
         evidence += f": {there.summary}; {right.url}: {right.summary}"
-        place.report.add("slash-elsewhere", "sure", place.prefix, [evidence])
+        served.report.add("slash-elsewhere", "sure", served.prefix, [evidence])
 
 
 def _probe_boundary(crawl: Crawl) -> None:
-    """Request a path whose first word only begins like the prefix (``/shopcart``): the mount must not answer it."""
-    place, prefix = crawl.place, crawl.place.prefix
+    """Request a path whose first word only begins like the prefix (``/shopcart``): the mount must not get it."""
+    served, prefix = crawl.served, crawl.served.prefix
     for page in crawl.pages[1:]:
         path = path_of(page.url)
-        if page.status == 200 and is_below(path, prefix) and path not in (prefix, f"{prefix}/") and place.works(page):
-            longer = place.get(prefix + path[len(prefix) + 1 :])
-            if longer.status == 200 and longer.is_like(page) and not longer.is_like(place.probe_sibling()):
+        if page.status == 200 and is_below(path, prefix) and path not in (prefix, f"{prefix}/") and served.works(page):
+            longer = served.get(prefix + path[len(prefix) + 1 :])
+            if longer.status == 200 and longer.is_like(page) and not longer.is_like(served.probe_sibling()):
                 evidence = f"{path_of(longer.url)}: {longer.summary}, the page of {path}"
-                place.report.add("no-boundary", "sure", prefix, [evidence])
+                served.report.add("no-boundary", "sure", prefix, [evidence])
                 return
             break
-    inside, sibling = place.probe_unknown(), place.probe_sibling()
-    longer = place.get(prefix + path_of(inside.url)[len(prefix) + 1 :])
+    inside, sibling = served.probe_unknown(), served.probe_sibling()
+    longer = served.get(prefix + path_of(inside.url)[len(prefix) + 1 :])
     # The longer word gets another response than a sibling does. That is evidence only if all siblings get one response,
     # and the mount another.
-    if not inside.is_like(sibling) and not longer.is_like(sibling) and place.probe_sibling("x").is_like(sibling):
+    if not inside.is_like(sibling) and not longer.is_like(sibling) and served.probe_sibling("x").is_like(sibling):
         evidence = (
             f"{path_of(longer.url)}: {longer.summary}; {path_of(sibling.url)}: {sibling.summary}, another response"
         )
-        place.report.add("no-boundary", "likely", prefix, [evidence])
+        served.report.add("no-boundary", "likely", prefix, [evidence])
 
 
 # --------------------------------------------------------------------------------------------------------- its cookies
@@ -259,20 +259,20 @@ def cookies_of(result: ProbeResult) -> Iterator[Cookie]:
         yield Cookie(pair.partition("=")[0].strip(), path, result.url)
 
 
-def cookies_below(place: Place) -> list[Cookie]:
+def cookies_below(served: ServedMount) -> list[Cookie]:
     """Return the cookies that the pages of the mount have set so far, one for each name and path."""
     found: dict[tuple[str, str], Cookie] = {}
-    for result in place.site.results():
+    for result in served.site.results():
         origin = origin_of(result.url)
-        if origin and origin.host == place.site.origin.host and is_below(path_of(result.url), place.prefix):
+        if origin and origin.host == served.site.origin.host and is_below(path_of(result.url), served.prefix):
             for cookie in cookies_of(result):
                 found.setdefault((cookie.name, cookie.effective_path), cookie)
     return list(found.values())
 
 
-def _report_cookies(place: Place) -> None:
-    report, prefix = place.report, place.prefix
-    for cookie in cookies_below(place):
+def _report_cookies(served: ServedMount) -> None:
+    report, prefix = served.report, served.prefix
+    for cookie in cookies_below(served):
         page = path_of(cookie.url)
         if cookie.path is None:
             if not cookie.reaches(f"{prefix}/") and page != prefix:

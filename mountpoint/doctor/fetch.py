@@ -86,7 +86,7 @@ class ProbeResult:
 
     @property
     def fails(self) -> bool:
-        """Whether no client gets a page here. 401, 405 and 429 do not count: the page exists."""
+        """Whether no response came, or an error status other than 401, 405 and 429, for which the page exists."""
         return self.status == 0 or (self.status >= 400 and self.status not in (401, 405, 429))
 
     @property

@@ -72,7 +72,7 @@ class Report:
         finding.evidence += [line for line in evidence if line not in finding.evidence]
 
     def skip(self, what: str) -> None:
-        """List *what* as not looked at; a second time changes nothing."""
+        """List the check *what* as not made, unless it is listed already."""
         if what not in self.not_looked_at:
             self.not_looked_at.append(what)
 

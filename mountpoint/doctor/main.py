@@ -11,9 +11,11 @@ from .findings import Report
 
 
 def doctor(file: str | Path | None, url: str | None, limit: int = REQUESTS, progress: Progress | None = None) -> Report:
-    """Examine *file*, a mount table, or *url*, a mount of any site, or with both the table where *url* serves it.
+    """Examine a mount table, a site, or both, and return the report.
 
-    Without both, the table is ``mounts.toml``. Raises `MountpointError` if nothing could be examined.
+    With *file* only, the apps of that table are examined in this process. With *url* only, it is the mount of any site.
+    With both, the table is also examined through the proxy at *url*. With neither, the table is ``mounts.toml``.
+    Raises `MountpointError` if nothing could be examined.
     """
     if file is None and url is not None:
         return examine_url(url, limit, progress)

@@ -1,10 +1,10 @@
 """SIGHUP: read the table again and load the mounts that have changed, while the old table keeps serving.
 
-A reload runs in a thread of its own, because an import may take seconds. Its failures take nothing away:
+A reload runs in a thread of its own, because an import may take seconds. It never breaks a mount that works:
 
 - If the file has an error, or a mount that worked would now fail to load, the old table stays.
 - If a mount is new, or was broken before, and fails to load, it answers 503 and the other changes take effect. With
-  ``strict`` the old table stays here too.
+  ``strict`` the old table stays in this case too.
 - A mount that has not changed keeps its app.
 
 A reload never loads a module a second time, because two versions of one module would mix. Changed code needs a new
@@ -31,7 +31,7 @@ from ..loading.eviction import namespace_of
 from ..loading.loader import LoadedMount, Loader, describe_broken
 from ..server.slow_requests import stack_of
 
-SETTLE_SECONDS = 0.5  # the file must not have changed for so long: half of a table can be valid TOML
+SETTLE_SECONDS = 0.5  # the file must be unchanged for so long, because half of a table can be valid TOML
 
 HANG_SECONDS = 10.0  # from its start, after which a second signal supersedes a reload
 
@@ -273,4 +273,4 @@ def _needs_restart(before: Config, after: Config) -> Iterator[str]:
     if before.logging != after.logging:
         changed.append("logging")
     if changed:
-        yield f"these settings need a restart: {', '.join(changed)}"
+        yield f"these changed settings take effect at a restart: {', '.join(changed)}"

@@ -85,7 +85,7 @@ class _Process:
         if inheritance.from_systemd:
             sockets = [sock for group in inheritance.sockets.values() for sock in group]
         if sockets:
-            logger.info("listening on the sockets from systemd; listen, in the file or as an option, is ignored")
+            logger.info("listening on the sockets from systemd; listen in the file and --listen are ignored")
             bound = wrap_systemd_sockets(sockets)
             if len({one.address.unix is None for one in bound}) > 1:
                 raise ServeError(
@@ -248,7 +248,7 @@ def _working_folder() -> Path | None:
 
 
 def end_process(code: int, timeout: float) -> NoReturn:
-    """End the process with *code*. With 1 if threads of apps still run after *timeout* seconds, or at an interrupt.
+    """End the process with *code*, or with 1 if threads of apps still run after *timeout* seconds or at an interrupt.
 
     Python waits at exit for every thread that is not a daemon, so one that never ends would keep a stopped server
     alive. If *code* says that a request was cut off already, threads are not waited for.

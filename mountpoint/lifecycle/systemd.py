@@ -152,8 +152,8 @@ def watchdog_interval(environ: Mapping[str, str] = os.environ) -> float | None:
 def successor_environ(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Return *environ* for a process that takes over from this one.
 
-    Without WATCHDOG_PID: it names this process, so the successor would not send ``WATCHDOG=1``, and systemd would kill
-    it.
+    WATCHDOG_PID is left out, because it names this process: the successor would not send ``WATCHDOG=1``, and systemd
+    would kill it.
     """
     return {name: value for name, value in environ.items() if name not in ("WATCHDOG_PID", *_LISTEN_VARIABLES)}
 

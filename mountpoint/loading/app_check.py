@@ -16,7 +16,7 @@ from ..errors import NotAnApp
 def require_app(spec: AppSpec, found: Any) -> None:
     """Raise `NotAnApp`, with the change to make, if *found* cannot be called as ``app(environ, start_response)``.
 
-    An object whose signature Python cannot read passes. Any exception that *found* raises when it is inspected
+    An object passes if Python cannot read its signature. An exception that *found* raises during the inspection
     propagates.
     """
     name = f'"{spec.text}"'
@@ -24,7 +24,7 @@ def require_app(spec: AppSpec, found: Any) -> None:
         raise NotAnApp(f"{name} is a Flask Blueprint, only a part of an app; register it on a Flask app and name that")
     if isinstance(found, ModuleType):
         raise NotAnApp(f'{name} is a module; write "{found.__name__}:app", where "app" is the name of the app in it')
-    if inspect.iscoroutinefunction(found) or inspect.iscoroutinefunction(_call_method(found)):
+    if inspect.iscoroutinefunction(found) or inspect.iscoroutinefunction(_class_call(found)):
         raise NotAnApp(
             f"{name} is an ASGI app ({type_name(found)}), but mountpoint serves WSGI apps; serve it with an ASGI "
             "server, or wrap it in a2wsgi's ASGIMiddleware and name the wrapper"
@@ -79,10 +79,10 @@ def _accepts_environ_and_start_response(found: Any) -> bool:
     return has_default != [True, True]
 
 
-def _call_method(value: object) -> object:
-    """Return ``__call__`` as the type of *value* defines it, or None.
+def _class_call(value: object) -> object:
+    """Return the ``__call__`` that the class of *value* defines or inherits, or None.
 
-    The attribute of the type is not used: for a type that does not define ``__call__`` it is the constructor.
+    ``type(value).__call__`` would find that of the metaclass, which is the constructor.
     """
     return next((vars(base)["__call__"] for base in type(value).__mro__ if "__call__" in vars(base)), None)
 

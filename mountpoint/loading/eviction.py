@@ -96,5 +96,5 @@ def _is_own(path: str, root: Path) -> bool:
 
 
 def _is_in_library(file: Path, folder: Path, library: Path) -> bool:
-    """Whether *file* is in Python's *library*, if that is below *folder*."""
+    """Whether Python's *library* is below *folder*, and *file* is in it."""
     return library.is_relative_to(folder) and file.is_relative_to(library)

@@ -79,7 +79,7 @@ def _import(spec: AppSpec, root: Path) -> ModuleType:
 
 
 def _shadowed(spec: AppSpec, expected: Path, module: ModuleType | None) -> NoSuchModule:
-    """Return the error for a module whose name *module*, which was imported earlier, has already."""
+    """Return the error for a file that Python does not import, because *module* was imported earlier under its name."""
     other = getattr(module, "__file__", None) or "a built-in module"
     return NoSuchModule(
         f'expected "{spec.module}" to be {expected}, but {other} is already imported under that name; '
@@ -204,7 +204,7 @@ def _app_raised(spec: AppSpec, error: BaseException, action: str, *sources: str 
     if isinstance(error, SyntaxError) and error.filename:
         files.add(error.filename)
     without_traceback = traceback.TracebackException(type(error), error, None)
-    without_traceback.__notes__ = None  # notes come last, and the line taken here is the last
+    without_traceback.__notes__ = None  # the summary is the last line, and notes would follow it
     summary = [*without_traceback.format_exception_only()][-1].strip().partition("\n")[0]
     return AppRaised(
         f'"{spec.text}" {action}: {summary}', details=details, files=sorted(files | set(map(str, sources)))

@@ -64,8 +64,8 @@ def preserve_process_state(env: Mapping[str, str] | None = None) -> Iterator[Non
 def _preserve_logging() -> Iterator[None]:
     """Restore the loggers that were configured, and enable all others again.
 
-    If the body raises, every logger is restored. Otherwise a logger that the app configured would count as configured
-    before at the next try.
+    If the body raises, every logger is restored. Otherwise, at the next try, a logger that this app configured would
+    count as one that another app has configured.
     """
     before = {logger: _snapshot(logger, _UNCONFIGURED_LOGGER) for logger in _existing_loggers()}
     disabled_level = logging.root.manager.disable
@@ -136,7 +136,7 @@ def _copy_if_list(value: Any) -> Any:
 
 
 def _ignore_close() -> None:
-    """Replace the ``close`` of a handler while an app that does not own the handler is loaded."""
+    """Do nothing, in place of the ``close`` of a handler while an app is loaded."""
 
 
 # ------------------------------------------------------------------------- working directory, signals and environment

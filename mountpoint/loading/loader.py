@@ -1,6 +1,6 @@
 """Load every app of a `Config`, and build the WSGI application that serves them.
 
-An app that fails to load does not stop the others: its mount answers 503, and the log has the reason.
+An app that fails to load does not stop the others: its mount responds 503, and the log has the reason.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ def load(file: str | Path = DEFAULT_FILE, *, strict: bool = False) -> WSGIApplic
     """Return the WSGI application of a ``mounts.toml``, for any WSGI server.
 
     It applies ``[mounts]`` and ``[proxy]`` of the file. ``[server]`` and ``[logging]`` do not apply, because the other
-    server has settings of its own. Nothing is queued: a mount at its ``limit`` answers 503 at once, and ``queue`` and
+    server has settings of its own. Nothing is queued: a mount at its ``limit`` responds 503 at once, and ``queue`` and
     ``slow_after`` have no effect.
 
-    A mount whose app fails to load answers 503, and the error is logged on ``mountpoint``. With *strict*, `LoadError`
+    A mount whose app fails to load responds 503, and the error is logged on ``mountpoint``. With *strict*, `LoadError`
     is raised instead. Raises `ConfigError` with every problem of the file.
 
     ``gunicorn 'mountpoint:load("mounts.toml")'``
@@ -140,8 +140,8 @@ class Loader:
         if clashes := self._clashes[root]:
             files = "; ".join(f"{file} and {first}" for file, first in clashes)
             raise LoadError(
-                "one process can import only one module of a name, but an earlier mount has a module of the same name: "
-                f"{files}; rename one of the two",
+                "one process can import only one module of each name, but an earlier mount has a module of the same "
+                f"name: {files}; rename one of the two",
                 files=[str(file) for file, _ in clashes],
             )
 
@@ -173,7 +173,7 @@ def _load_key(mount: MountConfig) -> Hashable:
 
 
 def build_table(mounts: Sequence[LoadedMount], *, limits: bool = False) -> MountTable:
-    """Return the mount table of *mounts*, in which a broken mount has an app that answers 503.
+    """Return the mount table of *mounts*, in which a broken mount has an app that responds 503.
 
     *limits* applies the ``limit`` of each mount inside its app, for servers other than ours. Our own server limits a
     mount before it takes a thread.
@@ -190,7 +190,7 @@ def build_table(mounts: Sequence[LoadedMount], *, limits: bool = False) -> Mount
 
 
 def _wrap_app(mount: LoadedMount, limits: bool) -> WSGIApplication:
-    """Return the app of *mount*, or one that answers 503, in the middleware that its settings ask for."""
+    """Return the app of *mount*, or one that responds 503, in the middleware that its settings ask for."""
     app = mount.app or unavailable(RETRY_AFTER, "the app could not be loaded")
     if mount.config.cookies == "scoped":
         app = ScopedCookies(app)

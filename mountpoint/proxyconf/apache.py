@@ -3,8 +3,8 @@ r"""Apache httpd, 2.4.39 or later: a balancer, and a virtual host for each host,
 - ProxyPass compares literal text with the path after httpd has decoded it, merged its slashes and resolved its dot
   segments. It forwards that path, encoded again. With ``AllowEncodedSlashes NoDecode``, httpd would give ``/admin%2Fx``
   to the root and mountpoint would give it to ``/admin``, so encoded slashes are decoded.
-- In quotes only ``${NAME}`` has a meaning. A variable with the value ``$`` breaks it up, because httpd does not expand
-  the value of a variable again. In patterns every special character is written as ``\x{..}``.
+- In quotes only ``${NAME}`` has a meaning. A variable stands for the ``$`` of a path, because httpd does not expand the
+  value of a variable again. In patterns every special character is written as ``\x{..}``.
 - A client can name headers in ``Connection``, and httpd would remove ours. So only ``close`` and ``keep-alive`` arrive.
 - A request that matches no name gets the first virtual host, so the first one rejects requests, or serves every host.
 """
@@ -90,7 +90,7 @@ def _server(plan: Plan, modules: list[str]) -> Iterator[str]:
 
 def _balancer(plan: Plan) -> Iterator[str]:
     if any("${" in location.public_path for site in plan.sites for location in site.locations):
-        yield "# A dollar sign for the paths below, which httpd would read as variables."
+        yield "# httpd would read ${...} in the paths below as a variable. This one stands for the dollar sign there."
         yield "Define mountpoint_dollar $"
     yield '<Proxy "balancer://mountpoint">'
     yield "    # ttl is shorter than mountpoint's, so that httpd closes first. timeout is at least drain_timeout."
@@ -159,7 +159,7 @@ def _host(plan: Plan, site: Site) -> Iterator[str]:
     yield '    RewriteRule "^" - [R=413]'
     yield ""
     yield "    ProxyPreserveHost On"
-    yield "    # On would append to the headers that the client sent."
+    yield "    # With On, httpd would append to the headers that the client sent."
     yield "    ProxyAddHeaders Off"
     yield "    # A client could name headers here, and httpd would remove them, even those that are set below."
     yield '    RequestHeader edit Connection "(?i)^(?!(?:close|keep-alive)$).*" "close"'

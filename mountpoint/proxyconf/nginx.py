@@ -61,7 +61,7 @@ def _shared(plan: Plan) -> Iterator[str]:
     yield f"    keepalive_timeout {plan.idle_timeout}s;  # shorter than mountpoint's, so that nginx closes first"
     yield "}"
     yield ""
-    yield "# The port in the Host header, for links: $host has no port, and $http_host can name another host."
+    yield "# The port of the Host header, for links: $host lacks it, and $http_host may name another host than the URL."
     yield "map $http_host $mountpoint_port {"
     yield '    "~(?<mountpoint_own_port>:[0-9]+)$" $mountpoint_own_port;'
     yield '    default "";'
@@ -138,7 +138,7 @@ def _server(plan: Plan, site: Site) -> Iterator[str]:
     yield "    proxy_http_version 1.1;"
     yield ""
     yield "    # A location with its own proxy_set_header loses all of these."
-    yield '    proxy_set_header Connection "";  # keep-alive; also, no client can name headers to remove'
+    yield '    proxy_set_header Connection "";  # keeps connections open, and no client can name headers to remove'
     yield "    proxy_set_header Host $host$mountpoint_port;"
     for name in plan.settings.counts():
         header, value = _SET[name]

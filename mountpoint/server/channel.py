@@ -309,7 +309,7 @@ class Channel(ClosingChannel):
         for request in self.requests[:1]:  # no index: another thread may empty the list
             mount = request.record.mount if request.record else None
             return f"{request.request_line!r} of {self.addr[0]}, mount {mount or '-'}"
-        progress = "a request that was not read whole" if self.request else "a response that was not sent whole"
+        progress = "an incomplete request" if self.request else "a response that was not sent completely"
         return f"{progress}, of {self.addr[0]}"
 
 

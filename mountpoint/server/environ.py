@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from ..wsgi.record import KEY, RequestRecord
+from ..wsgi.record import RECORD_KEY, RequestRecord
 from .file_wrapper import FileWrapper
 from .parser import Parser
 
@@ -52,5 +52,5 @@ def make_environ(channel: Any, request: Parser) -> WSGIEnvironment:
     }
     for name, value in request.headers.items():
         environ.setdefault(name if name in _UNPREFIXED else f"HTTP_{name}", value)
-    request.record = environ[KEY] = RequestRecord(peer)
+    request.record = environ[RECORD_KEY] = RequestRecord(peer)
     return environ

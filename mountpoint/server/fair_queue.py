@@ -326,7 +326,7 @@ class FairQueues(Generic[C]):
         queue.running += 1
         running = RunningRequest(queue, channel, channel.first_request, self._clock())
         self._running[thread] = running
-        # One end can admit two starts: it frees a thread, and its own mount has one running request less.
+        # A request that ends can let two others start: it frees a thread, and its mount has one running request less.
         if self._backlogged and self._idle_threads and self._next_queue() is not None:
             self._wake_thread()
         return running

@@ -91,7 +91,7 @@ def log_in_flight(queues: FairQueues[Any]) -> None:
     """Log every running request with the stack of its thread, and how many requests wait."""
     now = time.monotonic()
     stacks = [(thread, running, stack_of(thread)) for thread, running in queues.running_requests()]
-    # The thread of a request that has ended in between may have begun another one: such a stack is dropped.
+    # A request may have ended in between, and its thread may have begun another one. Its stack is dropped.
     current = [(running, stack) for thread, running, stack in stacks if queues.is_current(thread, running)]
     lines = [f"{len(current)} requests in flight"]
     for running, stack in current:

@@ -102,7 +102,7 @@ def listen_error(address: Address, error: OSError) -> ServeError:
         case errno.EACCES | errno.EPERM if address.unix:
             why = f"no permission to create a socket in {address.unix.parent}; change it, or choose another folder"
         case errno.EACCES | errno.EPERM:
-            why = "no permission: ports below 1024 need root; choose one above, and let the proxy listen on this one"
+            why = "no permission: ports below 1024 need root; choose a higher one, and let the proxy listen on this one"
         case errno.EADDRNOTAVAIL:
             why = "this machine does not have that address; choose one of its own, such as 127.0.0.1"
         case _:

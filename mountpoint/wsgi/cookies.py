@@ -1,8 +1,8 @@
 """``cookies = "scoped"``: browsers return the cookies of a mount to that mount only.
 
 Apps set their cookies with ``Path=/`` or without a path, so two Flask apps under one host overwrite each other's
-``session``. This middleware gives such a cookie the path of its mount. That keeps apps apart that trust each other. It
-is not a security boundary, because scripts of one origin read each other's pages, whatever their paths.
+``session``. This middleware gives such a cookie the path of its mount. That separates apps that trust each other. It is
+not a security boundary, because scripts of one origin read each other's pages, whatever their paths.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..errors import ConfigError, Problem
 from .keys import host_name
 from .percent import encode_path, encode_query
-from .record import KEY, RequestRecord
+from .record import RECORD_KEY, RequestRecord
 from .responses import OwnResponse
 from .table import Mount, MountTable
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Route(NamedTuple):
-    """How a request is answered: by *app*, called with *environ*. *mount* is the key of its mount, None without one."""
+    """The *app* for a request and the *environ* to call it with. *mount* is the key of its mount, None without one."""
 
     app: WSGIApplication
     environ: WSGIEnvironment
@@ -30,7 +30,10 @@ class Route(NamedTuple):
 
 
 def host_of(environ: WSGIEnvironment) -> str | None:
-    """Return the bare host of a request, empty if the server has no name for it, None if ``Host`` is malformed."""
+    """Return the bare host of a request, or None if ``Host`` is malformed.
+
+    Without ``Host``, it is ``SERVER_NAME``, or empty if that is not a host either.
+    """
     value = environ.get("HTTP_HOST")
     if value:
         return host_name(value)
@@ -41,7 +44,8 @@ class Dispatcher:
     """A WSGI application that hands each request to the app mounted at its path.
 
     *mounts* maps keys to apps, or lists `Mount` objects, or is a `MountTable`. *default* is the app of the root, the
-    mount ``/`` without a host. Raises `ConfigError`, which names every bad mount, and if there are two roots.
+    mount ``/`` without a host. Raises `ConfigError`, which names every bad mount, if a mount is wrong or there are two
+    roots.
 
     >>> site = Dispatcher({"/tv_ws": tv_ws, "/other": other}, default=home)
 
@@ -65,7 +69,9 @@ class Dispatcher:
         if default is not None:
             mounts = list(mounts)
             if any(isinstance(mount, Mount) and mount.key == "/" for mount in mounts):
-                problems.append(Problem("/", "is mounted, and a default is given; expected one of them, remove either"))
+                problems.append(
+                    Problem("/", "expected one app for the root, found a mount and default; remove one of them")
+                )
             else:
                 mounts.append(Mount("/", default))
         try:
@@ -80,7 +86,7 @@ class Dispatcher:
         return app(inner, start_response)
 
     def route(self, environ: WSGIEnvironment) -> Route:
-        """Return the app that answers *environ*, without calling it.
+        """Return the app that responds to *environ*, without calling it.
 
         The app is that of the mount, or an `OwnResponse` for a redirect and for an error. *environ* does not change,
         but its `RequestRecord` gets the mount.
@@ -88,7 +94,7 @@ class Dispatcher:
         return Route(*self._route(environ))
 
     def _route(self, environ: WSGIEnvironment) -> tuple[WSGIApplication, WSGIEnvironment, str | None]:
-        """Return the fields of a `Route`. (To make a named tuple takes a fifth of the time of a whole dispatch.)"""
+        """Return the fields of a `Route`. (Making a named tuple takes a fifth of the time of a whole dispatch.)"""
         table = self.table
         try:
             path: str = environ["PATH_INFO"]
@@ -102,10 +108,10 @@ class Dispatcher:
             if found is None:
                 return _BAD_HOST, environ, None
             host = found
-        owner = table.owner  # a local name, because CPython calls an attribute that is not a method more slowly
+        owner = table.owner  # CPython calls a local name faster than an attribute that holds a function
         mount = owner(path, host)
         # A proxy evaluates its rules on the resolved path and forwards the raw path, so a path with a dot segment has
-        # bypassed the rules for the mount that it names. (The cheap tests come first: one scan is often enough.)
+        # bypassed the rules for the mount that it names. (The cheap tests come first, so most paths are scanned once.)
         if (
             "." in path
             and "/." in path
@@ -114,10 +120,10 @@ class Dispatcher:
         ):
             return _DOT_SEGMENT, environ, None
         if mount is None:
-            return _NOT_FOUND if not path or path[0] == "/" else _refusal_of(environ, path), environ, None
+            return _NOT_FOUND if not path or path[0] == "/" else _response_to_non_path(environ, path), environ, None
 
         if script_name:
-            script_name = script_name.rstrip("/")  # else "/" would lead to "//x", which names another host
+            script_name = script_name.rstrip("/")  # "/" and "/x" would make "//x", which names another host
         prefix = mount.prefix
         if prefix:
             script_name += prefix
@@ -125,9 +131,9 @@ class Dispatcher:
         elif not path:
             path = "" if script_name else "/"
         elif path[0] != "/":  # only the root mount can own such a path
-            return _refusal_of(environ, path), environ, None
+            return _response_to_non_path(environ, path), environ, None
 
-        record: RequestRecord | None = environ.get(KEY)
+        record: RequestRecord | None = environ.get(RECORD_KEY)
         if prefix and not path and mount.slash != "pass" and environ["REQUEST_METHOD"] in ("GET", "HEAD"):
             if record is not None and record.mount is None:
                 record.mount = mount.key
@@ -137,7 +143,7 @@ class Dispatcher:
         inner["PATH_INFO"] = path
         inner["mountpoint.mount"] = mount.key
         if record is None:
-            record = inner[KEY] = RequestRecord(environ.get("REMOTE_ADDR"))
+            record = inner[RECORD_KEY] = RequestRecord(environ.get("REMOTE_ADDR"))
         if record.mount is None:  # else an outer dispatcher has set it
             record.mount = mount.key
         return mount.app, inner, mount.key
@@ -150,7 +156,7 @@ _BAD_PATH = OwnResponse("400 Bad Request", "the path does not start with a slash
 _SERVER_OPTIONS = OwnResponse("204 No Content", "the server itself answers OPTIONS *")  # RFC 9110 section 9.3.7
 
 
-def _refusal_of(environ: WSGIEnvironment, path: str) -> OwnResponse:
+def _response_to_non_path(environ: WSGIEnvironment, path: str) -> OwnResponse:
     """Return the response to a *path* that does not start with a slash."""
     return _SERVER_OPTIONS if path == "*" and environ["REQUEST_METHOD"] == "OPTIONS" else _BAD_PATH
 

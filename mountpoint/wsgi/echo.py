@@ -12,12 +12,12 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from .forwarding_headers import forwarding_variables
-from .record import KEY, RequestRecord
+from .record import RECORD_KEY, RequestRecord
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-HEADER: Final = "X-Mountpoint-Echo"
+ECHO_HEADER: Final = "X-Mountpoint-Echo"
 _VARIABLE = "HTTP_X_MOUNTPOINT_ECHO"
 
 
@@ -33,7 +33,7 @@ class Echo:
         self._app = app
         self._key = key.encode()
 
-    def is_asked(self, environ: WSGIEnvironment) -> bool:
+    def has_key(self, environ: WSGIEnvironment) -> bool:
         """Whether the request has the key."""
         given = environ.get(_VARIABLE)
         return given is not None and hmac.compare_digest(given.encode(errors="replace"), self._key)
@@ -45,9 +45,9 @@ class Echo:
         return {name: value for name, value in environ.items() if name != _VARIABLE}
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if not self.is_asked(environ):
+        if not self.has_key(environ):
             return self._app(self.without_key(environ), start_response)
-        record: RequestRecord | None = environ.get(KEY)
+        record: RequestRecord | None = environ.get(RECORD_KEY)
         if record is not None:
             record.reason = "an echo for mountpoint doctor"
         seen = {

@@ -87,7 +87,7 @@ class _Permit:
             permits = self._release_to.pop()
         except IndexError:
             return
-        # The wrapper of a file refers to this permit by its close, and the permit to the wrapper: break the cycle.
+        # A file wrapper refers to this permit through its close, and the permit to the wrapper. This breaks the cycle.
         response_close, self.response_close = self.response_close, None
         try:
             if response_close is not None:

@@ -50,7 +50,7 @@ def encode_cookie_path(path: str) -> str:
 
 
 def encode_query(query: str) -> str:
-    """Return *query*, a WSGI string as the client sent it, without a character that a query may not hold.
+    """Return *query*, a WSGI string as the client sent it, with each character encoded that a query may not hold.
 
     >>> encode_query("a=%20&b[]=1")
     'a=%20&b%5B%5D=1'

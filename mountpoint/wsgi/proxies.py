@@ -20,7 +20,7 @@ from ..errors import ConfigError
 from .forwarding_headers import forwarding_variables, variable
 from .keys import host_name, path_of_key, wsgi_string
 from .proxy_settings import COUNTED, ProxySettings
-from .record import KEY, RequestRecord
+from .record import RECORD_KEY, RequestRecord
 from .responses import OwnResponse
 
 if TYPE_CHECKING:
@@ -52,9 +52,9 @@ class TrustedProxies:
     *n*-th value from the right is used, and the header is ignored if it has fewer values.
     `mountpoint.wsgi.proxy_settings` explains what a wrong setting leads to.
 
-    *strips* is the one fixed prefix that the proxy strips, such as ``/apps``: ``SCRIPT_NAME`` begins with it, and paths
-    are matched as they arrive. With *restore_prefix*, the forwarded prefix goes back in front of ``PATH_INFO``, so that
-    the table can be written in public paths. Otherwise it goes in front of ``SCRIPT_NAME``.
+    *strips* is the one fixed prefix that the proxy strips, such as ``/apps``. ``SCRIPT_NAME`` then begins with it, and
+    the paths in the table do not. With *restore_prefix*, the forwarded prefix goes back in front of ``PATH_INFO``, so
+    that the table can be written in public paths. Otherwise it goes in front of ``SCRIPT_NAME``.
 
     *pass_headers* names headers that the app gets from a trusted peer as they are, such as ``X-Forwarded-Groups``.
     *user_header* is the one in which the proxy tells the user that it has authenticated: it becomes ``REMOTE_USER``.
@@ -152,7 +152,7 @@ class TrustedProxies:
                 raise ValueError(f"{scheme!r} is neither http nor https")
             inner["wsgi.url_scheme"] = scheme
         _set_host(inner, values.get("host", ""), values.get("port", ""))
-        if prefix := _valid_prefix(values.get("prefix", "")):
+        if prefix := _parse_prefix(values.get("prefix", "")):
             if not self._restores:
                 inner["SCRIPT_NAME"] = prefix + inner.get("SCRIPT_NAME", "").rstrip("/")
             elif inner.get("PATH_INFO", "")[:1] in ("", "/"):  # else the dispatcher responds 400
@@ -240,7 +240,7 @@ def _set_client(inner: WSGIEnvironment, address: str) -> None:
     if "REMOTE_HOST" in inner:
         inner["REMOTE_HOST"] = address
     inner.pop("REMOTE_PORT", None)  # the port of the proxy's connection
-    record: RequestRecord | None = inner.get(KEY)
+    record: RequestRecord | None = inner.get(RECORD_KEY)
     if record is not None:
         record.remote_addr = address
 
@@ -250,9 +250,9 @@ def _set_host(inner: WSGIEnvironment, host: str, port: str) -> None:
     if host and host_name(host) is None:
         raise ValueError(f"{host!r} is not a host")
     name, own_port = _split_port(host or inner.get("HTTP_HOST", ""))
-    port = _valid_port(port)
+    port = _parse_port(port)
     if host:
-        port = _valid_port(own_port) or port
+        port = _parse_port(own_port) or port
     elif not port:
         return
     elif host_name(name) is None:  # the client's own Host, which has not been validated yet
@@ -264,7 +264,7 @@ def _set_host(inner: WSGIEnvironment, host: str, port: str) -> None:
     inner["SERVER_PORT"] = port or default
 
 
-def _valid_port(text: str) -> str:
+def _parse_port(text: str) -> str:
     """Return the port *text*, without leading zeros; empty if *text* is. Raises ValueError if it is not a port."""
     if text and not (_PORT.fullmatch(text) and 0 < int(text) < 65_536):
         raise ValueError(f"{text!r} is not a port")
@@ -276,11 +276,11 @@ def _split_port(host: str) -> tuple[str, str]:
     return (name, port) if colon and not port.endswith("]") else (host, "")
 
 
-def _valid_prefix(text: str) -> str:
+def _parse_prefix(text: str) -> str:
     """Return a forwarded prefix in the form of ``SCRIPT_NAME``, empty for the root. Raises ValueError."""
     if len(text) > _LONGEST_PREFIX:
-        raise ValueError(f"a prefix of more than {_LONGEST_PREFIX} bytes")
+        raise ValueError(f"the prefix has more than {_LONGEST_PREFIX} bytes")
     if _ENCODED_SEPARATOR.search(text):
-        raise ValueError("an encoded slash, or a percent sign that encodes nothing, in the prefix")
+        raise ValueError("the prefix has an encoded slash or backslash, or a percent sign that encodes nothing")
     decoded = unquote_to_bytes(text.encode("latin-1")).decode()  # UnicodeDecodeError is a ValueError
     return wsgi_string(path_of_key(decoded))

@@ -140,13 +140,17 @@ class ProxySettings:
             )
         if self.forwarded and len(counts) > 1:
             others = ", ".join(name for name in counts if name != "forwarded")
-            found.append(
-                Problem("forwarded", f"excludes {others}; a proxy sets one kind, keep the one that yours sets")
-            )
+            found.append(Problem("forwarded", f"cannot be combined with {others}; keep the ones that your proxy sets"))
         if self.strips and self.x_prefix:
-            found.append(Problem("strips", "excludes x_prefix: the prefix is either fixed or in a header; keep one"))
+            found.append(
+                Problem(
+                    "strips", "cannot be combined with x_prefix: the prefix is either fixed or in a header; keep one"
+                )
+            )
         if self.strips and self.restore_prefix:
-            found.append(Problem("strips", "excludes restore_prefix; keep the one that your proxy needs"))
+            found.append(
+                Problem("strips", "cannot be combined with restore_prefix; keep the one that your proxy needs")
+            )
         if self.restore_prefix and not self.x_prefix:
             found.append(Problem("restore_prefix", "needs the prefix from a header; write x_prefix = 1 too"))
         return found
@@ -178,5 +182,5 @@ def _network(text: object) -> Network:
 def _unmapped(network: Network) -> Network:
     """Return an IPv4-mapped *network* of IPv6 as an IPv4 network, since the addresses of peers are mapped back too."""
     mapped = getattr(network.network_address, "ipv4_mapped", None)
-    # The last of the 96 bits in front of a mapped address is 1, so the network has at least these.
+    # The first 96 bits of a mapped address end in 1, so a network that begins with one has at least these bits.
     return network if mapped is None else ipaddress.IPv4Network((mapped, network.prefixlen - 96))

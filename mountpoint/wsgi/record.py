@@ -1,15 +1,15 @@
 """The facts about one request that every layer shares.
 
 Each layer hands its own copy of environ to the next one, so nothing that an inner layer writes into environ is visible
-outside. Therefore one mutable record is in environ under `KEY`, put there by the server or else by the dispatcher, and
-every copy refers to it. The layers write it and the access log reads it, so none of them has to wrap the response.
+outside. So the server, or else the dispatcher, puts one mutable record into environ under `RECORD_KEY`, and every copy
+refers to it. The layers write it and the access log reads it, so none of them has to wrap the response.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-KEY: Final = "mountpoint.request"
+RECORD_KEY: Final = "mountpoint.request"
 
 
 class RequestRecord:

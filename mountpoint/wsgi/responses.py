@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .record import KEY, RequestRecord
+from .record import RECORD_KEY, RequestRecord
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
@@ -25,7 +25,7 @@ class OwnResponse:
     text: str = ""
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        record: RequestRecord | None = environ.get(KEY)
+        record: RequestRecord | None = environ.get(RECORD_KEY)
         if record is not None:
             record.reason = self.reason
         if self.status.startswith("204"):  # has no body, and no Content-Length (RFC 9110 section 8.6)

@@ -38,9 +38,9 @@ class Router:
         return app(inner, start_response)
 
     def route(self, environ: WSGIEnvironment) -> Route:
-        """Return the app that answers *environ*, without calling it: the app of a mount, or a response of our own."""
+        """Return the app that responds to *environ*, without calling it: the app of a mount, or an `OwnResponse`."""
         if self._echo:
-            if self._echo.is_asked(environ):
+            if self._echo.has_key(environ):
                 return Route(self._echo, environ, None)
             environ = self._echo.without_key(environ)
         try:

@@ -9,8 +9,8 @@ shortest first::
 
     /shop/admin/users       ""   /shop   /shop/admin   /shop/admin/users
 
-The walk along them ends as soon as no mount lies deeper. It costs as many look-ups as the table is deep, whatever the
-number of mounts and the length of the path.
+The walk along them ends as soon as no mount lies deeper. So it takes at most as many look-ups as the deepest prefix has
+segments. The number of mounts and the length of the path do not matter.
 
 Paths are *WSGI strings* (PEP 3333): bytes decoded as latin-1. Keys are written for people, in plain Unicode, and are
 matched as their UTF-8 bytes.
@@ -60,7 +60,7 @@ class Mount:
     #: The path as it stands in ``PATH_INFO``: a WSGI string, empty for the root.
     prefix: str = field(init=False, repr=False, compare=False)
     #: Whether the key is valid, even if another argument is not.
-    has_place: bool = field(init=False, repr=False, compare=False)
+    has_valid_key: bool = field(init=False, repr=False, compare=False)
     #: All mistakes of this mount.
     problems: tuple[Problem, ...] = field(init=False, repr=False, compare=False)
 
@@ -73,7 +73,7 @@ class Mount:
             problems.append(Problem(str(self.key), str(error)))
         else:
             object.__setattr__(self, "key", host + (path or "/"))
-        has_place = not problems
+        has_valid_key = not problems
         for name, choices in (("slash", get_args(Slash)), ("dot_segments", get_args(DotSegments))):
             if (value := getattr(self, name)) not in choices:
                 problems.append(
@@ -81,7 +81,7 @@ class Mount:
                 )
         if not callable(self.app):
             problems.append(Problem(str(self.key), f"expected a WSGI application (a callable), found {self.app!r}"))
-        object.__setattr__(self, "has_place", has_place)
+        object.__setattr__(self, "has_valid_key", has_valid_key)
         object.__setattr__(self, "host", host)
         object.__setattr__(self, "prefix", wsgi_string(path))
         object.__setattr__(self, "problems", tuple(problems))
@@ -98,8 +98,8 @@ class Match(NamedTuple):
 class MountTable:
     """The mounts of one dispatcher. A table does not change.
 
-    Raises `ConfigError`, which names every bad mount, if a key is not ``[host]/path``, if two keys are the same place,
-    or if *mounts* is empty.
+    Raises `ConfigError`, which names every bad mount, if a key is not ``[host]/path``, if two mounts have the same host
+    and path, or if *mounts* is empty.
 
     >>> table = MountTable([Mount("/shop", app), Mount("/shop/admin", app)])
     >>> match = table.resolve("/shop/admin/users")
@@ -112,25 +112,25 @@ class MountTable:
     def __init__(self, mounts: Iterable[Mount]) -> None:
         self._mounts = tuple(mounts)
         problems: list[Problem] = []
-        places: dict[str, _Place] = {"": _Place()}
+        hosts: dict[str, _HostMounts] = {"": _HostMounts()}
         for mount in self._mounts:
             if not isinstance(mount, Mount):
                 problems.append(Problem("", f"expected a Mount, found a {type(mount).__name__}; write Mount(key, app)"))
                 continue
             problems += mount.problems
-            if mount.has_place and not places.setdefault(mount.host, _Place()).add(mount):
-                problems.append(Problem(mount.key, "is mounted twice; expected each place once, remove one of the two"))
+            if mount.has_valid_key and not hosts.setdefault(mount.host, _HostMounts()).add(mount):
+                problems.append(Problem(mount.key, "expected one mount with this key, found two; remove one of them"))
         if not self._mounts:
             problems.append(Problem("", 'expected at least one mount, found none; write one, such as "/" for the root'))
         if problems:
             raise ConfigError(problems)
-        everywhere = self._everywhere = places.pop("")
-        self._hosts = places
-        self._most_labels = max((host.count(".") for host in places if host.startswith("*.")), default=0)
+        any_host = self._any_host = hosts.pop("")
+        self._hosts = hosts
+        self._most_labels = max((host.count(".") for host in hosts if host.startswith("*.")), default=0)
         #: Whether any key names a host. If not, the host of a request does not matter, and may be malformed.
-        self.names_hosts = bool(places)
+        self.names_hosts = bool(hosts)
         #: Called with a ``PATH_INFO`` and a host that `host_name` returned; returns the mount that owns them, or None.
-        self.owner: Callable[[str, str], Mount | None] = self._owner_at_host if places else everywhere.owner
+        self.owner: Callable[[str, str], Mount | None] = self._owner_at_host if hosts else any_host.owner
 
     def __iter__(self) -> Iterator[Mount]:
         """Iterate over the mounts, in the order in which they were given."""
@@ -154,13 +154,13 @@ class MountTable:
         return Match(mount, mount.prefix, path_info[len(mount.prefix) :])
 
     def _owner_at_host(self, path_info: str, host: str) -> Mount | None:
-        for place in self._places_of(host):
-            mount = place.owner(path_info)
+        for host_mounts in self._covering(host):
+            mount = host_mounts.owner(path_info)
             if mount is not None:
                 return mount
-        return self._everywhere.owner(path_info)
+        return self._any_host.owner(path_info)
 
-    def _places_of(self, host: str) -> Iterator[_Place]:
+    def _covering(self, host: str) -> Iterator[_HostMounts]:
         """Yield the mounts at exactly *host*, then at the wildcards that cover it, longest first; see `host_covers`."""
         if host in self._hosts:
             yield self._hosts[host]
@@ -168,12 +168,12 @@ class MountTable:
             labels = host.split(".")
             # A wildcard covers one label or more, so the domain after its "*." has at most n - 1 of n labels.
             for count in range(min(len(labels) - 1, self._most_labels), 0, -1):
-                place = self._hosts.get("*." + ".".join(labels[-count:]))
-                if place is not None:
-                    yield place
+                host_mounts = self._hosts.get("*." + ".".join(labels[-count:]))
+                if host_mounts is not None:
+                    yield host_mounts
 
 
-class _Place:
+class _HostMounts:
     """The mounts of one host, indexed to find the owner of a path."""
 
     __slots__ = ("_beginnings", "_reach", "_root", "_shortest")
@@ -186,7 +186,7 @@ class _Place:
         self._reach = 0  # characters in the longest prefix, plus one
 
     def add(self, mount: Mount) -> bool:
-        """Add *mount*; return False if its place is taken."""
+        """Add *mount*; return False if another mount has its prefix already."""
         prefix = mount.prefix
         if not prefix:
             taken = self._root is not None
@@ -195,18 +195,21 @@ class _Place:
         nothing = (None, False)
         end = prefix.find("/", 1)
         while end > 0:
-            there, _ = self._beginnings.get(prefix[:end], nothing)
-            self._beginnings[prefix[:end]] = there, True
+            existing, _ = self._beginnings.get(prefix[:end], nothing)
+            self._beginnings[prefix[:end]] = existing, True
             end = prefix.find("/", end + 1)
-        there, goes_on = self._beginnings.get(prefix, nothing)
-        if there is None:
-            self._beginnings[prefix] = mount, goes_on
+        existing, has_deeper = self._beginnings.get(prefix, nothing)
+        if existing is None:
+            self._beginnings[prefix] = mount, has_deeper
         self._shortest = min(self._shortest, len(prefix))
         self._reach = max(self._reach, len(prefix) + 1)
-        return there is None
+        return existing is None
 
     def owner(self, path: str, host: str = "") -> Mount | None:
-        """Return the mount with the longest prefix that ends where a segment of *path* ends. *host* is ignored."""
+        """Return the mount with the longest prefix that ends where a segment of *path* ends.
+
+        *host* is ignored: it is here so that `MountTable.owner` can be this method.
+        """
         owner = self._root
         beginnings = self._beginnings
         # No prefix ends before the shortest one or after the longest, so the table bounds the walk, not the path.
@@ -216,10 +219,10 @@ class _Place:
             known = beginnings.get(path[:end])
             if known is None:
                 return owner
-            mount, goes_on = known
+            mount, has_deeper = known
             if mount is not None:
                 owner = mount
-            if not goes_on:
+            if not has_deeper:
                 return owner
             end = path.find("/", end + 1, reach)
         if len(path) < reach and path in beginnings:

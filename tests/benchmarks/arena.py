@@ -15,7 +15,7 @@ from cheroot.wsgi import PathInfoDispatcher
 from measure import fastest, no_garbage_collection
 
 from mountpoint import Dispatcher
-from mountpoint.wsgi.record import KEY, RequestRecord
+from mountpoint.wsgi.record import RECORD_KEY, RequestRecord
 
 App = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
@@ -98,7 +98,7 @@ def environ_of_a_browser() -> tuple[dict[str, Any], RequestRecord]:
         "HTTP_COOKIE": "session=eyJ1c2VyIjoxfQ.Z1",
         "HTTP_SEC_FETCH_MODE": "navigate",
         "HTTP_CONNECTION": "close",
-        KEY: record,
+        RECORD_KEY: record,
     }
     return environ, record
 

@@ -206,7 +206,7 @@ def test_a_problem_of_the_command_line_names_the_option(tmp_path):
     assert problems_of(tmp_path, TABLE, listen=["8080"], threads=0, log_level="loud") == [
         '--listen: expected "host:port", "[ipv6]:port", "*:port" or "unix:/path", found "8080"; write "127.0.0.1:8080"',
         "--threads: expected an integer from 1 to 10000, found 0",
-        '--log-level: expected "debug" or "info" or "warning" or "error" or "critical", found "loud"',
+        '--log-level: expected "debug", "info", "warning", "error" or "critical", found "loud"',
     ]
 
 

@@ -198,7 +198,7 @@ def test_a_name_clash_breaks_the_new_mount_until_it_is_renamed(site, caplog):
     site.load('[mounts]\n"/a" = "a/web.py:app"\n', {"a/web.py": app("a"), "b/web.py": app("b")})
     assert site.reload(CLASH) == "2 mounts, 1 broken"
     assert (site.get("/a/"), site.get("/b/")) == ("a 1", 503)
-    assert "only one module of a name" in caplog.text
+    assert "only one module of each name" in caplog.text
     (site.folder / "b/web.py").rename(site.folder / "b/blog.py")
     assert site.reload(CLASH.replace("b/web.py", "b/blog.py")) == "2 mounts, 0 broken"
     assert (site.get("/a/"), site.get("/b/")) == ("a 2", "b 1")

@@ -37,7 +37,7 @@ def test_settings_that_need_a_restart_are_logged(site, caplog, server, named):
         caplog.clear()
         assert site.reload(f"[server]\n{server}\n{ONE}") == "1 mounts, 0 broken"
         said = [message for message in caplog.messages if "restart" in message]
-        assert said == ([f"these settings need a restart: {named}"] if named else [])
+        assert said == ([f"these changed settings take effect at a restart: {named}"] if named else [])
 
 
 def test_options_override_the_file_after_a_reload_too(site, caplog):

@@ -145,8 +145,8 @@ def test_two_roots_with_one_module_name_break_the_later_mount(loaded, tmp_path):
     a, b, c = loaded(CLASH, files)
     assert (a.state, c.state) == ("ready", "ready")
     assert b.state == (
-        "broken: one process can import only one module of a name, but an earlier mount has a module of the same name: "
-        f"{tmp_path / 'b' / 'config.py'} and {tmp_path / 'a' / 'config.py'}; rename one of the two"
+        "broken: one process can import only one module of each name, but an earlier mount has a module of the same "
+        f"name: {tmp_path / 'b' / 'config.py'} and {tmp_path / 'a' / 'config.py'}; rename one of the two"
     )
     assert "blog" not in sys.modules
 

@@ -35,7 +35,7 @@ def test_half_a_request_that_outlasts_drain_timeout_is_logged(serve):
         client.request("/app/upload", "Content-Length: 200000", "Expect: 100-continue", method="POST")
         assert client.head()[0] == 100
         server.send()
-        assert "cut off: a request that was not read whole, of 127.0.0.1" in cut_off(server)
+        assert "cut off: an incomplete request, of 127.0.0.1" in cut_off(server)
 
 
 def test_a_reader_that_outlasts_drain_timeout_is_cut_off_and_logged(serve):
@@ -45,7 +45,7 @@ def test_a_reader_that_outlasts_drain_timeout_is_cut_off_and_logged(serve):
         _, headers = client.head()
         server.wait_for('"GET /app/file/')  # its thread has finished, and the loop sends the rest
         server.send()
-        assert "cut off: a response that was not sent whole, of 127.0.0.1" in cut_off(server)
+        assert "cut off: a response that was not sent completely, of 127.0.0.1" in cut_off(server)
         with pytest.raises(ConnectionError):
             client.body(headers)
 

@@ -238,7 +238,7 @@ def test_settings_that_need_a_restart_are_logged_and_keep_their_value(serve, aga
     server = serve(TABLE, "--threads", "2")
     before = server.url
     said = again(server, table(listen="127.0.0.1:1", threads=5, connection_limit=77))
-    assert "these settings need a restart: server.connection_limit\n" in said
+    assert "these changed settings take effect at a restart: server.connection_limit\n" in said
     assert server.url == before
     assert status(server, "/app/") == 200
 

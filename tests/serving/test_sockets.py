@@ -72,7 +72,7 @@ def test_a_privileged_port_is_reported_in_one_line(serve):
     server = serve(TABLE, "--listen", "127.0.0.1:1", wait=False, preexec_fn=no_longer_root)
     assert refused(server) == (
         "cannot listen on 127.0.0.1:1: no permission: ports below 1024 need root; "
-        "choose one above, and let the proxy listen on this one"
+        "choose a higher one, and let the proxy listen on this one"
     )
 
 

@@ -226,7 +226,7 @@ def test_a_client_that_connects_before_the_start_is_answered(held, activated):
         assert client.answer().body == f"1 {server.pid} 1".encode()
     log = server.wait_for("serving on ")
     assert f"serving on {held[1]}" in log
-    assert "listening on the sockets from systemd; listen, in the file or as an option, is ignored\n" in log
+    assert "listening on the sockets from systemd; listen in the file and --listen are ignored\n" in log
 
 
 def test_a_restart_loses_no_connection(held, activated, socket_path):

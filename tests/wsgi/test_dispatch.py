@@ -38,7 +38,7 @@ def test_a_dispatcher_accepts_a_mapping_a_list_or_a_table_and_a_default(call, ec
 def test_a_root_together_with_a_default_is_rejected(mounts):
     with pytest.raises(ConfigError) as caught:
         Dispatcher(mounts, default=never_called)
-    assert str(caught.value) == "/: is mounted, and a default is given; expected one of them, remove either"
+    assert str(caught.value) == "/: expected one app for the root, found a mount and default; remove one of them"
 
 
 def test_a_default_is_not_the_root_of_a_named_host(call, echo):
@@ -51,7 +51,7 @@ def test_a_bad_table_names_every_bad_mount_beside_the_default():
     with pytest.raises(ConfigError) as caught:
         Dispatcher({"/": never_called, "shop": never_called, "/none": None}, default=never_called)
     assert str(caught.value).splitlines() == [
-        "/: is mounted, and a default is given; expected one of them, remove either",
+        "/: expected one app for the root, found a mount and default; remove one of them",
         'shop: expected a path that starts with a slash, found "shop"; write "/shop"',
         "/none: expected a WSGI application (a callable), found None",
     ]

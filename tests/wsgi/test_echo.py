@@ -6,8 +6,7 @@ import pytest
 
 from mountpoint.wsgi.echo import Echo
 from mountpoint.wsgi.proxy_settings import ProxySettings
-from mountpoint.wsgi.record import KEY as RECORD
-from mountpoint.wsgi.record import RequestRecord
+from mountpoint.wsgi.record import RECORD_KEY, RequestRecord
 from mountpoint.wsgi.router import Router
 from mountpoint.wsgi.table import Mount, MountTable
 
@@ -54,7 +53,7 @@ def test_the_response_to_head_has_no_body(call, echo):
 
 def test_the_record_of_the_request_names_the_echo_as_the_reason(call, echo):
     record = RequestRecord("192.0.2.7")
-    call(Echo(echo("app"), KEY), "/", **{"HTTP_X_MOUNTPOINT_ECHO": KEY, RECORD: record})
+    call(Echo(echo("app"), KEY), "/", **{"HTTP_X_MOUNTPOINT_ECHO": KEY, RECORD_KEY: record})
     assert (record.mount, record.reason) == (None, "an echo for mountpoint doctor")
 
 

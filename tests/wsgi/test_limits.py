@@ -11,7 +11,7 @@ import pytest
 
 from mountpoint import ConfigError, Dispatcher
 from mountpoint.wsgi.limits import ConcurrencyLimit
-from mountpoint.wsgi.record import KEY, RequestRecord
+from mountpoint.wsgi.record import RECORD_KEY, RequestRecord
 
 HEADERS = [("Content-Type", "text/plain")]
 
@@ -90,7 +90,7 @@ def test_the_record_has_the_reason_of_a_rejection(begin):
     limit = ConcurrencyLimit(returning([b"x"]), 1)
     held = begin(limit)
     record = RequestRecord()
-    begin(limit, **{KEY: record})
+    begin(limit, **{RECORD_KEY: record})
     assert record.reason == "the mount's limit is reached"
     held.close()
 

@@ -5,13 +5,13 @@ from support.wsgi_calls import never_called
 
 from mountpoint import ConfigError, Dispatcher
 from mountpoint.wsgi.limits import MaxBody
-from mountpoint.wsgi.record import KEY, RequestRecord
+from mountpoint.wsgi.record import RECORD_KEY, RequestRecord
 
 
 @pytest.mark.parametrize("length", ["11", "0011", "9" * 5000, str(2**64)])
 def test_a_body_over_the_limit_is_rejected_before_the_app_runs(call, length):
     record = RequestRecord()
-    response = call(MaxBody(never_called, 10), "/", "POST", CONTENT_LENGTH=length, **{KEY: record})
+    response = call(MaxBody(never_called, 10), "/", "POST", CONTENT_LENGTH=length, **{RECORD_KEY: record})
     assert (response.status, response.body) == (413, b"413 Content Too Large: exceeds max_body of 10\n")
     assert record.reason == "the body exceeds the mount's max_body of 10"
 

@@ -96,13 +96,13 @@ def test_each_count_without_a_trusted_proxy_is_named():
 @pytest.mark.parametrize("name", [name for name in COUNTED if name != "forwarded"])
 def test_forwarded_excludes_every_other_count(name):
     assert mistakes_in(**{"trusted": ["127.0.0.1"], "forwarded": 1, name: 1}) == [
-        f"forwarded: excludes {name}; a proxy sets one kind, keep the one that yours sets"
+        f"forwarded: cannot be combined with {name}; keep the ones that your proxy sets"
     ]
 
 
 def test_forwarded_names_all_counts_that_it_excludes_in_one_line():
     assert mistakes_in(trusted=["127.0.0.1"], forwarded=1, x_for=1, x_prefix=1) == [
-        "forwarded: excludes x_for, x_prefix; a proxy sets one kind, keep the one that yours sets"
+        "forwarded: cannot be combined with x_for, x_prefix; keep the ones that your proxy sets"
     ]
 
 
@@ -176,13 +176,13 @@ def test_a_mistake_in_the_file_is_named_by_the_key_of_the_file(tmp_path):
 
 def test_strips_excludes_x_prefix():
     assert mistakes_in(trusted=["127.0.0.1"], strips="/apps", x_prefix=1) == [
-        "strips: excludes x_prefix: the prefix is either fixed or in a header; keep one"
+        "strips: cannot be combined with x_prefix: the prefix is either fixed or in a header; keep one"
     ]
 
 
 def test_strips_excludes_restore_prefix():
     assert mistakes_in(strips="/apps", restore_prefix=True)[0] == (
-        "strips: excludes restore_prefix; keep the one that your proxy needs"
+        "strips: cannot be combined with restore_prefix; keep the one that your proxy needs"
     )
 
 

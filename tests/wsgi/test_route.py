@@ -5,7 +5,7 @@ from support.wsgi_calls import ignore_response, never_called
 
 from mountpoint import Dispatcher, Mount, MountTable
 from mountpoint.wsgi.proxy_settings import ProxySettings
-from mountpoint.wsgi.record import KEY, RequestRecord
+from mountpoint.wsgi.record import RECORD_KEY, RequestRecord
 from mountpoint.wsgi.responses import OwnResponse
 from mountpoint.wsgi.router import Router
 
@@ -60,7 +60,7 @@ def test_a_malformed_host_has_a_response_of_our_own(make_environ):
 @pytest.mark.parametrize(("path", "mount"), [("/tv_ws/x", "/tv_ws"), ("/tv_ws", "/tv_ws"), ("/nowhere", None)])
 def test_routing_writes_the_mount_into_the_record(site, make_environ, path, mount):
     record = RequestRecord(PROXY)
-    site.route(make_environ(path, **{KEY: record}))
+    site.route(make_environ(path, **{RECORD_KEY: record}))
     assert (record.mount, record.reason, record.remote_addr) == (mount, None, PROXY)
 
 
@@ -73,7 +73,7 @@ def test_the_call_uses_the_same_route(site, make_environ):
 
 def test_a_record_that_is_reset_can_be_routed_on_another_table(make_environ):
     record = RequestRecord(PROXY)
-    environ = make_environ("/tv_ws/x", HTTP_X_FORWARDED_FOR=CLIENT, **{KEY: record})
+    environ = make_environ("/tv_ws/x", HTTP_X_FORWARDED_FOR=CLIENT, **{RECORD_KEY: record})
     router_of("/tv_ws", trusted=[PROXY], x_for=1).route(environ)
     assert (record.mount, record.remote_addr) == ("/tv_ws", CLIENT)
     record.reset(PROXY)
@@ -84,7 +84,7 @@ def test_a_record_that_is_reset_can_be_routed_on_another_table(make_environ):
 
 def test_a_record_that_is_reset_forgets_its_reason(make_environ):
     record = RequestRecord()
-    route = router_of("/tv_ws").route(make_environ("/nowhere", **{KEY: record}))
+    route = router_of("/tv_ws").route(make_environ("/nowhere", **{RECORD_KEY: record}))
     list(route.app(route.environ, ignore_response))
     assert record.reason == "no mount owns the path"
     record.reset(None)

@@ -108,18 +108,18 @@ def test_every_invalid_mount_is_named_not_only_the_first():
         )
     assert str(caught.value).splitlines() == [
         'bad: expected a path that starts with a slash, found "bad"; write "/bad"',
-        "/good: is mounted twice; expected each place once, remove one of the two",
+        "/good: expected one mount with this key, found two; remove one of them",
         "/none: expected a WSGI application (a callable), found None",
         "/odd: slash: expected 'redirect' or 'pass', found 'maybe'",
         "/odd: dot_segments: expected 'refuse' or 'pass', found 'keep'",
-        "/odd: is mounted twice; expected each place once, remove one of the two",
+        "/odd: expected one mount with this key, found two; remove one of them",
     ]
     assert isinstance(caught.value, ValueError)
 
 
 @pytest.mark.parametrize("pair", [("/a", "/a"), ("/a", "/a/"), ("/", ""), ("example.com", "Example.COM./")])
 def test_two_mounts_at_the_same_place_are_rejected(pair):
-    with pytest.raises(ConfigError, match="is mounted twice"):
+    with pytest.raises(ConfigError, match="found two; remove one of them"):
         table_of(*pair)
 
 
