@@ -8,6 +8,7 @@ import select
 
 import pytest
 from support.client import app_file
+from support.waiting import wait_until
 
 APP_FILE = app_file("stuck_app")
 MOUNTS = f"""
@@ -36,6 +37,22 @@ def upload(connect):
 
 def is_silent(client) -> bool:
     return not select.select([client.socket], [], [], 0)[0]
+
+
+@pytest.fixture
+def stored(upload):
+    """Return ``stored(server)``: an upload that holds 60,000 of 100,000 bytes, and the refusal of another one."""
+
+    def stored(server):
+        for _ in range(1000):
+            first, refused = upload(server, "x" * 60_000, length=60_001), None
+            while is_silent(first) and (refused is None or refused.status == 200):  # the server has not read it yet
+                refused = upload(server, "x" * 50_000, length=50_000).answer()
+            if is_silent(first):
+                return first, refused
+        raise AssertionError("the first of two uploads was refused each time")
+
+    return stored
 
 
 # -------------------------------------------------------------------------------------------------------- slow bodies
@@ -154,18 +171,15 @@ def test_a_connection_within_a_request_makes_no_room(serve, connect, upload, tmp
 # ------------------------------------------------------------------------------------------------- max_buffered_bodies
 
 
-def test_a_body_that_does_not_fit_beside_the_others_gets_503(serve, upload):
+def test_a_body_that_does_not_fit_beside_the_others_gets_503(serve, upload, stored):
     server = serve(table(max_buffered_bodies=100_000))
-    first = upload(server, "x" * 60_000, length=60_001)
-    refused = None
-    while refused is None or refused.status != 503:  # until the server has read what the first one sent
-        refused = upload(server, "x" * 50_000, length=50_000).answer()
+    first, refused = stored(server)
+    assert refused.status == 503
     assert (refused.headers["Retry-After"], refused.closes) == ("5", True)
     assert upload(server, "x" * 30_000, length=30_000).answer().status == 200
     first.send("x")
     assert len(first.answer().body) == 60_001
-    while upload(server, "x" * 100_000, length=100_000).answer().status != 200:  # until the first one has ended
-        pass
+    wait_until(lambda: upload(server, "x" * 100_000, length=100_000).answer().status == 200)
 
 
 def test_a_chunked_body_is_refused_when_it_no_longer_fits(serve, connect):
@@ -180,17 +194,14 @@ def test_a_chunked_body_is_refused_when_it_no_longer_fits(serve, connect):
 
 
 @pytest.mark.parametrize("how", ["reset", "close", "408"])
-def test_the_room_of_a_broken_upload_is_free_again(serve, upload, how):
+def test_the_room_of_a_broken_upload_is_free_again(serve, upload, stored, how):
     server = serve(table(max_buffered_bodies=100_000, body_timeout=1 if how == "408" else 60))
-    first = upload(server, "x" * 60_000, length=60_001)
-    while upload(server, "x" * 50_000, length=50_000).answer().status != 503:
-        pass
+    first, _ = stored(server)
     if how == "408":
         assert first.answer().status == 408
     else:
         getattr(first, how)()
-    while upload(server, "x" * 100_000, length=100_000).answer().status != 200:
-        pass
+    wait_until(lambda: upload(server, "x" * 100_000, length=100_000).answer().status == 200)
 
 
 # --------------------------------------------------------------------------------------------- refused at the header
