@@ -106,7 +106,7 @@ def _preserve_handlers(attached: Iterable[logging.Handler]) -> Iterator[None]:
         yield
     finally:
         for handler, close in closes.items():
-            if close is None or close is _ignore_close:  # the latter: from another load, which hangs
+            if close is None:
                 vars(handler).pop("close", None)
             else:
                 vars(handler)["close"] = close

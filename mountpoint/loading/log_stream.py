@@ -10,6 +10,7 @@ Regular files do not block, so handlers that write to them stay as they are.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import select
@@ -54,10 +55,16 @@ class DetachedStream:
         data = text.encode(self.encoding, "backslashreplace")
         with self._lock:
             if not self._pending:
-                try:  # noqa: SIM105 - this runs for every line
+                try:
                     data = data[self._try_write(data) :]
                 except BlockingIOError:
                     pass
+                except OSError as error:
+                    if error.errno != errno.EBADF:
+                        raise
+                    self.stream.write(text)  # an app has closed our descriptor, and maybe not this one
+                    self.stream.flush()
+                    return len(text)
                 if not data:
                     return len(text)
             if self._pending and self._pending_bytes + len(data) > MAX_PENDING_BYTES:

@@ -44,7 +44,7 @@ class BodyBudget:
     """The bytes that all bodies of a server may take together, *limit* in all, 0 for no limit.
 
     Each body has a `BodyShare`. Shares grow in one thread, that of the loop. They are released in any thread, and also
-    by the garbage collector, which may run while this thread holds a lock. So there is no lock here.
+    by the garbage collector, which may run while this thread holds a lock. So this class has no lock.
     """
 
     def __init__(self, limit: int) -> None:

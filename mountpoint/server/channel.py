@@ -162,7 +162,7 @@ class Channel(ClosingChannel):
         return len(data)
 
     def _store(self, data: Any) -> int:
-        """Send *data*, or store it until the client reads. Raises `ResponseCutOff` if there is no room to store it."""
+        """Send *data*, or store it until the client reads. Raises `ResponseCutOff` if the disk is full."""
         with self.outbuf_lock:  # the loop must not send from a buffer that holds half of the data
             try:
                 return super().write_soon(data)
@@ -271,7 +271,7 @@ class Channel(ClosingChannel):
     def close_if_body_is_slow(self, now: float, body_timeout: float, min_rate: int) -> None:
         """Respond 408 if the body that is being read lags more than *body_timeout* seconds behind *min_rate*.
 
-        *now* is a `time.monotonic`. A timeout of 0 is no limit. The rate is in bytes a second.
+        *now* is a `time.monotonic`. A timeout of 0 turns this off. The rate is in bytes a second.
         """
         request = self.request
         if request is None or request.pace is None or not body_timeout:

@@ -139,7 +139,7 @@ def test_a_closed_request_takes_no_more_of_its_body():
 def test_a_request_answered_early_is_complete_without_its_body(framing):
     request = Parser(Adjustments(), None, lambda request: request.command == "POST")
     data = f"{HEAD}{framing}\r\n\r\n123".encode()
-    assert request.received(data) == len(data)  # what follows is not the next request
+    assert request.received(data) == len(data)  # the rest is not the next request
     assert request.completed
     assert request.is_last
     assert not request.keeps_alive

@@ -1,4 +1,4 @@
-"""The head of a request, from bytes to a `Head`: what is accepted, and what another reader could read otherwise."""
+"""The head of a request, from bytes to a `Head`. A head that another reader could read differently is refused."""
 
 import string
 from contextlib import suppress

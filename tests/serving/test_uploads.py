@@ -225,7 +225,7 @@ def test_a_body_over_max_body_is_refused_at_the_header(serve, upload):
     client = upload(server, length=11, path="/small/")
     answer = client.answer()
     assert (answer.status, answer.closes) == (413, True)
-    assert '413 22 "-" "-" /small ' in server.wait_for('" 413 ')
+    assert '413 46 "-" "-" /small ' in server.wait_for('" 413 ')
     client = upload(server, "x" * 5, length=10, path="/small/")
     client.send("y" * 5)
     assert client.answer().body == b"xxxxxyyyyy"

@@ -111,7 +111,7 @@ def test_headers_without_a_count_are_removed_even_from_a_trusted_peer(seen_envir
     assert left == {COUNTED[name]} - {"HTTP_X_FORWARDED_PREFIX"}
 
 
-# What clients send, by the software that believes it. `mountpoint.wsgi.forwarding_headers` has the sources.
+# Headers that clients send, by the software that believes them. `mountpoint.wsgi.forwarding_headers` has the sources.
 BELIEVED = [
     "X-Forwarded-Ssl",
     "X-Forwarded-Scheme",
