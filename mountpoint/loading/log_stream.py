@@ -173,6 +173,8 @@ def _writer_without_blocking(descriptor: int) -> Callable[[bytes], int]:
 
     O_NONBLOCK cannot be set on *descriptor*: other processes share it, such as the shell with its terminal.
     """
+    if sys.platform == "win32":
+        raise NotImplementedError
     if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
         sock = socket.socket(fileno=os.dup(descriptor))
         return lambda data: sock.send(data, socket.MSG_DONTWAIT | getattr(socket, "MSG_NOSIGNAL", 0))
@@ -191,6 +193,8 @@ def _refuse(data: bytes) -> int:
 
 def _write_when_ready(descriptor: int, data: bytes, try_write: Callable[[bytes], int]) -> int:
     """Write *data* as soon as the reader takes bytes, and return how many. If it has gone, they count as written."""
+    if sys.platform == "win32":
+        raise NotImplementedError
     try:
         if try_write is _refuse:
             return os.write(descriptor, data)

@@ -169,10 +169,10 @@ def test_a_slow_upload_is_held_back_until_its_last_byte(strip):
     before = len(strip.upstream.heads)
     with socket.create_connection(("127.0.0.1", strip.front.port), TIMEOUT) as slow:
         slow.sendall(b"POST /tv_ws/slow HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\nab")
-        if strip.proxy == "traefik":  # it passes on what it has
+        if strip.proxy == "traefik":  # it passes on each piece as it comes
             wait_until(lambda: "/slow" in str(strip.upstream.heads[before:]))
         else:
-            for _ in range(10):  # the proxy serves other clients meanwhile, and has time to connect to the upstream
+            for _ in range(10):  # the proxy serves other clients, and has time to connect to the upstream
                 assert strip.front.fetch("/tv_ws/other").status == 200
             assert "/slow" not in str(strip.upstream.heads[before:])
         slow.sendall(b"c")
