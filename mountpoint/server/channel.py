@@ -314,10 +314,10 @@ class Channel(ClosingChannel):
 
 
 class _Listener(AcceptingListener):
-    """A listening socket that wakes the loop without blocking.
+    """A listening socket that closes an idle connection when there are too many.
 
-    waitress wakes the loop through a pipe. If the loop itself writes into a full pipe, nothing would ever empty it. A
-    full pipe wakes the loop anyway, so the write can be skipped.
+    The loop is woken through a pipe, which must not block: if the loop itself writes into a full pipe, nothing would
+    ever empty it. `AcceptingListener.pull_trigger` skips that write, since a full pipe wakes the loop anyway.
     """
 
     channel_class = Channel
