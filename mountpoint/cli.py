@@ -272,7 +272,7 @@ def _proxy_config(options: argparse.Namespace) -> int:
         standalone=options.standalone,
     )
     configuration = proxy_config(load_config(options.file), options.proxy, render_options)
-    print(configuration.text, end="")
+    print(configuration.text, end="", flush=True)  # before the advice, where both go to one place
     if configuration.advice:
         print(configuration.advice, end="", file=sys.stderr)
     return 0
