@@ -27,6 +27,7 @@ from ..errors import ConfigError, LoadError, ServeError, counted
 from ..loading.loader import LoadedMount, Loader, build_router, build_table, report_broken
 from ..loading.log_stream import detach_streams, drain_logs
 from ..loading.logs import configure_logging
+from ..loading.standard_streams import detached_standard_streams
 from ..server.fair_queue import QueueLimits
 from ..server.loop import MAX_WAIT, Server
 from ..server.sockets import BoundSocket, bind, wrap_systemd_sockets
@@ -56,11 +57,14 @@ def serve(config: Config, *, watch_files: Callable[[list[str]], object] | None =
         raise ConfigError(error.problems, file=str(config.file)) from error
     detach_streams()
     raise_file_limit()
-    process = _Process(config, watch_files)
     try:
-        return process.run()
+        with detached_standard_streams():
+            process = _Process(config, watch_files)
+            try:
+                return process.run()
+            finally:
+                process.close()
     finally:
-        process.close()
         drain_logs()
 
 
