@@ -18,7 +18,7 @@ from typing import Any
 
 from .config.reader import ServerConfig, load_config, quoted
 from .errors import ConfigError, Problem, UnreadableError, counted
-from .loading.app_check import is_instance_by_name
+from .loading.app_kinds import is_instance_by_name
 from .loading.loader import LoadedMount, load_mounts
 from .loading.logs import configure_logging
 from .wsgi.keys import host_covers

@@ -3,7 +3,10 @@
 Read in this order:
 
     sys_path          put the roots of the mounts on ``sys.path``
+    app_kinds         objects of known packages that people name in place of an app
+    signatures        tell an app from a factory by its parameters
     app_check         check that an object is a WSGI application
+    import_advice     explain a missing file, a name that is taken, a relative import
     importing         import the module, find the attribute, call the factory, check the result
     isolation         restore the state of the process after each load
     eviction          remove the modules of a failed load from ``sys.modules``

@@ -19,7 +19,7 @@ from ..wsgi.limits import ConcurrencyLimit, MaxBody
 from ..wsgi.responses import unavailable
 from ..wsgi.router import Router
 from ..wsgi.table import Mount, MountTable
-from .app_check import is_instance_by_name
+from .app_kinds import is_instance_by_name
 from .eviction import evict_failed_modules, record_failed_load
 from .importing import load_app
 from .isolation import preserve_process_state
