@@ -212,16 +212,16 @@ def _serve(options: argparse.Namespace) -> NoReturn:
 
         serve_with_autoreload(options.file, overrides)
     config = load_config(options.file, overrides)
-    from .lifecycle.serve import end_process, serve
+    from .lifecycle.ending import MIN_SECONDS, end_process
+    from .lifecycle.serve import serve_and_end
 
-    # end_process() does not wait for threads that an app has started, during the load or after the drain.
     try:
-        end_process(serve(config), config.server.drain_timeout)
-    except KeyboardInterrupt:
+        serve_and_end(config)
+    except KeyboardInterrupt:  # before the server handles signals
         end_process(130, 0)
     except MountpointError as error:
         print(error, file=sys.stderr, flush=True)
-        end_process(1, 0)
+        end_process(1, MIN_SECONDS)
 
 
 @contextmanager
