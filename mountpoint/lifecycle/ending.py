@@ -29,17 +29,19 @@ _SOONEST = 0.2  # seconds in which a process ends whose apps do not run
 logger = logging.getLogger("mountpoint")
 
 
-def end_process(code: int, timeout: float, roots: Iterable[tuple[Path, str]] = ()) -> NoReturn:
+def end_process(
+    code: int, timeout: float, roots: Iterable[tuple[Path, str]] = (), *, is_quiet: bool = False
+) -> NoReturn:
     """End the process with *code*, or with 1 if apps still run after *timeout* seconds or at another stop signal.
 
-    *roots* are the root and the key of each mount, for the log.
+    *roots* are the root and the key of each mount, for the log. With *is_quiet* nothing is logged, and the code stays.
     """
     if threading.current_thread() is not threading.main_thread():
         sys.exit(code)
-    ending = _Ending(code, roots)
+    ending = _Ending(code, roots, is_quiet)
     SignalReceiver(("SIGTERM", "SIGINT", "SIGBREAK"), lambda _: ending.cut_off()).install()
     atexit.register(ending.note_exit_handlers)  # the first that Python calls
-    if not code and running_app_threads():
+    if not code and not is_quiet and running_app_threads():
         logger.info("waiting up to %g s for threads that apps have started", round(timeout, 1))
     with suppress(RuntimeError):  # no thread can be started
         arguments = (max(timeout, _SOONEST),)
@@ -50,8 +52,9 @@ def end_process(code: int, timeout: float, roots: Iterable[tuple[Path, str]] = (
 class _Ending:
     """Cuts off the threads and exit handlers of apps that do not end."""
 
-    def __init__(self, code: int, roots: Iterable[tuple[Path, str]]) -> None:
-        self._code = code
+    def __init__(self, code: int, roots: Iterable[tuple[Path, str]], is_quiet: bool) -> None:
+        self._code = code if is_quiet else code or 1
+        self._is_quiet = is_quiet
         self._keys: dict[Path, list[str]] = {}
         for root, key in roots:
             self._keys.setdefault(root, []).append(key)
@@ -70,7 +73,8 @@ class _Ending:
     def cut_off(self) -> NoReturn:
         """End the process now, and log the reason."""
         self._lock.acquire()  # once
-        end_now(self._code or 1, self._description(), calls_exit_handlers=not self._in_exit_handlers)
+        description = "" if self._is_quiet else self._description()
+        end_now(self._code, description, calls_exit_handlers=not self._in_exit_handlers)
 
     def _description(self) -> str:
         if self._in_exit_handlers:
@@ -83,14 +87,15 @@ class _Ending:
 
 
 def end_now(code: int, cut_off: str, *, calls_exit_handlers: bool = True) -> NoReturn:
-    """End the process with *code*, from any thread, although something hangs: *cut_off* describes it for the log.
+    """End the process with *code*, from any thread, although something hangs. *cut_off* describes it for the log.
 
     The exit handlers of the other apps are called first, for up to `MIN_SECONDS`, unless Python calls them already.
     """
-    logger.warning("cut off: %s", cut_off)
+    if cut_off:
+        logger.warning("cut off: %s", cut_off)
     if calls_exit_handlers:
         _run_bounded(atexit._run_exitfuncs)
-    _run_bounded(logging.shutdown)
+    _run_bounded(_flush)
     drain_logs()
     os._exit(code)
 
@@ -101,6 +106,13 @@ def end_by_signal(number: int) -> NoReturn:
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
     end_process(128 + number, 0)
+
+
+def _flush() -> None:
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):  # an app has closed or replaced it
+            stream.flush()
 
 
 def _run_bounded(function: Callable[[], object]) -> None:

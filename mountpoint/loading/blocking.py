@@ -138,8 +138,8 @@ def explain_blocking(error: LoadError, mount: MountConfig) -> LoadError:
     if asked is not None and "reading a line" in str(asked):
         place = _place(asked.__traceback__, mount)
         return LoadError(
-            f'"{mount.app.text}" asks for input while it is loaded{place}, and a server has no one to ask; read the '
-            f"value from a file or from an environment variable, or {_GUARD}",
+            f'"{mount.app.text}" asks for input while it is loaded{place}; a server has no terminal, so read the value '
+            f"from a file or an environment variable, or {_GUARD}",
             files=error.files,
         )
     return error
@@ -155,11 +155,11 @@ def _find(error: BaseException | None, kind: type[Any]) -> Any:
 
 
 def _place(tb: TracebackType | None, mount: MountConfig) -> str:
-    """Return `` at file:line`` of the innermost line of the app in *tb*, or an empty text."""
+    """Return ``, at file:line`` of the innermost line of the app in *tb*, or an empty text."""
     place = ""
     while tb is not None:
         file = tb.tb_frame.f_code.co_filename
         if is_app_code(file, mount.root):
-            place = f" at {file}:{tb.tb_lineno}"
+            place = f", at {file}:{tb.tb_lineno}"
         tb = tb.tb_next
     return place

@@ -49,6 +49,7 @@ class Load(Generic[T]):
         self.started_at = time.monotonic()
         self.thread: int | None = None
         self.is_given_up = False
+        self.is_stuck = False  # whether it went on after it was given up
         self.done = threading.Event()
 
     def run(self) -> None:
@@ -181,7 +182,6 @@ class LoadThread:
         """Reserve the thread for *load*; return False if it is in another load, or `run` has returned."""
         if self._is_stopped:
             raise GivenUp
-        deadline = time.monotonic() + STUCK_SECONDS
         while True:
             with self._lock:
                 if self._thread is None:
@@ -190,14 +190,14 @@ class LoadThread:
                 if current is None:
                     self._current = load
                     return True
-            if not current.done.is_set():
-                if not current.is_given_up or time.monotonic() > deadline:
-                    return False
-                self._interrupt(current)
-            time.sleep(0.001)
+            if not current.done.is_set() and not (current.is_given_up and self._interrupt(current)):
+                return False
+            time.sleep(0.001)  # the thread is about to be free
 
     def _interrupt(self, load: Load[T]) -> bool:
         """Raise `GivenUp` in *load*, which was given up; return False if it does not end within `STUCK_SECONDS`."""
+        if load.is_stuck:
+            return load.done.is_set()
         deadline = time.monotonic() + STUCK_SECONDS
         while not load.done.wait(0.05) and time.monotonic() < deadline:
             # Repeatedly: a signal just before a system call does not interrupt the call.
@@ -206,4 +206,5 @@ class LoadThread:
                 number = getattr(signal, _INTERRUPT)
                 if signal.getsignal(number) == self._handler:
                     signal.pthread_kill(thread, number)
-        return load.done.is_set()
+        load.is_stuck = not load.done.is_set()
+        return not load.is_stuck

@@ -20,13 +20,13 @@ from ..wsgi.limits import ConcurrencyLimit, MaxBody
 from ..wsgi.responses import unavailable
 from ..wsgi.router import Router
 from ..wsgi.table import Mount, MountTable
+from . import slow_loads
 from .app_check import is_instance_by_name
 from .blocking import explain_blocking, refuse_to_block
 from .eviction import evict_failed_modules, record_failed_load
 from .importing import load_app
 from .isolation import preserve_process_state
 from .load_thread import Load, LoadThread
-from .slow_loads import SLOW_SECONDS, SlowLoad
 from .sys_path import prepend_to_sys_path, sys_path_entries, top_level_modules
 
 if TYPE_CHECKING:
@@ -102,6 +102,17 @@ class LoadObserver:
         """All mounts are loaded but those that are slow."""
 
 
+class _TimeLimit(LoadObserver):
+    """Gives up each load that has not ended after *timeout* seconds."""
+
+    def __init__(self, timeout: float | None) -> None:
+        self._timeout = timeout
+
+    def during(self, mount: MountConfig, seconds: float, thread: int | None) -> None:
+        if self._timeout is not None and seconds >= self._timeout:
+            raise slow_loads.timed_out(mount, self._timeout, thread)
+
+
 class _PendingLoad:
     """The load of a mount in *thread*, which has begun."""
 
@@ -109,7 +120,7 @@ class _PendingLoad:
         self._thread = thread
         self._load = load
         self._mount = mount
-        self._slow_load = SlowLoad(mount)
+        self._slow_load = slow_loads.SlowLoad(mount)
 
     def wait(self, observer: LoadObserver, seconds: float | None) -> LoadedMount | None:
         """Return the loaded mount, or None if the load has not ended *seconds* after its start."""
@@ -125,9 +136,14 @@ class _PendingLoad:
             return LoadedMount(self._mount, error=error)
 
 
-def load_mounts(config: Config) -> Sequence[LoadedMount]:
-    """Load every app of *config* and return the mounts in the table's order. A failed load does not raise."""
-    return Loader().load(config)
+def load_mounts(
+    config: Config, thread: LoadThread | None = None, timeout: float | None = None
+) -> Sequence[LoadedMount]:
+    """Load every app of *config* and return the mounts in the table's order. A failed load does not raise.
+
+    With *thread* the apps are imported there, and a load that takes more than *timeout* seconds fails.
+    """
+    return Loader(thread).load(config, observer=_TimeLimit(timeout))
 
 
 class Loader:
@@ -186,7 +202,7 @@ class Loader:
             loaded: LoadedMount | None = self._load(mount)
         else:
             pending = _PendingLoad(self._thread, self._thread.start(lambda: self._load(mount)), mount)
-            loaded = pending.wait(observer, SLOW_SECONDS if observer.lets_others_overtake else None)
+            loaded = pending.wait(observer, slow_loads.SLOW_SECONDS if observer.lets_others_overtake else None)
             if loaded is None:
                 overtaken.append(pending)
         if loaded is not None:
