@@ -33,7 +33,7 @@ DEPENDENCIES: Final = (
         "adj command query request_uri url_scheme get_body_stream",
         "names that our parser shares with waitress's",
     ),
-    _needs("utilities", "Error", "an error that waitress turns into a response"),
+    _needs("utilities", "Error InternalServerError", "an error that waitress turns into a response"),
     _needs("utilities.Error", "__init__ code reason", "the same"),
     _needs("utilities.Error", "to_response", "the header Retry-After"),
     _needs("buffers", "OverflowableBuffer", "a body that moves to a file when it grows"),
@@ -57,12 +57,12 @@ DEPENDENCIES: Final = (
     _needs("buffers.FileBasedBuffer", "close", "HEAD of a file"),
     # ------------------------------------------------------------------------------------- serve a connection
     _needs("channel", "HTTPChannel ClientDisconnected", "a connection of our own"),
-    _needs("channel.HTTPChannel", "task_class error_task_class parser_class", "our classes instead of waitress's"),
+    _needs("channel.HTTPChannel", "task_class error_task_class", "our classes instead of waitress's"),
     _needs("channel.HTTPChannel", "service request requests requests_lock connected", "the queues"),
     _needs("channel.HTTPChannel", "addr server check_client_disconnected", "the environ and the log"),
     _needs(
         "channel.HTTPChannel",
-        "adj handle_read handle_close received last_activity total_outbufs_len",
+        "adj handle_close last_activity total_outbufs_len",
         "closing a connection whose client is stuck",
     ),
     _needs(
@@ -70,11 +70,11 @@ DEPENDENCIES: Final = (
         "_flush_exception _flush_some_if_lockable",
         "a try to send, which shows whether the client reads",
     ),
-    _needs("channel.HTTPChannel", "write_soon", "the header in one packet with the start of the body"),
+    _needs("channel.HTTPChannel", "send_continue sent_continue", "100 (Continue)"),
+    _needs("channel.HTTPChannel", "write_soon", "a response that is sent without a copy"),
     _needs("channel.HTTPChannel", "_flush_some outbuf_lock", "a lock that waitress leaves out"),
-    _needs("channel.HTTPChannel", "readable handle_write", "half-closed clients, and clients that still send"),
-    _needs("channel.HTTPChannel", "outbufs", "a response that cannot be stored"),
-    _needs("channel.HTTPChannel", "_flush_outbufs_below_high_watermark", "503 from the loop, which must not wait"),
+    _needs("channel.HTTPChannel", "readable writable handle_write", "half-closed clients, and clients that still send"),
+    _needs("channel.HTTPChannel", "outbufs current_outbuf_count", "what the kernel does not take of a response"),
     _needs("channel.HTTPChannel", "will_close close_when_flushed", "the drain, and a log that cannot be written"),
     # ------------------------------------------------------------------------------------- listen, and run the loop
     _needs("server", "BaseWSGIServer TcpWSGIServer UnixWSGIServer", "listeners of our own"),
@@ -89,6 +89,7 @@ DEPENDENCIES: Final = (
         "maintenance next_channel_cleanup",
         "time-outs that do not depend on the system's clock",
     ),
+    _needs("server.BaseWSGIServer", "active_channels task_dispatcher", "time-outs, and our queues"),
     _needs("server.BaseWSGIServer", "handle_accept", "the drain, which accepts the whole accept queue"),
     _needs("server.BaseWSGIServer", "trigger pull_trigger", "waking the loop without blocking"),
     _needs("server.BaseWSGIServer", "readable", "time-outs, pauses, and an idle connection that makes room"),
@@ -98,12 +99,14 @@ DEPENDENCIES: Final = (
     _needs("adjustments", "Adjustments", "listeners are made without create_server, which binds and runs them"),
     _needs(
         "adjustments.Adjustments",
-        "asyncore_loop_timeout channel_timeout cleanup_interval connection_limit ident inbuf_overflow "
-        "max_request_header_size max_request_body_size outbuf_overflow recv_bytes url_scheme",
+        "asyncore_loop_timeout channel_request_lookahead channel_timeout cleanup_interval connection_limit "
+        "expose_tracebacks ident inbuf_overflow max_request_header_size max_request_body_size outbuf_high_watermark "
+        "outbuf_overflow recv_bytes url_scheme",
         "documented as arguments, and read here as attributes",
     ),
-    _needs("", "wasyncore", "the event loop"),
-    _needs("wasyncore", "loop close_all dispatcher", "running the loop one iteration at a time, and the end"),
+    _needs("", "wasyncore", "the objects that our event loop watches"),
+    _needs("wasyncore", "close_all dispatcher", "the end"),
+    _needs("wasyncore.dispatcher", "accepting handle_read_event logger", "our event loop, and the log"),
     _needs("wasyncore.dispatcher", "close", "closing a listener but not its trigger"),
     _needs(
         "wasyncore.dispatcher",

@@ -24,17 +24,21 @@ from waitress.adjustments import Adjustments
 from waitress.parser import HTTPRequestParser
 
 import mountpoint.server
-from mountpoint.server import channel, waitress_names
+from mountpoint.server import channel, listener, waitress_names
 
 CLASSES = {
     "adj": Adjustments,
     "adjustments": Adjustments,
     "buffer": buffers.OverflowableBuffer,
+    "changed": channel.Channel,
     "channel": channel.Channel,
     "data": buffers.ReadOnlyFileBasedBuffer,
+    "each": HTTPRequestParser,
+    "failed": HTTPRequestParser,
     "idle": channel.Channel,
     "item[1]": channel.Channel,
-    "listener": channel.TcpListener,
+    "listener": listener.TcpListener,
+    "owner": channel.Channel,
     "request": HTTPRequestParser,
     "response": buffers.ReadOnlyFileBasedBuffer,
     "running.channel": channel.Channel,
@@ -43,17 +47,24 @@ CLASSES = {
     "self.channel": channel.Channel,
     "self.client_request": HTTPRequestParser,
     "self.first_request": HTTPRequestParser,
+    "self.outbufs[-1]": buffers.OverflowableBuffer,
     "self.request": HTTPRequestParser,
-    "self.server": channel.TcpListener,
+    "self.requests[0]": HTTPRequestParser,
+    "self.server": listener.TcpListener,
+    "self.task_dispatcher": task.ThreadedTaskDispatcher,
     "self.trigger": waitress.trigger.trigger,
-    "server": channel.TcpListener,
+    "server": listener.TcpListener,
     "server.adj": Adjustments,
+    "task": task.Task,
     "wasyncore.dispatcher": wasyncore.dispatcher,
 }
 #: Expressions that are not waitress's objects, but have an attribute of the same name.
 OTHERS = {
     *(
         "_ESCAPES",
+        "accepting",
+        "self.outbufs",
+        "self.owners",
         "address",
         "bound",
         "bound.socket",
