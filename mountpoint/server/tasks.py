@@ -20,7 +20,7 @@ from waitress.buffers import ReadOnlyFileBasedBuffer
 from waitress.channel import ClientDisconnected
 from waitress.task import ErrorTask, Task
 
-from .access_log import access_line, access_logger
+from .access_log import access_line, access_logger, log_access
 from .app_header import AppHeaderError, content_length, require_header, require_status
 from .parser import Parser
 
@@ -107,8 +107,7 @@ class _LoggedTask(Task):
         finished = time.time()
         received_at = self.client_request.received_at
         started = finished - (time.monotonic() - received_at) if received_at else self.start_time
-        access_logger.info(
-            "%s",
+        log_access(
             access_line(
                 remote_addr=record.remote_addr if record else self.channel.addr[0],
                 request_line=self.client_request.request_line,
