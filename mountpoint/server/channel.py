@@ -61,6 +61,10 @@ class Channel(DeadlineChannel):
     def readable(self) -> bool:
         return not self.is_paused and super().readable()
 
+    def awaits_end(self) -> bool:
+        """Whether the loop reads only if the client closes its sending half."""
+        return self.is_paused and super().readable()
+
     def handle_read_event(self) -> None:
         """Read what has arrived. Called by the loop."""
         if self.lingers_until:

@@ -166,13 +166,14 @@ class EventLoop:
 
     def _is_open(self, descriptor: int) -> bool:
         """Whether the kernel still watches *descriptor*. Another file may have its number."""
-        try:
-            self._selector.modify(descriptor, self._watched[descriptor])
-            if sys.platform != "win32":
-                os.fstat(descriptor)  # kqueue forgets a closed descriptor, and other selectors do not look
-        except (OSError, ValueError, KeyError):
-            return False
-        return True
+        with self._lock:
+            try:
+                self._selector.modify(descriptor, self._watched[descriptor])
+                if sys.platform != "win32":
+                    os.fstat(descriptor)  # kqueue forgets a closed descriptor, and other selectors do not look
+            except (OSError, ValueError, KeyError):
+                return False
+            return True
 
     def _replace_selector(self) -> None:
         self._abandoned.append(self._selector)
@@ -184,8 +185,10 @@ class EventLoop:
 def _interest(owner: Any) -> int:
     if owner.accepting:
         return READ if owner.readable() else 0
-    reads = READ if owner.readable() else END if getattr(owner, "is_paused", False) else 0
-    return reads | (WRITE if owner.writable() else 0)
+    events = READ if owner.readable() else 0
+    if not events and (awaits_end := getattr(owner, "awaits_end", None)) and awaits_end():
+        events = END
+    return events | (WRITE if owner.writable() else 0)
 
 
 class OwnerMap(dict[int, Any]):

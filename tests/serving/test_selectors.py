@@ -158,6 +158,28 @@ def test_no_event_is_lost(site, scenario):
 
 @pytest.mark.parametrize("lookahead", [1])
 @pytest.mark.parametrize("selector", SELECTORS.values(), ids=SELECTORS)
+def test_the_loop_rests_while_the_request_of_a_half_closed_client_runs(site, monkeypatch):
+    with connect(site) as client:
+        client.request("/app/hold")
+        wait_until(lambda: site.held)
+        client.socket.shutdown(socket.SHUT_WR)
+        channel = next(one for one in site.server._map.values() if hasattr(one, "lingers_until"))
+        wait_until(lambda: channel._is_half_closed)
+        waits = []
+        selector = site.server._loop._selector
+        wait = selector.wait
+        monkeypatch.setattr(selector, "wait", lambda timeout: waits.append(timeout) or wait(timeout), raising=False)
+        site.server._wake()
+        wait_until(lambda: waits)
+        time.sleep(0.05)
+        assert len(waits) < 5
+        site.release.set()
+        assert client.answer().body == b"/hold"
+        assert client.is_closed()
+
+
+@pytest.mark.parametrize("lookahead", [1])
+@pytest.mark.parametrize("selector", SELECTORS.values(), ids=SELECTORS)
 def test_an_app_sees_that_its_client_has_reset_the_connection(site):
     client = connect(site)
     client.request("/app/until-reset")
