@@ -6,6 +6,7 @@ neither raises for anything that a server or an app does. A URL is requested onc
 
 from __future__ import annotations
 
+import codecs
 import http.client
 import re
 import ssl
@@ -33,6 +34,8 @@ REQUESTS = 200
 
 _TIMEOUT = 10.0  # seconds, for each step of a request
 _LARGEST_BODY = 2**20  # bytes that are read of a response; most links of a page are near its beginning
+# Python has codecs that no browser has. They raise, or take quadratic time for a long page.
+_NOT_FOR_PAGES = {"idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape"}
 _TOKENS = re.compile(rb"[A-Za-z0-9+/_=.-]{16,}")  # session tokens and nonces, which differ in every response
 
 
@@ -68,10 +71,10 @@ class ProbeResult:
     def text(self) -> str:
         """The body, decoded with its charset, UTF-8 by default."""
         charset = re.search(r"charset=[\"']?([\w-]+)", self.header("Content-Type"))
-        try:
-            return self.body.decode(charset[1] if charset else "utf-8", errors="replace")
-        except LookupError:
-            return self.body.decode(errors="replace")
+        with suppress(LookupError):
+            if charset and codecs.lookup(charset[1]).name not in _NOT_FOR_PAGES:
+                return self.body.decode(charset[1], errors="replace")
+        return self.body.decode(errors="replace")
 
     @property
     def location(self) -> str:
