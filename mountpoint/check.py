@@ -18,7 +18,8 @@ from typing import Any
 
 from .config.reader import ServerConfig, load_config, quoted
 from .errors import ConfigError, Problem, UnreadableError, counted
-from .loading.app_check import is_instance_by_name
+from .loading.app_kinds import is_instance_by_name
+from .loading.load_thread import LoadThread
 from .loading.loader import LoadedMount, load_mounts
 from .loading.logs import configure_logging
 from .wsgi.keys import host_covers
@@ -73,8 +74,11 @@ class Report:
         return "\n".join([*lines, f"{mounts}, {problems}, {counted(len(self.warnings), 'warning')}"])
 
 
-def check(file: str | Path) -> Report:
-    """Validate *file*, load every app, and return the report. A wrong file is in the report and does not raise."""
+def check(file: str | Path, thread: LoadThread | None = None, timeout: float | None = None) -> Report:
+    """Validate *file*, load every app, and return the report. A wrong file is in the report and does not raise.
+
+    With *thread* the apps are imported there, and a load that takes more than *timeout* seconds is a problem.
+    """
     try:
         config = load_config(file)
         with contextlib.redirect_stdout(sys.stderr):  # stdout is for the report, not for a handler of [logging]
@@ -83,7 +87,7 @@ def check(file: str | Path) -> Report:
         problems = [Finding(problem.key, problem.message) for problem in error.problems]
         return Report(error.file or str(file), problems=problems, is_readable=not isinstance(error, UnreadableError))
     with contextlib.redirect_stdout(sys.stderr):  # stdout is for the report, not for the prints of an app
-        mounts = load_mounts(config)
+        mounts = load_mounts(config, thread, timeout)
     rows = [
         {
             "mount": mount.config.key,
