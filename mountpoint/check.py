@@ -21,6 +21,7 @@ from .errors import ConfigError, Problem, UnreadableError, counted
 from .loading.app_check import is_instance_by_name
 from .loading.loader import LoadedMount, load_mounts
 from .loading.logs import configure_logging
+from .loading.own_prefix import prefix_faults
 from .wsgi.keys import host_covers
 
 
@@ -95,6 +96,7 @@ def check(file: str | Path) -> Report:
     ]
     problems = [Finding(_key(mount), str(mount.error), mount.error.details) for mount in mounts if mount.error]
     found = list(warnings(mounts))
+    found += [Finding(_key(fault.mount), fault.text) for fault in prefix_faults(config, mounts)]
     if config.proxy.trusted and not config.proxy.counts():
         message = "is set, but no header is counted; add x_for = 1 and x_proto = 1"
         found.append(Finding("proxy.trusted", message))

@@ -16,6 +16,7 @@ from pathlib import Path
 from ..config.reader import DEFAULT_FILE, Config, load_config
 from ..loading.loader import LoadedMount, build_router, build_table, load_mounts
 from ..loading.logs import configure_logging
+from ..loading.own_prefix import prefix_faults
 from ..wsgi.keys import host_covers, is_below, wsgi_string
 from ..wsgi.percent import encode_path
 from .addresses import Origin, checked_url
@@ -50,6 +51,7 @@ class _Examination:
         self.config = config
         self.mounts = mounts
         without_echo = dataclasses.replace(config, doctor=dataclasses.replace(config.doctor, key=""))
+        self.prefix_faults = list(prefix_faults(config, mounts))
         self.router = build_router(without_echo, build_table(mounts))
         self.live: HttpSite | None = None
         self.prefix = ""  # only mounts below this public prefix are examined
@@ -100,10 +102,15 @@ class _Examination:
     def _examine_mount(self, mount: LoadedMount) -> None:
         """Examine one mount in this process, and then through the proxy if there is one."""
         in_process = self._served_in_process(mount)
+        faults = [fault for fault in self.prefix_faults if fault.mount is mount]
+        in_process.reads_static_url_early = any(fault.symptom == "static-url" for fault in faults)
         is_complete = run_within_limit(in_process.report, lambda: examine(in_process))
         fills = {"host": in_process.site.origin.host}
         for finding in in_process.report.findings:  # faults of the app, which no change of the proxy can fix
             self.report.add(finding.symptom, finding.certainty, in_process.prefix, finding.evidence, fills)
+        for fault in faults:
+            if not self.report.has(fault.symptom, in_process.prefix):  # else a request has shown it
+                self.report.add(fault.symptom, "likely", in_process.prefix, [fault.text])
         if self.live is None or not is_complete:
             for what in in_process.report.not_looked_at:
                 self.report.skip(what)

@@ -35,7 +35,8 @@ class ServedMount:
     *prefix* is the public prefix of the mount: percent-encoded, empty for the root. *siblings* are the public prefixes
     of the other mounts. *allow* are the URLs and paths outside the mount that its links may lead to. *in_process* is
     the same table in this process, if *site* is on the network. *knows_prefix* is true if the app is known to have its
-    prefix, so that a link without it must be hard-coded.
+    prefix, so that a link without it must be hard-coded. *reads_static_url_early* is true for a Django project whose
+    links to static files lack the prefix for another reason.
     """
 
     site: Site
@@ -45,6 +46,7 @@ class ServedMount:
     allow: Sequence[str] = ()
     in_process: Site | None = None
     knows_prefix: bool = False
+    reads_static_url_early: bool = False
 
     @property
     def name(self) -> str:
@@ -75,6 +77,10 @@ class ServedMount:
     def probe_sibling(self, end: str = "") -> ProbeResult:
         """Return the response to an unknown path beside the mount: its last segment is replaced."""
         return self.get(f"{self.prefix.rpartition('/')[0]}/{_UNKNOWN}{end}")
+
+    def probe_longer_word(self) -> ProbeResult:
+        """Return the response to an unknown path whose first word begins with the prefix, without a slash between."""
+        return self.get(f"{self.prefix}{_UNKNOWN}/")
 
     def works(self, result: ProbeResult, kind: Kind = "link") -> bool:
         """Whether *result* is the page or file that a link means, and not the response that every path gets."""

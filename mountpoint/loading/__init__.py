@@ -8,6 +8,7 @@ Read in this order:
     isolation   restore the state of the process after each load
     eviction    remove the modules of a failed load from ``sys.modules``
     loader      load the apps of a whole table and wrap them in their middleware
+    own_prefix  find a loaded app that adds a prefix of its own, or names another one
     logs        configure logging, before any app is loaded
     log_stream  keep a hanging reader of the log from blocking the threads that log
 """

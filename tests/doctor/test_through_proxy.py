@@ -56,7 +56,10 @@ def test_a_right_proxy_that_strips_has_no_finding(behind):
     ("table", "locations", "symptom"),
     [
         (TABLE, "location /a/ { proxy_pass <app>/; }", "proxy-strips"),
+        (TABLE, "location /a { proxy_pass <app>/; }", "proxy-strips"),
         (TABLE, "location /a/ { proxy_pass <app>/a; }", "loop-slash"),
+        (TABLE, "location /a { proxy_pass <app>/a/; }", "path-changed"),
+        (TABLE, "location /a/ { proxy_pass <app>/b/; }", "path-changed"),
         (TABLE, "location /a/ { proxy_pass <app>/a/a/; }", "prefix-doubled"),
         (f'[proxy]\nstrips = "/apps"\n{TABLE}', "location /apps/a/ { proxy_pass <app>; }", "proxy-keeps"),
     ],
@@ -66,6 +69,39 @@ def test_a_path_that_arrives_wrong_names_the_fault_of_the_proxy(behind, table, l
     mount = "/apps/a" if "strips" in table else "/a"
     assert {name for where, name, certainty in done.named if where == mount and certainty == "sure"} == {symptom}
     assert done.code == 1
+
+
+LOGIN = """
+def app(environ, start_response):
+    is_login = environ["PATH_INFO"] == "/login"
+    start_response("200 OK" if is_login else "302 Found", [] if is_login else [("Location", "/a/login?next=/")])
+    return [b"login"]
+"""
+ROOT_404 = "location = /a/ { return 404; } location / { proxy_pass <app>; <headers> }"
+
+
+@pytest.mark.parametrize(
+    ("locations", "symptom", "certainty"),
+    [
+        ("location /a/ { proxy_pass <app>/; }", "proxy-strips", "sure"),
+        ("location /a { proxy_pass <app>/; }", "proxy-strips", "sure"),
+        ("location /a/ { proxy_pass <app>/b/; }", "path-changed", "sure"),
+        ("location /a/ { proxy_pass <app>/x/; }", "path-changed", "likely"),
+        ("location /a/ { proxy_pass <app>/a/a/; }", "path-changed", "likely"),
+        ("rewrite ^/(.*)/$ /$1 permanent; location / { proxy_pass <app>; }", "loop-bare-prefix", "sure"),
+        (ROOT_404, "path-changed", "likely"),
+    ],
+)
+def test_a_changed_path_is_named_without_a_key(behind, locations, symptom, certainty):
+    done = behind(TABLE, locations)
+    assert {found[1:] for found in done.named if found[0] == "/a"} == {(symptom, certainty)}
+
+
+def test_a_login_wall_is_not_taken_for_a_proxy_that_strips(behind, folder):
+    """Every path redirects to the login, so the path that a stripping proxy would need does so too."""
+    (folder / "wall.py").write_text(LOGIN)
+    done = behind('[mounts]\n"/a" = "wall:app"\n', ROOT_404)
+    assert [found for found in done.named if found[2] == "sure"] == []
 
 
 def test_another_app_that_answers_for_the_mount_is_seen_without_a_key(behind):
