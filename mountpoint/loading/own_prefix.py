@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 from ..config.reader import Config
 from ..wsgi.keys import is_below, wsgi_string
-from .app_check import is_instance_by_name, type_name
+from .app_kinds import is_instance_by_name, type_name
 from .loader import LoadedMount
 
 _DEPTH = 10  # layers of middleware; an object may wrap itself
