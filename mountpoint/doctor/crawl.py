@@ -9,12 +9,12 @@ from __future__ import annotations
 import ipaddress
 import secrets
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ..wsgi.keys import is_below
-from .addresses import at_origin, encoded, origin_of, path_of, with_path
+from .addresses import Origin, at_origin, encoded, origin_of, path_of, with_path
 from .fetch import ProbeResult, Site
 from .findings import Report
 from .pages import Kind, Link, links
@@ -36,7 +36,7 @@ class ServedMount:
     of the other mounts. *allow* are the URLs and paths outside the mount that its links may lead to. *in_process* is
     the same table in this process, if *site* is on the network. *knows_prefix* is true if the app is known to have its
     prefix, so that a link without it must be hard-coded. *reads_static_url_early* is true for a Django project whose
-    links to static files lack the prefix for another reason.
+    links to static files lack the prefix for another reason. *listen* are the addresses that the server listens on.
     """
 
     site: Site
@@ -47,6 +47,7 @@ class ServedMount:
     in_process: Site | None = None
     knows_prefix: bool = False
     reads_static_url_early: bool = False
+    listen: Collection[Origin] = ()
 
     @property
     def name(self) -> str:
@@ -173,6 +174,8 @@ class Crawl:
             return None
         if origin == served.site.origin:
             return self._check_same_origin(link)
+        if origin in served.listen:
+            return self._check_listen_address(link)
         if origin.host == served.site.origin.host:
             is_downgrade = served.site.origin.scheme == "https" and origin.scheme == "http"
             return self._check_other_port(link, "http-links" if is_downgrade else "port-lost")
@@ -222,6 +225,12 @@ class Crawl:
             self.suspected.append(Fault("private-host", link, f"{host} is a private address", better))
         else:
             self.faults.append(Fault("private-host", link, f"clients cannot reach {host}", better))
+        return better.url
+
+    def _check_listen_address(self, link: Link) -> str:
+        """Check a *link* to the address that mountpoint listens on, behind the proxy. No client shall use it."""
+        better = self._at_own_origin(link) or self.served.site.get(at_origin(self.served.site.origin, link.url))
+        self.faults.append(Fault("private-host", link, "mountpoint listens there, and clients use the proxy", better))
         return better.url
 
     def _at_own_origin(self, link: Link) -> ProbeResult | None:

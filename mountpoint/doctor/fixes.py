@@ -19,7 +19,8 @@ _KEEP = {
 }
 _MOUNT = '\n# and in mounts.toml: [mounts] "<prefix>" = "module:app"'
 _HOST = {
-    "words": "configure the proxy to forward the Host header that the client sends: <host>",
+    "words": "configure the proxy to forward the Host header that the client sends: <host>; "
+    "if the app names an address of the server itself, remove it there",
     "nginx": "proxy_set_header Host $host;  # or $host:$server_port, if the port is not 80 or 443",
     "apache": "ProxyPreserveHost On",
     "caddy": "header_up Host {http.request.hostport}  # in the reverse_proxy block; remove any other header_up Host",

@@ -223,3 +223,29 @@ def test_the_url_of_one_mount_limits_the_examination_to_it(folder, serve, nginx,
     front.stop()
     assert done.report["mounts"] == ["/b"]
     assert not [target for _, _, target in front.requests if re.match(r"/a/.", target)]
+
+
+def test_mounts_behind_a_proxy_share_the_requests(folder, serve, nginx, examine):
+    table = f"{ECHO}{TABLE}"
+    locations = KEEP.replace("<app>", serve(table).url).replace("<headers>", "")
+    front = nginx(f"server {{ listen 80; server_name localhost; {locations} }}")
+    done = examine("mounts.toml", "--url", f"http://localhost:{front.port}/", "--requests", "12")
+    assert done.report["requests"] == 12
+    assert "everything that needs more than 12 requests: at /a, /b" in done.skipped
+
+
+def test_some_requests_are_kept_for_the_checks_with_the_key(folder, serve, nginx, examine):
+    links = "".join(f"<a href=/a/{n}>x</a>" for n in range(60))
+    table = f"""{ECHO}[mounts]\n"/a" = "site_app:make('a', '{links}')"\n"""
+    locations = KEEP.replace("<app>", serve(table).url).replace("<headers>", "")
+    front = nginx(f"server {{ listen 80; server_name localhost; {locations} }}")
+    done = examine("mounts.toml", "--url", f"http://localhost:{front.port}/", "--requests", "50")
+    assert "everything that needs more than 50 requests: at /a" in done.skipped
+    assert "spoofed-header" in {found["symptom"] for found in done.report["findings"]}
+
+
+def test_a_link_to_the_listen_address_is_a_fault_behind_a_proxy_only(folder, serve, nginx, examine):
+    table = """[mounts]\n"/a" = "site_app:make('a', '<a href=http://127.0.0.1:8080/a/history>x</a>')"\n"""
+    app = serve(table)
+    front = nginx(f"server {{ listen 80; server_name localhost; location / {{ proxy_pass {app.url}; {HOST} }} }}")
+    assert ("/a", "private-host", "sure") in examine("mounts.toml", "--url", f"http://localhost:{front.port}/").named
