@@ -289,7 +289,7 @@ class WsgiSite(Site):
     def __init__(self, app: WSGIApplication, origin: Origin, limit: int, strips: str = "") -> None:
         super().__init__(origin, limit)
         self._app = app
-        self._strips = strips
+        self.strips = strips
 
     def may_request(self, url: str) -> bool:
         """Whether *url* is at the host of this site; in this process every port is the app's."""
@@ -306,7 +306,7 @@ class WsgiSite(Site):
             target = split_target(request_target)
         except ValueError as error:
             return ProbeResult(url, 400, error=str(error))
-        if not is_below(target.path_info, self._strips):
+        if not is_below(target.path_info, self.strips):
             return ProbeResult(url, 404)  # the proxy does not forward it
         builder = EnvironBuilder(
             method=method,
@@ -314,7 +314,7 @@ class WsgiSite(Site):
             headers=[*BROWSER_HEADERS, *headers],
             data=b"".join(body or ()),
             environ_overrides={
-                "PATH_INFO": target.path_info.removeprefix(self._strips) or "/",
+                "PATH_INFO": target.path_info.removeprefix(self.strips) or "/",
                 "QUERY_STRING": target.query,
                 "REQUEST_URI": request_target,
                 "RAW_URI": request_target,

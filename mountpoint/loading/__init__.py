@@ -16,6 +16,7 @@ Read in this order:
     places            the line of an app at which a thread is
     slow_loads        report loads that take long
     loader            load the apps of a whole table and wrap them in their middleware
+    own_prefix        find a loaded app that adds a prefix of its own, or names another one
     logs              configure logging, before any app is loaded
     log_stream        keep a hanging reader of the log from blocking the threads that log
     standard_streams  the same for apps that print, and for ``wsgi.errors``
