@@ -26,6 +26,8 @@ from .config.schema import LOG_LEVELS, SERVER_KEYS
 from .config.validators import Validator
 from .errors import MountpointError, UnreadableError, UsageError
 
+_PROCESS_SECONDS = 1.0  # for the processes that apps have started, after the work of a command is done
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command that *argv* (by default that of the process) asks for, and return its exit code."""
@@ -243,10 +245,12 @@ def _reserved_stdout() -> Iterator[TextIO]:
 
 def _check(options: argparse.Namespace) -> int:
     from .check import check
+    from .loading.forking import end_processes
 
     with _reserved_stdout() as output:
         report = check(options.file)
         print(report.as_json() if options.json else report.as_text(), file=output)
+    end_processes(_PROCESS_SECONDS)
     if any(not thread.daemon and thread is not threading.current_thread() for thread in threading.enumerate()):
         sys.stderr.flush()
         os._exit(report.exit_code)  # Python would wait for the threads of the apps, which may never end
@@ -280,6 +284,7 @@ def _proxy_config(options: argparse.Namespace) -> int:
 
 def _doctor(options: argparse.Namespace) -> int:
     from .doctor.main import doctor
+    from .loading.forking import end_processes
 
     file = options.file if options.file or options.url else DEFAULT_FILE
     with _reserved_stdout() as output:
@@ -291,6 +296,7 @@ def _doctor(options: argparse.Namespace) -> int:
         finally:
             if sys.stderr.isatty():
                 print("\r\x1b[K", end="", file=sys.stderr)
+            end_processes(_PROCESS_SECONDS)
         print(report.as_json() if options.json else report.as_text(), file=output)
     return report.exit_code
 

@@ -8,6 +8,7 @@ SIGUSR2           start a process that takes over (`mountpoint.lifecycle.takeove
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import signal
@@ -24,6 +25,7 @@ from typing import Any, NoReturn
 from ..config.reader import Config
 from ..config.validators import hard_file_limit
 from ..errors import ConfigError, LoadError, ServeError, counted
+from ..loading.forking import end_processes
 from ..loading.loader import LoadedMount, Loader, build_router, build_table, report_broken
 from ..loading.log_stream import detach_streams, drain_logs
 from ..loading.logs import configure_logging
@@ -37,6 +39,7 @@ from .takeover import Takeover
 
 _STOP_SIGNALS = ("SIGTERM", "SIGINT", "SIGBREAK")
 _OTHER_SIGNALS = ("SIGHUP", "SIGUSR1", "SIGUSR2")
+_PROCESS_SECONDS = 1.0  # for the processes of apps, even if requests and threads have used up the time
 _STOP_SECONDS = 0.5  # for which the loop may end the process in order after the second signal
 
 logger = logging.getLogger("mountpoint")
@@ -265,9 +268,12 @@ def end_process(code: int, timeout: float) -> NoReturn:
             running = [thread for thread in running if thread.is_alive()]
     if running:
         logger.warning("cut off: threads that apps have started: %s", ", ".join(thread.name for thread in running))
+        end_processes(_PROCESS_SECONDS)
         logging.shutdown()
         drain_logs()
         os._exit(code or 1)
+    # Before the exit handler of multiprocessing, which waits for its processes without a limit.
+    atexit.register(end_processes, max(deadline - time.monotonic(), _PROCESS_SECONDS))
     sys.exit(code)
 
 

@@ -4,6 +4,7 @@ Read in this order:
 
     sys_path    put the roots of the mounts on ``sys.path``
     app_check   check that an object is a WSGI application
+    forking     children that apps fork: without our signals and sockets, and never beyond the app's code
     importing   import the module, find the attribute, call the factory, check the result
     isolation   restore the state of the process after each load
     eviction    remove the modules of a failed load from ``sys.modules``

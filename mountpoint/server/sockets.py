@@ -14,6 +14,7 @@ from typing import Any
 
 from ..config.address import Address
 from ..errors import ServeError
+from ..loading.forking import close_in_children
 
 
 @dataclass(slots=True)
@@ -28,6 +29,9 @@ class BoundSocket:
     address: Address
     file: tuple[Path, int] | None = None
     from_systemd: bool = False
+
+    def __post_init__(self) -> None:
+        close_in_children(self.socket.close)  # without the file, which is the server's
 
     def close(self) -> None:
         """Close the socket, and remove its file."""
