@@ -52,9 +52,9 @@ class Inheritance:
         if self.ready_pipe is not None:
             with suppress(OSError):  # the old process has ended
                 os.write(self.ready_pipe, b"ready")
-            self.close_pipe()
+            self.close_in_child()
 
-    def close_pipe(self) -> None:
+    def close_in_child(self) -> None:
         """Close the pipe without a report."""
         if self.ready_pipe is not None:
             os.close(self.ready_pipe)
@@ -98,7 +98,7 @@ def read_inheritance() -> Inheritance:
         sockets.setdefault(address, []).append(socket.socket(fileno=descriptor))
     os.set_inheritable(fields.ready, False)
     inheritance = Inheritance(sockets, fields.are_systemds, frozenset(fields.working), fields.ready, fields.pid)
-    close_in_children(inheritance.close_pipe)
+    close_in_children(inheritance)
     return inheritance
 
 

@@ -17,9 +17,9 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, Protocol
 
 #: How often this process was forked, counted along the line from the first process to this one. A layer that calls an
 #: app remembers it, and ends the process if it has changed.
@@ -28,17 +28,24 @@ generation = 0
 _SIGNALS: Final = ("SIGTERM", "SIGINT", "SIGBREAK", "SIGHUP", "SIGUSR1", "SIGUSR2")
 _LOG_SECONDS: Final = 5  # for which the last log line of a child may take
 _before = threading.local()  # ``mask``: the signal mask of a thread that forks
-_owners: list[weakref.WeakMethod[Callable[[], object]]] = []
+_owners: list[weakref.ref[Owner]] = []
 
 logger = logging.getLogger("mountpoint")
 
 
-def close_in_children(close: Callable[[], object]) -> None:
-    """Have each forked child call the bound method *close*, which closes descriptors of this process.
+class Owner(Protocol):
+    """An object with descriptors that forked children must not keep."""
 
-    *close* runs in a copy of the process that has one thread, so it must take no lock.
+    def close_in_child(self) -> object: ...
+
+
+def close_in_children(owner: Owner) -> None:
+    """Have each forked child call ``owner.close_in_child()``, for as long as *owner* exists.
+
+    It closes descriptors of this process, in a copy that has one thread. So it must take no lock.
     """
-    _owners.append(weakref.WeakMethod(close, _owners.remove))
+    _owners[:] = [reference for reference in _owners if reference() is not None]
+    _owners.append(weakref.ref(owner))
 
 
 @contextmanager
@@ -48,11 +55,11 @@ def ending_forked_children() -> Iterator[None]:
     try:
         yield
     finally:
-        if generation != before:
+        if generation != before:  # pragma: no cover - the child ends before it saves its coverage
             end_child()
 
 
-def end_child() -> NoReturn:
+def end_child() -> NoReturn:  # pragma: no cover - the child ends before it saves its coverage
     """End this process, a child that has left the code of its app. Log the exception that it has left it with."""
     error = sys.exception()
     try:
@@ -69,9 +76,8 @@ def end_processes(timeout: float) -> None:
     Python would wait for each of them at exit, however long it runs. They have *timeout* seconds after SIGTERM in all.
     """
     multiprocessing: Any = sys.modules.get("multiprocessing.process")
-    if multiprocessing is None:
-        return
-    processes = [process for process in multiprocessing.active_children() if not process.daemon]
+    children = multiprocessing.active_children() if multiprocessing else []
+    processes = [process for process in children if not process.daemon]
     for process in processes:
         process.terminate()
     deadline = time.monotonic() + timeout
@@ -81,7 +87,7 @@ def end_processes(timeout: float) -> None:
             process.kill()
 
 
-def _limit_time() -> None:
+def _limit_time() -> None:  # pragma: no cover - the child ends before it saves its coverage
     """Let the kernel end this child if a log handler waits for a lock that a thread of the parent held."""
     if sys.platform != "win32":
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
@@ -107,10 +113,9 @@ def _after_fork_in_child() -> None:
     global generation  # noqa: PLW0603 - one number for each process
     generation += 1
     owners, _owners[:] = [owner() for owner in _owners], []
-    for close in owners:
-        if close is not None:
-            with suppress(Exception):  # an app has closed a descriptor
-                close()
+    for owner in filter(None, owners):
+        with suppress(Exception):  # an app has closed a descriptor
+            owner.close_in_child()
     if sys.platform != "win32" and (mask := vars(_before).pop("mask", None)) is not None:
         _reset_handlers()
         signal.pthread_sigmask(signal.SIG_SETMASK, mask - _numbers())

@@ -20,9 +20,9 @@ class ServerDescriptors:
 
     def __init__(self, owners: Mapping[Any, Any]) -> None:
         self._owners = owners
-        close_in_children(self.close)
+        close_in_children(self)
 
-    def close(self) -> None:
+    def close_in_child(self) -> None:
         """Close the descriptors. The loop's map and selector stay as they are: the selector is the parent's too."""
         for owner in list(self._owners.values()):
             with suppress(OSError):  # an app has closed it

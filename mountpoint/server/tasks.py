@@ -116,11 +116,10 @@ class _LoggedTask(Task):
                 self.channel.write_soon(head)
                 self.wrote_header = True
                 self.channel.write_soon(first)
-        elif data:
-            if self.is_head or not self.has_body:  # the body may be endless, and the client gets none of it
-                raise _BodyDone
-            if framed := self._framed(data):
-                self.channel.write_soon(framed)
+        elif self.is_head or not self.has_body:  # the body may be endless, and the client gets none of it
+            raise _BodyDone
+        elif framed := self._framed(data):
+            self.channel.write_soon(framed)
         self.body_bytes += len(data)
 
     def _framed(self, data: bytes) -> bytes:
@@ -128,9 +127,7 @@ class _LoggedTask(Task):
         if not data:
             return b""
         if not self.has_body:
-            if not self.logged_write_no_body:
-                self.logged_write_no_body = True
-                self.logger.warning("the body of a response with the status %s is not sent", self.status)
+            self.logger.warning("the body of a response with the status %s is not sent", self.status)
             return b""
         if self.chunked_response:
             return b"%X\r\n%b\r\n" % (len(data), data)
@@ -236,7 +233,7 @@ class AppTask(_LoggedTask):
 
     def _end_forked_child(self) -> None:
         """End this process if the app has forked it: a child must neither respond nor serve."""
-        if forking.generation != self._forks:
+        if forking.generation != self._forks:  # pragma: no cover - the child ends before it saves its coverage
             forking.end_child()
 
     # ------------------------------------------------------------------------------------------- for the app (PEP 3333)

@@ -49,7 +49,7 @@ DEPENDENCIES: Final = (
     ),
     _needs(
         "task.Task",
-        "complete content_length content_bytes_written logged_write_excess logged_write_no_body logger",
+        "complete content_length content_bytes_written logged_write_excess logger",
         "the WSGI call with the app of the route, where waitress calls one app for all requests",
     ),
     _needs("utilities", "build_http_date", "the header Date, once a second"),

@@ -1,7 +1,7 @@
 """The status and the headers of an app: those that cannot be sent, and those that belong to the server."""
 
 import pytest
-from support.app_responses import Response, responding
+from support.app_responses import Channel, Response, responding
 
 from mountpoint.server.app_header import AppHeaderError
 
@@ -119,6 +119,16 @@ def test_the_headers_that_connection_names_are_dropped_too(caplog):
     assert set(response.headers) == {"X-Kept", "Content-Length", "Server", "Date"}
     assert response.body == b"body"
     assert "Connection, Connection, X-Trace, X-B, X-B; " in caplog.text
+
+
+def test_the_date_of_an_app_is_kept():
+    assert Response(responding([b"body"], [("date", "x")])).lines.count("Date: x") == 1
+
+
+def test_a_server_without_a_name_sends_none():
+    channel = Channel()
+    channel.adj.ident = None
+    assert set(Response(responding([b"body"]), channel=channel).headers) == {"Content-Type", "Content-Length", "Date"}
 
 
 def test_a_date_that_connection_names_is_replaced():

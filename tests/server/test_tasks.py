@@ -4,12 +4,14 @@ import itertools
 import logging
 import sys
 from contextlib import suppress
+from io import BytesIO
 
 import pytest
 from support.app_responses import TEXT, Body, Channel, Response, responding
 from waitress.channel import ClientDisconnected
 
 from mountpoint.server.app_header import AppHeaderError
+from mountpoint.server.file_wrapper import FileWrapper
 
 # ------------------------------------------------------------------------------------------------------- start_response
 
@@ -190,6 +192,25 @@ def test_a_status_without_a_body_keeps_the_connection(caplog, status, headers, b
 
 
 @pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
+def test_a_file_of_a_status_without_a_body_is_not_sent(status):
+    class File(BytesIO):
+        def close(self):
+            closed.append(self.tell())
+            super().close()
+
+    def app(environ, start_response):
+        start_response(status, TEXT)
+        return FileWrapper(File(bytes(100_000)))
+
+    closed = []
+    response = Response(app)
+    assert response.body == b""
+    assert len(closed) == 1  # and it was not read to its end
+    assert closed[0] < 100_000
+    assert not response.task.close_on_finish
+
+
+@pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
 def test_an_endless_body_of_a_status_without_one_is_stopped_and_closed(status):
     class Endless(Body):
         def __iter__(self):
@@ -210,8 +231,11 @@ def test_a_body_that_is_too_short_closes_the_connection(caplog):
     assert caplog.messages == ["application returned too few bytes (4) for specified Content-Length (9) via app_iter"]
 
 
-def test_a_body_that_is_too_long_is_cut_at_its_length(caplog):
-    assert Response(responding([b"too long"], [("Content-Length", "3")])).body == b"too"
+@pytest.mark.parametrize("body", [[b"too long"], [b"to", b"o long"], [b"too", b" ", b"long"]])
+def test_a_body_that_is_too_long_is_cut_at_its_length(caplog, body):
+    response = Response(responding(body, [("Content-Length", "3")]))
+    assert (response.body, response.task.close_on_finish) == (b"too", False)
+    assert caplog.messages == ["application-written content exceeded its Content-Length (3)"]
 
 
 @pytest.mark.parametrize("error", [ValueError, SystemExit, KeyboardInterrupt, GeneratorExit])

@@ -32,6 +32,11 @@ class NoCall(list):
     close = "not a method"
 
 
+class NoRepr:
+    def __repr__(self):
+        raise ValueError("on purpose")
+
+
 class NoItems:
     def __iter__(self):
         return 7
@@ -145,6 +150,7 @@ BEFORE = {
     "returns-dict": (started({b"a": 1}), "(dict); expected an iterable of bytes"),
     "returns-empty-dict": (started({}), "(dict); expected an iterable of bytes"),
     "returns-app": (started(lambda: raising), "(function); expected an iterable of bytes"),
+    "returns-no-repr": (started(NoRepr()), "the app returned ... (NoRepr); expected an iterable of bytes"),
     "returns-coroutine": (started(coroutine), "an async function is an ASGI app"),
     "returns-async-generator": (started(async_generator), "an async function is an ASGI app"),
     "returns-no-iterator": (started(NoItems), "iter() returned non-iterator"),
