@@ -20,7 +20,7 @@ ALLOWED = {
     "check": {"errors", "wsgi", "config", "loading"},
     "resolve": {"errors", "wsgi", "config", "loading"},
     "docs": {"errors", "config"},
-    "cli": {"errors", "config", "loading", "lifecycle", "check", "resolve", "doctor", "proxyconf", "docs"},
+    "cli": {"errors", "config", "lifecycle", "check", "resolve", "doctor", "proxyconf", "docs"},
     "__main__": {"cli"},
     "__init__": {"errors", "wsgi", "config", "loading", "lifecycle"},
 }
