@@ -1,4 +1,4 @@
-"""What a forked child keeps of the process that serves: scripts in processes of their own, which fork and report."""
+"""The state of a forked child of a serving process, from scripts that fork and report in processes of their own."""
 
 import os
 import subprocess

@@ -6,9 +6,14 @@ import sys
 from contextlib import closing
 
 import pytest
+from support.running import socket_path
 from waitress.trigger import trigger
 
+from mountpoint.config.address import listen_address
 from mountpoint.server.descriptors import ServerDescriptors
+from mountpoint.server.sockets import bind
+
+__all__ = ["socket_path"]
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fork")
 
@@ -37,3 +42,12 @@ def test_sockets_and_both_ends_of_the_pipe_are_closed():
         assert len(numbers) == 5
         assert not any(map(is_open, numbers))
     pipe._fds = []
+
+
+def test_the_file_of_a_unix_socket_stays_when_a_child_closes_the_socket(socket_path):
+    (bound,) = bind([listen_address(f"unix:{socket_path}")])
+    bound.close_in_child()
+    assert bound.socket.fileno() == -1
+    assert socket_path.exists()
+    bound.close()
+    assert not socket_path.exists()
