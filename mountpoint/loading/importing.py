@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..config.app_spec import AppSpec
 from ..errors import AppRaised, NoSuchAttribute, NoSuchModule, NotAnApp, did_you_mean
-from . import app_check
-from .sys_path import top_level_modules
+from . import app_check, module_origins
+from .module_files import top_level_modules
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
@@ -52,7 +52,7 @@ def load_app(spec: AppSpec, root: Path) -> WSGIApplication:
 
 
 def _import(spec: AppSpec, root: Path) -> ModuleType:
-    expected = _source_in(spec, root)
+    expected = source_in(spec, root)
     process = os.getpid()
     try:
         module = importlib.import_module(spec.module)
@@ -91,7 +91,7 @@ def _shadowed(spec: AppSpec, expected: Path, module: ModuleType | None) -> NoSuc
 def _hint_at_root(spec: AppSpec, root: Path) -> str:
     """Return advice to set ``root`` to the folder inside *root* that contains the module, or an empty string."""
     for folder in sorted(entry for entry in root.iterdir() if entry.is_dir()):
-        if (file := _source_in(spec, folder)).exists():
+        if (file := source_in(spec, folder)).exists():
             return f'; there is {file}: write root = "{folder.name}"'
     return ""
 
@@ -104,7 +104,7 @@ def _hint_at_nearest_module(name: str, root: Path) -> str:
     return did_you_mean(name, [f"{package}{dot}{sibling}" for sibling in siblings])
 
 
-def _source_in(spec: AppSpec, root: Path) -> Path:
+def source_in(spec: AppSpec, root: Path) -> Path:
     """Return the source file that the module would have in *root*: a package wins over a module, as in an import."""
     path = root.joinpath(*spec.module.split("."))
     package = path / "__init__.py"
@@ -219,7 +219,8 @@ def _own_frames(tb: TracebackType | None) -> TracebackType | None:
 
 
 def _is_machinery(filename: str) -> bool:
-    return filename in (__file__, app_check.__file__, importlib.__file__) or filename.startswith("<frozen importlib")
+    own = (__file__, app_check.__file__, module_origins.__file__, importlib.__file__)
+    return filename in own or filename.startswith("<frozen importlib")
 
 
 def _exit_if_forked(process: int) -> None:
