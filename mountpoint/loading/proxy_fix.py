@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config.reader import MountConfig
-from .app_check import is_instance_by_name
+from .app_kinds import is_instance_by_name
 from .eviction import is_own, locations
 
 

@@ -7,18 +7,22 @@ import pytest
 from support.tables import APP, imports_undone, write
 
 from mountpoint.config.reader import load_config
+from mountpoint.loading.env_files import read_env_file
 from mountpoint.loading.loader import Loader
 
 TABLE = '[mounts]\n"/a" = "a/one.py:app"\n"/b" = "b/two.py:app"\n'
-DOTENV = "from dotenv import load_dotenv\nload_dotenv()\n"
+# load_dotenv() finds the file itself, but starts at the working folder in a debugger and under coverage.
+DOTENV = """
+from pathlib import Path
+from dotenv import load_dotenv
+load_dotenv(dotenv_path=next(folder / ".env" for folder in Path(__file__).parents if (folder / ".env").is_file()))
+"""
 
 
 @pytest.fixture
-def loaded(tmp_path, monkeypatch):
+def loaded(tmp_path):
     """Load the mounts of a table, and restore the environment: ``loaded({"a/one.py": "..."})``."""
     kept = dict(os.environ)
-    # Without it, as in a process of pytest-xdist, python-dotenv believes that it runs in an interactive session.
-    monkeypatch.setattr(sys.modules["__main__"], "__file__", "main.py", raising=False)
 
     def loaded(files, table=TABLE):
         write(tmp_path, {"mounts.toml": table, "a/one.py": "", "b/two.py": "", **files})
@@ -56,7 +60,7 @@ TAKEN = {
     "an override": (
         {"a/.env": setting("a"), "b/.env": setting("b")},
         DOTENV,
-        DOTENV.replace("()", "(override=True)"),
+        DOTENV.replace("load_dotenv(d", "load_dotenv(override=True, d"),
     ),
     "a plain assignment": ({}, "import os\nos.environ['SECRET'] = 'a'\n", "import os\nos.environ['SECRET'] = 'b'\n"),
 }
@@ -155,3 +159,31 @@ def test_an_app_that_parses_its_arguments_gets_none_of_ours(loaded, tmp_path, pa
     assert (a.error, b.error) == (None, None)
     assert sys.modules["one"].argv == [str(tmp_path / "a" / "one.py")]
     assert sys.argv == before
+
+
+# --------------------------------------------------------------------------------------------------------- .env files
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("A=1\nB = two\nexport C=3", {"a": "1", "b": "two", "c": "3"}),
+        ("A='it is # no comment'  # comment\nB=x # comment", {"a": "it is # no comment", "b": "x"}),
+        ('A="two\\nlines" \nB="a \\"quote\\""', {"a": "two\nlines", "b": 'a "quote"'}),
+        ("# A=1\nno assignment\n\nB=\n", {"b": ""}),
+        ("A=1\r\nB=2\r\n", {"a": "1", "b": "2"}),
+    ],
+)
+def test_a_env_file_is_read_as_python_dotenv_reads_it(tmp_path, text, values):
+    dotenv = pytest.importorskip("dotenv")
+    (tmp_path / ".env").write_bytes(text.encode())
+    assert read_env_file(tmp_path / ".env") == values
+    expected = dotenv.dotenv_values(tmp_path / ".env")
+    assert {name.casefold(): value for name, value in expected.items() if value is not None} == values
+
+
+def test_a_env_file_that_cannot_be_read_has_no_variables(tmp_path):
+    assert read_env_file(tmp_path) == {}
+    (tmp_path / "large").write_text("A=1\n" * 300_000)
+    assert read_env_file(tmp_path / "large") == {}
+    assert read_env_file(tmp_path / "missing") == {}

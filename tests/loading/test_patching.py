@@ -150,3 +150,20 @@ def test_a_function_that_is_removed_or_added_is_put_back(monkeypatch):
         patch()
     assert select.epoll is epoll
     assert not hasattr(select, "poll")
+
+
+def test_a_process_may_be_patched_after_its_loads(tmp_path):
+    needs("gevent")
+    script = """
+        import mountpoint
+        mountpoint.load("mounts.toml", strict=True)
+        from gevent import monkey
+        monkey.patch_all()
+        import socket
+        assert "gevent" in socket.socket.__module__
+        """
+    code = f"from gevent import monkey\n{APP}"
+    write(tmp_path, {"mounts.toml": '[mounts]\n"/a" = "one:app"\n', "one.py": code, "run.py": script})
+    command = [sys.executable, "-W", "ignore", "run.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
