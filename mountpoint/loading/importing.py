@@ -25,7 +25,7 @@ from ..errors import AppRaised, NoSuchAttribute, NoSuchModule, NotAnApp, did_you
 from . import app_check
 from .forking import ending_forked_children
 from .import_advice import describe_elsewhere, relative_import_advice, require_file, shadowed_module
-from .sys_path import top_level_modules
+from .module_files import top_level_modules
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
@@ -56,7 +56,7 @@ def load_app(spec: AppSpec, root: Path) -> WSGIApplication:
 
 def _import(spec: AppSpec, root: Path) -> ModuleType:
     require_file(spec, root)
-    expected = _source_in(spec, root)
+    expected = source_in(spec, root)
     try:
         module = importlib.import_module(spec.module)
     except ModuleNotFoundError as error:
@@ -84,7 +84,7 @@ def _import(spec: AppSpec, root: Path) -> ModuleType:
 def _hint_at_root(spec: AppSpec, root: Path) -> str:
     """Return advice to set ``root`` to the folder inside *root* that contains the module, or an empty string."""
     for folder in sorted(entry for entry in root.iterdir() if entry.is_dir()):
-        if (file := _source_in(spec, folder)).exists():
+        if (file := source_in(spec, folder)).exists():
             return f'; there is {file}: write root = "{folder.name}"'
     return ""
 
@@ -97,7 +97,7 @@ def _hint_at_nearest_module(name: str, root: Path) -> str:
     return did_you_mean(name, [f"{package}{dot}{sibling}" for sibling in siblings])
 
 
-def _source_in(spec: AppSpec, root: Path) -> Path:
+def source_in(spec: AppSpec, root: Path) -> Path:
     """Return the source file that the module would have in *root*: a package wins over a module, as in an import."""
     path = root.joinpath(*spec.module.split("."))
     package = path / "__init__.py"
