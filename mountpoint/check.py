@@ -21,6 +21,7 @@ from .loading.app_kinds import is_instance_by_name
 from .loading.load_thread import LoadThread
 from .loading.loader import LoadedMount, load_mounts
 from .loading.logs import configure_logging
+from .loading.own_prefix import prefix_faults
 from .loading.proxy_fix import applies_proxy_fix_itself, has_proxy_fix
 from .wsgi.keys import host_covers
 from .wsgi.mount_env import is_request_variable
@@ -104,6 +105,7 @@ def check(file: str | Path, thread: LoadThread | None = None, timeout: float | N
     ]
     problems = [Finding(_key(mount), str(mount.error), mount.error.details) for mount in mounts if mount.error]
     found = list(warnings(mounts, config.proxy))
+    found += [Finding(_key(fault.mount), fault.text) for fault in prefix_faults(config, mounts)]
     if config.proxy.trusted and not config.proxy.counts():
         message = "is set, but no header is counted; add x_for = 1 and x_proto = 1"
         found.append(Finding("proxy.trusted", message))

@@ -8,6 +8,7 @@ Read in this order:
     signatures        tell an app from a factory by its parameters
     app_check         check that an object is a WSGI application
     import_advice     explain a missing file, a name that is taken, a relative import
+    forking           children that apps fork: without our signals and sockets, and never beyond the app's code
     importing         import the module, find the attribute, call the factory, check the result
     blocking          refuse servers and questions that would block a load
     patching          refuse apps that replace the blocking functions of the standard library
@@ -23,6 +24,7 @@ Read in this order:
     places            the line of an app at which a thread is
     slow_loads        report loads that take long
     loader            load the apps of a whole table and wrap them in their middleware
+    own_prefix        find a loaded app that adds a prefix of its own, or names another one
     proxy_fix         find ProxyFix around an app
     logs              configure logging, before any app is loaded
     log_stream        keep a hanging reader of the log from blocking the threads that log
