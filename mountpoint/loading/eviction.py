@@ -62,6 +62,22 @@ def namespace_of(module: object) -> Mapping[str, Any]:
     return names
 
 
+def locations(module: object) -> list[str]:
+    """Return the source file of *module*, or the folders of a namespace package."""
+    names = namespace_of(module)
+    return [names["__file__"]] if names.get("__file__") else [*names.get("__path__", ())]
+
+
+def is_own(path: str, root: Path) -> bool:
+    """Whether *path* is below *root*, with or without resolved links, and is not part of an installed package."""
+    location, library = Path(path), Path(os.__file__).parent
+    for file, folder in ((location.absolute(), root.absolute()), (location.resolve(), root.resolve())):
+        if file.is_relative_to(folder):
+            is_installed = not _INSTALLED.isdisjoint(file.relative_to(folder).parts)
+            return not is_installed and not _is_in_library(file, folder, library)
+    return False
+
+
 def _evict(load: _FailedLoad) -> None:
     found_at = {name: locations(sys.modules[name]) for name in load.modules if name in sys.modules}
     own = {name: found for name, found in found_at.items() if any(is_own(path, load.root) for path in found)}
@@ -77,22 +93,6 @@ def _evict(load: _FailedLoad) -> None:
         if file.endswith(".py") and is_own(file, load.root):
             with suppress(OSError):
                 Path(importlib.util.cache_from_source(file)).unlink()
-
-
-def locations(module: object) -> list[str]:
-    """Return the source file of *module*, or the folders of a namespace package."""
-    names = namespace_of(module)
-    return [names["__file__"]] if names.get("__file__") else [*names.get("__path__", ())]
-
-
-def is_own(path: str, root: Path) -> bool:
-    """Whether *path* is below *root*, with or without resolved links, and is not part of an installed package."""
-    location, library = Path(path), Path(os.__file__).parent
-    for file, folder in ((location.absolute(), root.absolute()), (location.resolve(), root.resolve())):
-        if file.is_relative_to(folder):
-            is_installed = not _INSTALLED.isdisjoint(file.relative_to(folder).parts)
-            return not is_installed and not _is_in_library(file, folder, library)
-    return False
 
 
 def _is_in_library(file: Path, folder: Path, library: Path) -> bool:

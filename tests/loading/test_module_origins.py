@@ -1,13 +1,16 @@
 """Apps whose modules have one name are refused, not mixed up, and files that nothing imports do not matter."""
 
+import importlib
 import sys
 import textwrap
+import threading
 
 import pytest
 from support.tables import imports_undone, write
 
 from mountpoint.config.reader import load_config
 from mountpoint.loading.loader import Loader
+from mountpoint.loading.module_origins import ModuleOrigins
 
 APP = """
 def app(environ, start_response):
@@ -333,3 +336,24 @@ def test_an_app_gets_its_own_copy_of_a_library_in_requests_too(loaded):
 def test_an_import_in_a_request_finds_a_folder_that_the_app_has_added(loaded):
     a, _ = loaded({"a/lib/thing.py": "name = 'lazy'", "a/one.py": ADD + lazily("import thing", "thing.name")})
     assert answer(a) == "lazy"
+
+
+# ---------------------------------------------------------------------------------------------- loads at the same time
+
+
+def test_a_load_that_another_one_overtakes_is_not_blamed_for_its_modules(loaded, tmp_path):
+    files = {"a/one.py": "", "b/two.py": "import util_of_b", "b/util_of_b.py": "", "mounts.toml": TABLE}
+    a, b = load_config(write(tmp_path, files) / "mounts.toml").mounts
+    origins = ModuleOrigins()
+    origins.set_mounts([a, b])
+    with origins.watch(a):
+        importlib.import_module("one")
+        thread = threading.Thread(target=load_within, args=(origins, b, "two"))
+        thread.start()
+        thread.join()
+    assert "util_of_b" in sys.modules
+
+
+def load_within(origins, mount, module):
+    with origins.watch(mount):
+        importlib.import_module(module)
