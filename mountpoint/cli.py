@@ -16,7 +16,6 @@ import os
 import re
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn, TextIO
@@ -110,6 +109,13 @@ def _parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentP
     )
 
     check = _add_with_file(commands, "check", _check, "load every app of a mount table and list the problems")
+    check.add_argument(
+        "--timeout",
+        type=_seconds,
+        default=30.0,
+        metavar="S",
+        help="give up on an app that does not load within S seconds (default: 30)",
+    )
     check.add_argument("--json", action="store_true", help="print JSON")
 
     resolve = _add_with_file(commands, "resolve", _resolve, "show which mount gets a URL, without importing an app")
@@ -138,6 +144,12 @@ def _parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentP
         "(default: listen in the file); may be repeated",
     )
     proxy.add_argument("--standalone", action="store_true", help="print a complete configuration file")
+    proxy.add_argument(
+        "--proxy-version",
+        default="",
+        metavar="VERSION",
+        help="the version of Caddy, whose language has changed (default: 2.8 or later)",
+    )
 
     doctor = _add_with_file(
         commands, "doctor", _doctor, "find faults between the proxy and the apps, and show the fixes"
@@ -203,6 +215,16 @@ def _request_limit(text: str) -> int:
     return int(text)
 
 
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < 10**6:
+        raise argparse.ArgumentTypeError(f'expected seconds, a number above 0 and below 1000000, found "{text}"')
+    return seconds
+
+
 def _checked_by(validator: Validator, convert: Callable[[str], object] = str) -> Callable[[str], object]:
     """Return an argparse type that accepts the values that *validator* accepts in the file, with the same messages."""
 
@@ -243,16 +265,16 @@ def _serve(options: argparse.Namespace) -> NoReturn:
 
         serve_with_autoreload(options.file, overrides)
     config = load_config(options.file, overrides)
-    from .lifecycle.serve import end_process, serve
+    from .lifecycle.ending import MIN_SECONDS, end_process
+    from .lifecycle.serve import serve_and_end
 
-    # end_process() does not wait for threads that an app has started, during the load or after the drain.
     try:
-        end_process(serve(config), config.server.drain_timeout)
-    except KeyboardInterrupt:
+        serve_and_end(config)
+    except KeyboardInterrupt:  # before the server handles signals
         end_process(130, 0)
     except MountpointError as error:
         print(error, file=sys.stderr, flush=True)
-        end_process(1, 0)
+        end_process(1, MIN_SECONDS)
 
 
 @contextmanager
@@ -273,15 +295,16 @@ def _reserved_stdout() -> Iterator[TextIO]:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from .check import check
+    from .check import Report, check
+    from .lifecycle.commands import run_loading_command
 
     with _reserved_stdout() as output:
-        report = check(options.file)
-        print(report.as_json() if options.json else report.as_text(), file=output)
-    if any(not thread.daemon and thread is not threading.current_thread() for thread in threading.enumerate()):
-        sys.stderr.flush()
-        os._exit(report.exit_code)  # Python would wait for the threads of the apps, which may never end
-    return report.exit_code
+
+        def finish(report: Report) -> int:
+            print(report.as_json() if options.json else report.as_text(), file=output, flush=True)
+            return report.exit_code
+
+        return run_loading_command(lambda thread: check(options.file, thread, options.timeout), finish)
 
 
 def _resolve(options: argparse.Namespace) -> int:
@@ -315,6 +338,7 @@ def _proxy_config(options: argparse.Namespace) -> int:
         tls=tuple(options.tls) if options.tls else None,
         upstreams=[listen_address(text) for text in options.upstream or ()],
         standalone=options.standalone,
+        proxy_version=options.proxy_version,
     )
     configuration = proxy_config(load_config(options.file), options.proxy, render_options)
     print(configuration.text, end="", flush=True)  # before the advice, where both go to one place
@@ -324,23 +348,32 @@ def _proxy_config(options: argparse.Namespace) -> int:
 
 
 def _doctor(options: argparse.Namespace) -> int:
+    from .doctor.findings import Report
     from .doctor.main import doctor
+    from .lifecycle.commands import run_loading_command
 
     if options.file and "://" in options.file and not options.url:
         message = f'expected the file of a table, found a URL; write "--url {options.file}"'
         raise UsageError([Problem("FILE", message)])
     file = options.file if options.file or options.url else DEFAULT_FILE
+    progress = _show_progress if sys.stderr.isatty() else None
     with _reserved_stdout() as output:
+
+        def finish(report: Report) -> int:
+            if progress:
+                print("\r\x1b[K", end="", file=sys.stderr)
+            print(report.as_json() if options.json else report.as_text(), file=output, flush=True)
+            return report.exit_code
+
         try:
-            report = doctor(file, options.url, options.requests, _show_progress if sys.stderr.isatty() else None)
+            return run_loading_command(
+                lambda thread: doctor(file, options.url, options.requests, progress, thread), finish
+            )
         except MountpointError as error:  # for the doctor, any error means that it could not examine the site
+            if progress:
+                print("\r\x1b[K", end="", file=sys.stderr)
             print(error, file=sys.stderr)
             return 2
-        finally:
-            if sys.stderr.isatty():
-                print("\r\x1b[K", end="", file=sys.stderr)
-        print(report.as_json() if options.json else report.as_text(), file=output)
-    return report.exit_code
 
 
 def _docs(options: argparse.Namespace) -> int:

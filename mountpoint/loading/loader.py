@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Hashable, Sequence
+import threading
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,19 +17,27 @@ from ..config.reader import DEFAULT_FILE, Config, MountConfig, load_config
 from ..errors import LoadError
 from ..wsgi.cookies import ScopedCookies
 from ..wsgi.limits import ConcurrencyLimit, MaxBody
+from ..wsgi.mount_env import MountEnv
 from ..wsgi.responses import unavailable
 from ..wsgi.router import Router
 from ..wsgi.table import Mount, MountTable
+from . import slow_loads
 from .app_kinds import is_instance_by_name
+from .blocking import explain_blocking, refuse_to_block
+from .environment import EnvironmentUse, SharedEnvironment, record_environment
 from .eviction import evict_failed_modules, record_failed_load
-from .importing import load_app
+from .importing import load_app, source_in
 from .isolation import preserve_process_state
-from .sys_path import prepend_to_sys_path, sys_path_entries, top_level_modules
+from .load_thread import Load, LoadThread
+from .missing_files import missing_files
+from .module_origins import ModuleOrigins
+from .patching import refuse_patching
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
 
 RETRY_AFTER = 60  # seconds until a client may ask again for an app that failed to load
+RETRY_AFTER_LOADING = 5  # the same for an app that is still loading
 
 logger = logging.getLogger("mountpoint")
 
@@ -53,97 +62,205 @@ def load(file: str | Path = DEFAULT_FILE, *, strict: bool = False) -> WSGIApplic
 
 @dataclass(frozen=True, slots=True)
 class LoadedMount:
-    """A mount of the file after its load: it has either an app or an error."""
+    """A mount of the file. After its load it has either an app or an error, and before that neither.
+
+    *warnings* are about variables that it shares with other mounts. *unread* are the names in its ``env`` that no code
+    has read during the load.
+    """
 
     config: MountConfig
     app: WSGIApplication | None = None
     error: LoadError | None = None
+    needs_main_thread: bool = False  # whether it has failed in another thread, where signals and event loops fail
+    warnings: Sequence[str] = ()
+    unread: Collection[str] = ()
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether its load has ended, with an app or with an error."""
+        return self.app is not None or self.error is not None
 
     @property
     def state(self) -> str:
-        """``ready``, or ``broken: `` and the reason in one line."""
+        """``ready``, ``loading``, or ``broken: `` and the reason in one line."""
+        if not self.is_loaded:
+            return "loading"
         return f"broken: {self.error}" if self.error else "ready"
 
 
-def load_mounts(config: Config) -> Sequence[LoadedMount]:
-    """Load every app of *config* and return the mounts in the table's order. A failed load does not raise."""
-    return Loader().load(config)
+class LoadObserver:
+    """Hears of each load of a table, in the thread that called `Loader.load`. This one does nothing.
+
+    ``lets_others_overtake`` says that the next mounts are loaded while a slow load goes on, in other threads.
+    """
+
+    lets_others_overtake = False
+
+    def before(self, mount: MountConfig) -> None:
+        """*mount* is about to be loaded."""
+
+    def during(self, mount: MountConfig, seconds: float, thread: int | None) -> None:
+        """*mount* has been loading for *seconds* in *thread*, an identifier. Called a few times a second.
+
+        A `LoadError` from here gives the load up, and is its outcome.
+        """
+
+    def after(self, mount: LoadedMount) -> None:
+        """*mount* has been loaded."""
+
+    def only_slow_left(self) -> None:
+        """All mounts are loaded but those that are slow."""
+
+
+class _TimeLimit(LoadObserver):
+    """Gives up each load that has not ended after *timeout* seconds."""
+
+    def __init__(self, timeout: float | None) -> None:
+        self._timeout = timeout
+
+    def during(self, mount: MountConfig, seconds: float, thread: int | None) -> None:
+        if self._timeout is not None and seconds >= self._timeout:
+            raise slow_loads.timed_out(mount, self._timeout, thread)
+
+
+class _PendingLoad:
+    """The load of a mount in *thread*, which has begun."""
+
+    def __init__(self, thread: LoadThread, load: Load[LoadedMount], mount: MountConfig) -> None:
+        self._thread = thread
+        self._load = load
+        self._mount = mount
+        self._slow_load = slow_loads.SlowLoad(mount)
+
+    def wait(self, observer: LoadObserver, seconds: float | None) -> LoadedMount | None:
+        """Return the loaded mount, or None if the load has not ended *seconds* after its start."""
+
+        def on_wait(passed: float) -> bool:
+            self._slow_load.report(passed, self._load.thread)
+            observer.during(self._mount, passed, self._load.thread)
+            return seconds is None or passed < seconds
+
+        try:
+            return self._load.result() if self._thread.wait(self._load, on_wait) else None
+        except LoadError as error:
+            return LoadedMount(self._mount, error=error)
+
+
+def load_mounts(
+    config: Config, thread: LoadThread | None = None, timeout: float | None = None
+) -> Sequence[LoadedMount]:
+    """Load every app of *config* and return the mounts in the table's order. A failed load does not raise.
+
+    With *thread* the apps are imported there, and a load that takes more than *timeout* seconds fails.
+    """
+    return Loader(thread).load(config, observer=_TimeLimit(timeout))
 
 
 class Loader:
     """Loads the apps of a table, and again after each change of the table.
 
-    It remembers the process-wide resources that mounts have taken, such as top-level module names: they stay taken
-    when a later table no longer has the mount.
+    It remembers the process-wide resources that mounts have taken, such as the names of modules: they stay taken when
+    a later table no longer has the mount. With *thread* the apps are imported there, and the loads are observed.
     """
 
-    def __init__(self) -> None:
-        self._sys_path: Sequence[str] = ()
-        self._modules: dict[str, Path] = {}  # the file of each top-level module that a root has claimed
-        self._clashes: dict[Path, list[tuple[Path, Path]]] = {}  # by root: its files, each with the one it clashes with
+    def __init__(self, thread: LoadThread | None = None) -> None:
+        self._origins = ModuleOrigins()
+        self._environment = SharedEnvironment()
         self._django: MountConfig | None = None  # the first mount of the Django project in this process
+        self._thread = thread
 
     def load(
-        self,
-        config: Config,
-        before: Sequence[LoadedMount] = (),
-        before_each: Callable[[MountConfig], object] = lambda mount: None,
+        self, config: Config, before: Sequence[LoadedMount] = (), observer: LoadObserver | None = None
     ) -> Sequence[LoadedMount]:
         """Load every app of *config* and return the mounts in the table's order. A failed load does not raise.
 
-        *before* are the mounts of the previous table. A mount that has not changed since keeps its app.
-        *before_each* is called with each mount before its load. An exception from it ends this load.
+        *before* are the mounts of the previous table. A mount that has not changed since keeps its app. An exception
+        from *observer* ends this load.
         """
+        observer = observer or LoadObserver()
         ready = {_load_key(mount.config): mount for mount in before if mount.app}
         evict_failed_modules()
-        self._sys_path = sys_path_entries(mount.root for mount in config.mounts)
-        prepend_to_sys_path(self._sys_path)
-        self._clashes.clear()
-        # An imported module stays in the process, and so does its name. Other files may have been renamed since.
-        self._modules = {name: file for name, file in self._modules.items() if name in sys.modules or file.exists()}
-        mounts = []
+        self._origins.set_mounts(config.mounts)
+        loaded: dict[str, LoadedMount] = {}
+        overtaken: list[_PendingLoad] = []
         for mount in config.mounts:
             if known := ready.get(_load_key(mount)):
-                mounts.append(replace(known, config=mount))
+                loaded[mount.key] = replace(known, config=mount)
+            elif (found := self._load_observed(mount, observer, overtaken)) is not None:
+                loaded[mount.key] = found
+        if overtaken:
+            observer.only_slow_left()
+            loaded |= self._await_overtaken(overtaken, observer, loaded)
+        return [loaded[mount.key] for mount in config.mounts]
+
+    def give_up(self) -> None:
+        """Give up the load that the main thread runs, because another call of `load` is to replace it."""
+        if self._thread is not None:
+            self._thread.give_up()
+
+    def _load_observed(
+        self, mount: MountConfig, observer: LoadObserver, overtaken: list[_PendingLoad]
+    ) -> LoadedMount | None:
+        """Load *mount*; return None if it has been added to *overtaken*, because it is slow."""
+        observer.before(mount)
+        if self._thread is None:
+            loaded: LoadedMount | None = self._load(mount)
+        else:
+            pending = _PendingLoad(self._thread, self._thread.start(lambda: self._load(mount)), mount)
+            loaded = pending.wait(observer, slow_loads.SLOW_SECONDS if observer.lets_others_overtake else None)
+            if loaded is None:
+                overtaken.append(pending)
+        if loaded is not None:
+            observer.after(loaded)
+        return loaded
+
+    def _await_overtaken(
+        self, overtaken: list[_PendingLoad], observer: LoadObserver, loaded: Mapping[str, LoadedMount]
+    ) -> Mapping[str, LoadedMount]:
+        """Wait for the slow loads. Then load the mounts again that have failed only outside of the main thread."""
+        again = [mount.config for mount in loaded.values() if mount.needs_main_thread]
+        found = {}
+        while overtaken:
+            pending = overtaken.pop(0)
+            if (done := pending.wait(observer, 0)) is None:
+                overtaken.append(pending)
             else:
-                before_each(mount)
-                mounts.append(self._load(mount))
-        return mounts
+                found[done.config.key] = done
+                observer.after(done)
+        if again:
+            evict_failed_modules()
+        for mount in again:
+            logger.info("%s is loaded again, in the main thread", mount.key)
+            if (done := self._load_observed(mount, observer, [])) is not None:
+                found[mount.key] = done
+        return found
 
     def _load(self, mount: MountConfig) -> LoadedMount:
         modules = set(sys.modules)
+        loaded, use = LoadedMount(mount), EnvironmentUse()
         try:
-            self._require_unique_modules(mount.root)
-            with preserve_process_state(mount.env):
+            with (
+                self._origins.watch(mount),
+                refuse_patching(),
+                preserve_process_state(mount.env, str(source_in(mount.app, mount.root))),
+                record_environment(mount.env, use),
+                refuse_to_block(),
+            ):
                 app = load_app(mount.app, mount.root)
             if is_instance_by_name(app, "django.WSGIHandler"):
                 self._require_same_django_project(mount)
-            return LoadedMount(mount, app=app)
+            loaded = replace(loaded, app=app)
         except LoadError as error:
             record_failed_load(mount.root, modules, error.files)
-            return LoadedMount(mount, error=error)
+            error.files += tuple(missing_files(error, mount.root))
+            is_main = threading.current_thread() is threading.main_thread()
+            loaded = replace(loaded, error=explain_blocking(error, mount), needs_main_thread=not is_main)
+        except KeyboardInterrupt:
+            record_failed_load(mount.root, modules)
+            raise
         except OSError as error:  # the root cannot be read; an OSError of the app itself would be a LoadError here
-            return LoadedMount(mount, error=LoadError(f"{error.filename} cannot be read: {error.strerror}"))
-        finally:
-            prepend_to_sys_path(self._sys_path)  # the app may have changed sys.path
-
-    def _require_unique_modules(self, root: Path) -> None:
-        """Raise `LoadError` if *root* has a top-level module with the same name as one of an earlier root.
-
-        An import of that name would return the module of the earlier root, without an error.
-        """
-        if root not in self._clashes:  # many mounts may have one root, and reading a folder takes time
-            claimed = [
-                (file, self._modules.setdefault(name, file)) for name, file in sorted(top_level_modules(root).items())
-            ]
-            self._clashes[root] = [(file, first) for file, first in claimed if not _is_same_file(file, first)]
-        if clashes := self._clashes[root]:
-            files = "; ".join(f"{file} and {first}" for file, first in clashes)
-            raise LoadError(
-                "one process can import only one module of each name, but an earlier mount has a module of the same "
-                f"name: {files}; rename one of the two",
-                files=[str(file) for file, _ in clashes],
-            )
+            loaded = replace(loaded, error=LoadError(f"{error.filename} cannot be read: {error.strerror}"))
+        return replace(loaded, warnings=self._environment.conflicts(mount, use), unread=use.unread(mount.env))
 
     def _require_same_django_project(self, mount: MountConfig) -> None:
         """Raise `LoadError` if *mount* is a second Django project.
@@ -157,10 +274,6 @@ class Loader:
                 f"another Django project is at {first.key}, and one process can hold the settings of only one; "
                 "serve this project from a process of its own"
             )
-
-
-def _is_same_file(file: Path, other: Path) -> bool:
-    return other.exists() and file.samefile(other)
 
 
 def _django_project(mount: MountConfig) -> Hashable:
@@ -191,12 +304,20 @@ def build_table(mounts: Sequence[LoadedMount], *, limits: bool = False) -> Mount
 
 def _wrap_app(mount: LoadedMount, limits: bool) -> WSGIApplication:
     """Return the app of *mount*, or one that responds 503, in the middleware that its settings ask for."""
-    app = mount.app or unavailable(RETRY_AFTER, "the app could not be loaded")
+    app = mount.app or _unavailable(mount)
+    if mount.app and mount.config.env:
+        app = MountEnv(app, mount.config.env)
     if mount.config.cookies == "scoped":
         app = ScopedCookies(app)
     if limits and mount.config.limit is not None:
         app = ConcurrencyLimit(app, mount.config.limit)
     return app if mount.config.max_body is None else MaxBody(app, mount.config.max_body)
+
+
+def _unavailable(mount: LoadedMount) -> WSGIApplication:
+    if mount.is_loaded:
+        return unavailable(RETRY_AFTER, "the app could not be loaded")
+    return unavailable(RETRY_AFTER_LOADING, "the app is still loading")
 
 
 def build_router(config: Config, table: MountTable) -> Router:
@@ -211,11 +332,22 @@ def describe_broken(mount: LoadedMount) -> str:
     return f"{mount.config.key} is broken: {mount.error}{details}"
 
 
+def log_warnings(mounts: Iterable[LoadedMount]) -> None:
+    """Log what *mounts* share with other mounts by mistake."""
+    for mount in mounts:
+        for warning in mount.warnings:
+            logger.warning("%s: %s", mount.config.key, warning)
+
+
 def report_broken(mounts: Sequence[LoadedMount], *, strict: bool) -> None:
-    """Log every broken mount of *mounts* with its traceback. With *strict*, raise `LoadError` if there is one."""
+    """Log the warnings of *mounts*, and each broken one with its traceback.
+
+    With *strict*, raise `LoadError` if one is broken.
+    """
     broken = [mount for mount in mounts if mount.error]
     for mount in broken:
         logger.error("%s", describe_broken(mount))
+    log_warnings(mounts)
     if broken and strict:
         keys = ", ".join(mount.config.key for mount in broken)
         raise LoadError(f"not started because of strict: {len(broken)} of {len(mounts)} mounts failed to load: {keys}")

@@ -20,7 +20,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -39,7 +39,7 @@ class DetachedStream:
         self.stream = stream
         self.encoding = getattr(stream, "encoding", None) or "utf-8"
         self._descriptor = os.dup(stream.fileno())
-        self._try_write = _writer_without_blocking(self._descriptor)
+        self._try_write, self._opened = _writer_without_blocking(self._descriptor)
         self._reset()
 
     def _reset(self) -> None:
@@ -52,7 +52,12 @@ class DetachedStream:
 
     def write(self, text: str) -> int:
         """Write *text*, keep it for the thread, or drop it. Raises OSError if the reader has gone."""
-        data = text.encode(self.encoding, "backslashreplace")
+        self.write_bytes(text.encode(self.encoding, "backslashreplace"))
+        return len(text)
+
+    def write_bytes(self, data: bytes) -> int:
+        """Do the same with text that is encoded already. Return the length of *data*."""
+        length = len(data)
         with self._lock:
             if not self._pending:
                 try:
@@ -62,11 +67,12 @@ class DetachedStream:
                 except OSError as error:
                     if error.errno != errno.EBADF:
                         raise
-                    self.stream.write(text)  # an app has closed our descriptor, and maybe not this one
+                    # An app has closed our descriptor, and maybe not this one.
+                    self.stream.write(data.decode(self.encoding, "replace"))
                     self.stream.flush()
-                    return len(text)
+                    return length
                 if not data:
-                    return len(text)
+                    return length
             if self._pending and self._pending_bytes + len(data) > MAX_PENDING_BYTES:
                 self._dropped += 1
             else:
@@ -74,7 +80,20 @@ class DetachedStream:
                 self._pending_bytes += len(data)
             self._start_thread()
             self._changed.notify_all()
-        return len(text)
+        return length
+
+    def leave_to_parent(self) -> None:
+        """In a forked child, write to the original stream, and wait for its reader.
+
+        The descriptors, the thread and the pending lines belong to the parent, which may also have held the lock. A
+        child that has closed its stderr must not keep the pipe of the log open.
+        """
+        self._reset()
+        self._try_write = _not_open
+        for descriptor in (self._descriptor, *self._opened):
+            with suppress(OSError):
+                os.close(descriptor)
+        self._descriptor, self._opened = -1, ()
 
     def flush(self) -> None:
         """Do nothing: logging calls this after every line. See `drain`."""
@@ -141,16 +160,22 @@ def detach_streams() -> None:
     Call it again when an app may have added handlers. Handlers that write to one pipe share a stream, so their lines
     keep their order.
     """
-    if sys.platform == "win32":  # it has no poll() for pipes
-        return
     for handler in _stream_handlers():
-        stream = handler.stream
-        with suppress(OSError, ValueError, AttributeError, TypeError):  # such as io.StringIO
-            status = os.fstat(stream.fileno())
-            if not isinstance(stream, DetachedStream) and not stat.S_ISREG(status.st_mode):
-                stream.flush()
-                handler.stream = _streams.get(key := (status.st_dev, status.st_ino)) or DetachedStream(stream)
-                _streams[key] = handler.stream
+        if not isinstance(handler.stream, DetachedStream) and (detached := detach(handler.stream)):
+            handler.stream = detached
+
+
+def detach(stream: Any) -> DetachedStream | None:
+    """Return the detached stream to the pipe, terminal or socket of *stream*; None if it writes to something else."""
+    if sys.platform == "win32":  # it has no poll() for pipes
+        return None
+    with suppress(OSError, ValueError, AttributeError, TypeError):  # such as io.StringIO
+        status = os.fstat(stream.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            stream.flush()
+            key = status.st_dev, status.st_ino
+            return _streams.get(key) or _streams.setdefault(key, DetachedStream(stream))
+    return None
 
 
 def drain_logs(timeout: float = 1.0) -> None:
@@ -168,8 +193,10 @@ def _stream_handlers() -> Iterable[logging.StreamHandler[Any]]:
     return [handler for handler in handlers if isinstance(handler, logging.StreamHandler)]
 
 
-def _writer_without_blocking(descriptor: int) -> Callable[[bytes], int]:
-    """Return a function that writes bytes and returns how many. It raises BlockingIOError instead of waiting.
+def _writer_without_blocking(descriptor: int) -> tuple[Callable[[bytes], int], Sequence[int]]:
+    """Return a function that writes bytes and returns how many, and the descriptors that it uses beside *descriptor*.
+
+    The function raises BlockingIOError instead of waiting.
 
     O_NONBLOCK cannot be set on *descriptor*: other processes share it, such as the shell with its terminal.
     """
@@ -177,18 +204,24 @@ def _writer_without_blocking(descriptor: int) -> Callable[[bytes], int]:
         raise NotImplementedError
     if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
         sock = socket.socket(fileno=os.dup(descriptor))
-        return lambda data: sock.send(data, socket.MSG_DONTWAIT | getattr(socket, "MSG_NOSIGNAL", 0))
+        flags = socket.MSG_DONTWAIT | getattr(socket, "MSG_NOSIGNAL", 0)
+        return (lambda data: sock.send(data, flags)), ()  # the end of the function closes the socket
     with suppress(OSError):
         # Linux opens the same pipe or terminal again, with flags of its own.
         path = f"/proc/self/fd/{descriptor}"
         again = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-        return lambda data: os.write(again, data)
-    return _refuse
+        return (lambda data: os.write(again, data)), (again,)
+    return _refuse, ()
 
 
 def _refuse(data: bytes) -> int:
     """Leave every line to the thread, which may wait."""
     raise BlockingIOError
+
+
+def _not_open(data: bytes) -> int:
+    """Leave every line to the original stream."""
+    raise OSError(errno.EBADF, "closed in a forked child")
 
 
 def _write_when_ready(descriptor: int, data: bytes, try_write: Callable[[bytes], int]) -> int:
@@ -210,9 +243,8 @@ def _write_when_ready(descriptor: int, data: bytes, try_write: Callable[[bytes],
 
 
 def _after_fork_in_child() -> None:
-    """The thread and the pending lines belong to the parent, which may also have held the locks."""
     for stream in list(_streams.values()):
-        stream._reset()
+        stream.leave_to_parent()
 
 
 if hasattr(os, "register_at_fork"):

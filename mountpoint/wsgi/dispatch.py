@@ -135,7 +135,9 @@ class Dispatcher:
         if prefix:
             script_name += prefix
             path = path.removeprefix(prefix)
-            if not path and mount.slash != "pass" and environ["REQUEST_METHOD"] in ("GET", "HEAD"):
+            if not path and mount.slash == "serve":
+                path = "/"
+            elif not path and mount.slash != "pass" and environ["REQUEST_METHOD"] in ("GET", "HEAD"):
                 if record is not None and record.mount is None:
                     record.mount = mount.key
                 return _finish(_slash_redirect(environ, script_name), environ, mount.key, start_response)
