@@ -32,7 +32,6 @@ from ..errors import ConfigError, LoadError
 from ..loading.eviction import namespace_of
 from ..loading.load_thread import GivenUp
 from ..loading.loader import LoadedMount, Loader, LoadObserver, describe_broken
-from ..loading.places import place_in
 from ..server.slow_requests import stack_of
 
 SETTLE_SECONDS = 0.5  # the file must be unchanged for so long, because half of a table can be valid TOML
@@ -71,7 +70,7 @@ class _Run(LoadObserver):
 
     def during(self, mount: MountConfig, seconds: float, thread: int | None) -> None:
         self.reloader._require_current(self)
-        self.loading_thread = thread
+        self.loads, self.loading_thread = mount.key, thread
         if self.is_first:
             self.reloader._start.during(mount, seconds, thread)
 
@@ -152,14 +151,6 @@ class TableReloader:
                 stack_of(current.loading_thread or current.thread.ident),
             )
         self.start_pending()
-
-    def describe_load(self) -> str:
-        """Return the mount that is loading now, and the place in its code, for the log."""
-        current = self._current
-        if current is None:
-            return "a load"
-        root = next((mount.config.root for mount in self.mounts if mount.config.key == current.loads), Path())
-        return f"the load of {current.loads}, at {place_in(root, current.loading_thread)}"
 
     def start_pending(self) -> None:
         """Begin the reload that was asked for, unless one runs that does not hang. The loop calls this repeatedly."""

@@ -29,6 +29,7 @@ from ..loading.load_thread import LoadThread
 from ..loading.loader import LoadedMount, Loader, build_router, build_table
 from ..loading.log_stream import detach_streams, drain_logs
 from ..loading.logs import configure_logging
+from ..loading.places import place_in
 from ..server.fair_queue import QueueLimits
 from ..server.loop import MAX_WAIT, Server
 from ..server.slow_requests import stack_of
@@ -190,9 +191,9 @@ class _Process:
         rest = self._table[0].server.drain_timeout - (time.monotonic() - self._stopped_at)
         return MIN_SECONDS if code or not self._stopped_at else max(rest, MIN_SECONDS)
 
-    def roots(self) -> list[tuple[Path, str]]:
-        """Return the root and the key of each mount."""
-        return [(mount.config.root, mount.config.key) for mount in self.mounts]
+    def roots(self) -> list[tuple[str, Path]]:
+        """Return the key and the root of each mount."""
+        return [(mount.config.key, mount.config.root) for mount in self.mounts]
 
     # ------------------------------------------------------------------------------------------ the loop, in its thread
 
@@ -225,11 +226,12 @@ class _Process:
             if outcome == 0 and not self._is_announced and self._stop_signals:
                 outcome = 128 + self._stop_number
             self._outcome = outcome
-        loading = self._load_thread.loading_thread
-        description = self._reloader.describe_load() if loading else ""
+        load = self._load_thread.current
+        place = place_in(dict(self.roots()).get(load.key, Path()), load.thread) if load else ""
         if not self._load_thread.stop():
             if isinstance(outcome, BaseException):
                 logger.error("%s", outcome)
+            description = f"the load of {load.key}, at {place}" if load else ""
             end_now(outcome if isinstance(outcome, int) else 1, description)
 
     def _soon(self, callback: Callable[[], object]) -> None:
@@ -287,9 +289,9 @@ class _Process:
             server.stop()
 
     def _log_work(self) -> None:
-        thread = self._load_thread.loading_thread
-        if thread is not None:
-            logger.info("loading, at:\n%s", stack_of(thread))
+        load = self._load_thread.current
+        if load is not None and load.thread is not None:
+            logger.info("loading %s, at:\n%s", load.key, stack_of(load.thread))
         if self._server is not None:
             self._soon(self._server.log_in_flight)
 

@@ -52,17 +52,9 @@ class SignalReceiver:
         _receivers.append(self)
 
     def restore(self) -> None:
-        """Undo the changes of an app that has just loaded: its wakeup descriptor, and handlers that may raise.
-
-        An exception from a handler would be raised in the main thread, in the middle of the load of another app.
-        """
-        if self._sockets is None:
-            return
-        self._wakeup(self._sockets[1].fileno())
-        for number in signal.valid_signals() - self._numbers:
-            handler = signal.getsignal(number)
-            if callable(handler) and not isinstance(handler, _Guard) and not _is_own(handler):
-                signal.signal(number, _Guard(handler))
+        """Restore the wakeup descriptor, which an app that has just loaded may have replaced."""
+        if self._sockets is not None:
+            self._wakeup(self._sockets[1].fileno())
 
     def close(self) -> None:
         """Restore the handlers from before `install`."""
@@ -108,26 +100,6 @@ class SignalReceiver:
 _receivers: list[SignalReceiver] = []
 
 
-class _Guard:
-    """A signal handler of an app. It logs the exceptions of the handler, because they would end the main thread."""
-
-    def __init__(self, handler: Callable[[int, FrameType | None], object]) -> None:
-        self._handler = handler
-
-    def __call__(self, number: int, frame: FrameType | None) -> None:
-        try:
-            self._handler(number, frame)
-        except BaseException:
-            with suppress(BaseException):
-                logger.exception("the handler of an app for %s raised; continuing", signal.Signals(number).name)
-
-
-def _is_own(handler: Any) -> bool:
-    """Whether *handler* is Python's, or one of this package."""
-    module = getattr(handler, "__module__", None) or ""
-    return handler is signal.default_int_handler or module.startswith("mountpoint.")
-
-
 def _call(function: Callable[[int], object], number: int) -> None:
     try:
         function(number)
@@ -135,8 +107,27 @@ def _call(function: Callable[[int], object], number: int) -> None:
         logger.exception("unhandled exception after %s; continuing", signal.Signals(number).name)
 
 
+_masks = threading.local()
+
+
+def _before_fork() -> None:
+    """Block the signals of the server until the child has its own handlers. The server's other threads get them."""
+    if sys.platform == "win32":
+        raise NotImplementedError
+    numbers: set[int] = set().union(*(receiver._numbers for receiver in _receivers))
+    _masks.before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+
+
+def _after_fork_in_parent() -> None:
+    if sys.platform == "win32":
+        raise NotImplementedError
+    signal.pthread_sigmask(signal.SIG_SETMASK, _masks.before)
+
+
 def _after_fork_in_child() -> None:
     """Let signals end a forked child as usual. Otherwise the child would report each of its signals to the server."""
+    if sys.platform == "win32":
+        raise NotImplementedError
     while _receivers:
         receiver = _receivers.pop()
         receiver._sockets = None
@@ -144,7 +135,8 @@ def _after_fork_in_child() -> None:
         for number in receiver._numbers:
             if signal.getsignal(number) == receiver._handle:
                 signal.signal(number, signal.SIG_DFL if number != signal.SIGINT else signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_SETMASK, _masks.before)
 
 
-if hasattr(os, "register_at_fork") and sys.platform != "win32":
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+if sys.platform != "win32":
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

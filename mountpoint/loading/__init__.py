@@ -6,6 +6,7 @@ Read in this order:
     app_check   check that an object is a WSGI application
     importing   import the module, find the attribute, call the factory, check the result
     blocking    refuse servers and questions that would block a load
+    signal_guard log what the signal handlers of apps raise
     isolation   restore the state of the process after each load
     eviction    remove the modules of a failed load from ``sys.modules``
     app_thread  a thread that runs apps, and that the process does not wait for

@@ -27,6 +27,7 @@ from .eviction import evict_failed_modules, record_failed_load
 from .importing import load_app
 from .isolation import preserve_process_state
 from .load_thread import Load, LoadThread
+from .signal_guard import guarded_handlers
 from .sys_path import prepend_to_sys_path, sys_path_entries, top_level_modules
 
 if TYPE_CHECKING:
@@ -201,7 +202,7 @@ class Loader:
         if self._thread is None:
             loaded: LoadedMount | None = self._load(mount)
         else:
-            pending = _PendingLoad(self._thread, self._thread.start(lambda: self._load(mount)), mount)
+            pending = _PendingLoad(self._thread, self._thread.start(lambda: self._load(mount), mount.key), mount)
             loaded = pending.wait(observer, slow_loads.SLOW_SECONDS if observer.lets_others_overtake else None)
             if loaded is None:
                 overtaken.append(pending)
@@ -234,7 +235,7 @@ class Loader:
         modules = set(sys.modules)
         try:
             self._require_unique_modules(mount.root)
-            with preserve_process_state(mount.env), refuse_to_block():
+            with preserve_process_state(mount.env), refuse_to_block(), guarded_handlers():
                 app = load_app(mount.app, mount.root)
             if is_instance_by_name(app, "django.WSGIHandler"):
                 self._require_same_django_project(mount)
