@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,7 +24,14 @@ from .config.address import listen_address
 from .config.reader import DEFAULT_FILE, load_config
 from .config.schema import LOG_LEVELS, SERVER_KEYS
 from .config.validators import Validator
-from .errors import MountpointError, UnreadableError, UsageError
+from .errors import MountpointError, Problem, UnreadableError, UsageError, did_you_mean
+
+#: Options of other servers, by the advice for `mountpoint serve`.
+_FOREIGN_OPTIONS = {
+    "--listen": ("--port", "-p", "--bind", "-b", "--host", "--address", "--http", "--socket"),
+    "--threads": ("--workers", "-w", "--processes"),
+    "the file without an option": ("--config", "-c", "--file", "-f"),
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -66,7 +74,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 def _parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentParser]]:
     """Return the main parser, and the parser of each command by its name."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="mountpoint", description="Serve several WSGI apps in one process, each under its own URL prefix."
     )
     parser.add_argument("--version", action=_Version, help="print the version and exit")
@@ -152,6 +160,29 @@ def _parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentP
     docs = _add_command(commands, "docs", _docs, "list the pages of the manual, or print one")
     docs.add_argument("page", nargs="?", metavar="PAGE", help="print this page, as Markdown (default: print the list)")
     return parser, commands.choices
+
+
+class _Parser(argparse.ArgumentParser):
+    """Adds advice to the messages of argparse for the mistakes that have one."""
+
+    def error(self, message: str) -> NoReturn:
+        if unknown := re.match(r"unrecognized arguments: (\S+)", message):
+            message += self._advice_for_unknown(unknown[1])
+        elif command := re.match(r"argument COMMAND: invalid choice: '(.*?)'", message):
+            if command[1].endswith(".toml"):
+                message += f'; write "mountpoint serve {command[1]}"'
+            else:
+                message += did_you_mean(command[1], ("serve", "check", "resolve", "proxy-config", "doctor", "docs"))
+        super().error(message)
+
+    def _advice_for_unknown(self, argument: str) -> str:
+        if "://" in argument and "--url" in self._option_string_actions:
+            return f'; write "--url {argument}"'
+        name = argument.partition("=")[0]
+        for right, foreign in _FOREIGN_OPTIONS.items():
+            if name in foreign and (right[0] != "-" or right in self._option_string_actions):
+                return f"; write {right}"
+        return did_you_mean(name, self._option_string_actions) if name.startswith("--") else ""
 
 
 def _add_with_file(commands: Any, name: str, function: Any, text: str) -> argparse.ArgumentParser:
@@ -273,14 +304,28 @@ def _check(options: argparse.Namespace) -> int:
 def _resolve(options: argparse.Namespace) -> int:
     from .resolve import resolve
 
+    if options.url.endswith(".toml") and not os.path.exists(options.file):  # noqa: PTH110 - it may be a URL
+        raise UsageError([_swapped("resolve FILE URL", options.url, options.file)])
     resolution = resolve(load_config(options.file), options.url, host=options.host, method=options.method)
     print(resolution.as_json() if options.json else resolution.as_text())
     return 0 if resolution.is_app else 1
 
 
-def _proxy_config(options: argparse.Namespace) -> int:
-    from .proxyconf import RenderOptions, proxy_config
+def _swapped(usage: str, first: str, second: str) -> Problem:
+    """Return the problem of two arguments in the wrong order; *first* and *second* are in the right one."""
+    command, *_ = usage.split()
+    message = f'expected "{usage}", found the other order; write "mountpoint {command} {first} {second}"'
+    return Problem("", message)
 
+
+def _proxy_config(options: argparse.Namespace) -> int:
+    from .proxyconf import PROXIES, RenderOptions, proxy_config
+
+    if options.file in PROXIES and options.proxy not in PROXIES:
+        raise UsageError([_swapped("proxy-config PROXY FILE", options.file, options.proxy)])
+    if options.proxy.endswith(".toml"):
+        message = f'expected the name of a proxy, found "{options.proxy}"; write "nginx {options.proxy}", for example'
+        raise UsageError([Problem("PROXY", message)])
     render_options = RenderOptions(
         server_name=options.server_name,
         shape=options.shape,
@@ -300,6 +345,9 @@ def _doctor(options: argparse.Namespace) -> int:
     from .doctor.main import doctor
     from .lifecycle.commands import run_loading_command
 
+    if options.file and "://" in options.file and not options.url:
+        message = f'expected the file of a table, found a URL; write "--url {options.file}"'
+        raise UsageError([Problem("FILE", message)])
     file = options.file if options.file or options.url else DEFAULT_FILE
     progress = _show_progress if sys.stderr.isatty() else None
     with _reserved_stdout() as output:

@@ -2,9 +2,11 @@
 
 Read in this order:
 
-    app_spec    parse the name of an app: ``module:attribute`` and its other forms
-    validators  check one value
-    address     parse an address to listen on
-    schema      every key with its validator, description and default
-    reader      read the file, collect every problem, build the `Config`
+    app_spec       parse the name of an app: ``module:attribute`` and its other forms
+    validators     check one value
+    address        parse an address to listen on
+    schema         every key with its validator, description and default
+    toml_file      read a TOML file, or say why it cannot be read
+    toml_mistakes  explain a syntax error: why, and the line to write instead
+    reader         validate the document, collect every problem, build the `Config`
 """

@@ -30,6 +30,7 @@ from ..loading.loader import LoadedMount, Loader, build_router, build_table
 from ..loading.log_stream import detach_streams, drain_logs
 from ..loading.logs import configure_logging
 from ..loading.places import place_in
+from ..loading.standard_streams import detached_standard_streams
 from ..server.fair_queue import QueueLimits
 from ..server.loop import MAX_WAIT, Server
 from ..server.slow_requests import stack_of
@@ -57,11 +58,14 @@ def serve(config: Config, *, watch_files: Callable[[list[str]], object] | None =
     address, and `LoadError` if an app fails to load under ``strict``. Off the main thread no signal is handled.
     *watch_files* is called with the files whose change could repair a broken mount.
     """
-    process = _start(config, watch_files)
     try:
-        return process.run()
+        with detached_standard_streams():
+            process = _start(config, watch_files)
+            try:
+                return process.run()
+            finally:
+                process.close()
     finally:
-        process.close()
         drain_logs()
 
 
@@ -70,12 +74,13 @@ def serve_and_end(config: Config, *, watch_files: Callable[[list[str]], object] 
 
     Raises `ServeError` and `LoadError` as `serve` does.
     """
-    process = _start(config, watch_files)
-    try:
-        code = process.run()
-    except BaseException:
-        process.close()
-        raise
+    with detached_standard_streams():
+        process = _start(config, watch_files)
+        try:
+            code = process.run()
+        except BaseException:
+            process.close()
+            raise
     process.close_sockets()  # and not the handlers: another signal ends the process at once
     drain_logs()
     if code > 128:

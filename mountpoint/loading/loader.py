@@ -21,7 +21,7 @@ from ..wsgi.responses import unavailable
 from ..wsgi.router import Router
 from ..wsgi.table import Mount, MountTable
 from . import slow_loads
-from .app_check import is_instance_by_name
+from .app_kinds import is_instance_by_name
 from .blocking import explain_blocking, refuse_to_block
 from .eviction import evict_failed_modules, record_failed_load
 from .importing import load_app
