@@ -1,7 +1,7 @@
 """Load the table at the start, and again at SIGHUP: the mounts that have changed, while the old table keeps serving.
 
 A thread of its own reads the table and decides what to load. The main thread imports the apps (see
-`mountpoint.loading.load_thread`), and the loop serves meanwhile. At the start each mount is served once it is loaded. A
+`mountpoint.loading.load_thread`), and the loop goes on serving. At the start each mount is served once it is loaded. A
 reload never breaks a mount that works:
 
 - If the file has an error, or a mount that worked would now fail to load, the old table stays.
@@ -77,6 +77,9 @@ class _Run(LoadObserver):
     def after(self, mount: LoadedMount) -> None:
         if self.is_first:
             self.reloader._add_loaded(self, mount)
+
+    def overtaken(self, mount: MountConfig) -> None:
+        self.reloader._replace_mount(self, LoadedMount(mount, is_slow=True))
 
     def only_slow_left(self) -> None:
         self.reloader._start.only_slow_left()
@@ -236,6 +239,9 @@ class TableReloader:
         """Serve a mount of the first table."""
         if loaded.error:
             logger.error("%s", describe_broken(loaded))
+        self._replace_mount(run, loaded)
+
+    def _replace_mount(self, run: _Run, loaded: LoadedMount) -> None:
         with self._lock:
             self._require_current(run)
             self.mounts = [loaded if one.config.key == loaded.config.key else one for one in self.mounts]

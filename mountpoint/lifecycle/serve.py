@@ -209,7 +209,7 @@ class _Process:
                 return
             config, mounts = self._table
             router = build_router(config, build_table(mounts))
-            server = Server(router, queue_limits(config), config.server, self._bound)
+            server = Server(router, queue_limits(config, mounts), config.server, self._bound)
             threading.Thread(target=self._run_loop, args=(server,), name="mountpoint-loop", daemon=True).start()
             self._server = server
 
@@ -342,7 +342,7 @@ class _Process:
             server = self._server
             if server is None:
                 return
-            router, limits = build_router(config, build_table(mounts)), queue_limits(config)
+            router, limits = build_router(config, build_table(mounts)), queue_limits(config, mounts)
             server.call_soon_threadsafe(lambda: server.replace(router, limits, config.server))
 
     def _end_reload(self, outcome: str) -> None:
@@ -368,9 +368,13 @@ class _Process:
             self._server.drain_and_keep_sockets()
 
 
-def queue_limits(config: Config) -> Mapping[str, QueueLimits]:
-    """Return the limits of each mount's queue, by the mount's key."""
-    return {mount.key: QueueLimits(mount.limit, mount.queue, mount.slow_after) for mount in config.mounts}
+def queue_limits(config: Config, mounts: Sequence[LoadedMount]) -> Mapping[str, QueueLimits]:
+    """Return the limits of each mount's queue, by the mount's key. Requests wait for a load that is not slow."""
+    waiting = {mount.config.key for mount in mounts if not mount.is_loaded and not mount.is_slow}
+    return {
+        mount.key: QueueLimits(0 if mount.key in waiting else mount.limit, mount.queue, mount.slow_after)
+        for mount in config.mounts
+    }
 
 
 def _working_folder() -> Path | None:

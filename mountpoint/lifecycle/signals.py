@@ -5,7 +5,8 @@ block in C code, so a handler alone could wait for ever. Python's C code also wr
 *wakeup descriptor* as soon as the signal comes (`signal.set_wakeup_fd`). A thread reads the numbers there.
 
 Apps may replace both while they load. `mountpoint.loading.isolation` restores the handlers, and
-`SignalReceiver.restore` the descriptor. Until then a handler of the server notices that its descriptor was replaced.
+`SignalReceiver.restore` the descriptor. A number that went to the descriptor of an app is not lost, because the handler
+sends a mark to the thread.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import FrameType
 from typing import Any
+
+_MARK = 128  # is added to the number of a signal whose handler Python has called; numbers are smaller
 
 logger = logging.getLogger("mountpoint")
 
@@ -72,16 +75,15 @@ class SignalReceiver:
             reader.close()
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        """Act on a signal if its number has not gone to the thread."""
+        """Send a mark to the thread. It acts on the signal if it has not read the number itself."""
         sockets = self._sockets
         if sockets is None:
             return
-        previous = self._wakeup(sockets[1].fileno())
-        if previous == sockets[1].fileno() and self._has_thread:
-            return
-        if previous != sockets[1].fileno() and previous != -1:
-            self._wakeup(previous)  # the event loop of an app that loads needs it
-        _call(self._on_signal, number)
+        if self._has_thread:
+            with suppress(OSError):  # the thread has enough to read
+                sockets[1].send(bytes([_MARK + number]))
+        else:
+            _call(self._on_signal, number)
 
     def _wakeup(self, descriptor: int) -> int:
         try:
@@ -91,10 +93,16 @@ class SignalReceiver:
 
     def _read(self, reader: socket.socket) -> None:
         with reader, suppress(OSError):
-            while numbers := reader.recv(256):
-                for number in numbers:
-                    if number in self._numbers:
+            read: set[int] = set()  # the numbers since the latest mark of each
+            while data := reader.recv(256):
+                for value in data:
+                    number, is_mark = value % _MARK, value > _MARK
+                    if number in self._numbers and not (is_mark and number in read):
                         _call(self._on_signal, number)
+                    if is_mark:
+                        read.discard(number)
+                    else:
+                        read.add(number)
 
 
 _receivers: list[SignalReceiver] = []

@@ -1,10 +1,10 @@
 """The start of a server: when it begins to serve, and when it says so.
 
-The server serves at once, and each mount answers 503 until it is loaded. In three cases it serves only once every app
-is loaded:
+The server serves at once. Requests wait until their mount is loaded, and get 503 if its load is slow. In three cases
+the server serves only once every app is loaded:
 
 - Under ``strict``, because a broken app ends the start.
-- During a takeover, because the old process serves meanwhile. A 503 would be a lost request.
+- During a takeover, because the old process still serves. A 503 would be a lost request.
 - On sockets that systemd holds, because clients wait there, as during a restart.
 
 In the last two cases it does not wait for slow loads, except that a takeover waits for each mount that works in the old

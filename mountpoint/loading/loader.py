@@ -59,11 +59,15 @@ def load(file: str | Path = DEFAULT_FILE, *, strict: bool = False) -> WSGIApplic
 
 @dataclass(frozen=True, slots=True)
 class LoadedMount:
-    """A mount of the file. After its load it has either an app or an error, and before that neither."""
+    """A mount of the file. After its load it has either an app or an error, and before that neither.
+
+    ``is_slow`` says that its load takes so long that others no longer wait for it.
+    """
 
     config: MountConfig
     app: WSGIApplication | None = None
     error: LoadError | None = None
+    is_slow: bool = False
     needs_main_thread: bool = False  # whether it has failed in another thread, where signals and event loops fail
 
     @property
@@ -98,6 +102,9 @@ class LoadObserver:
 
     def after(self, mount: LoadedMount) -> None:
         """*mount* has been loaded."""
+
+    def overtaken(self, mount: MountConfig) -> None:
+        """The load of *mount* is slow, and the next mounts no longer wait for it."""
 
     def only_slow_left(self) -> None:
         """All mounts are loaded but those that are slow."""
@@ -206,6 +213,7 @@ class Loader:
             loaded = pending.wait(observer, slow_loads.SLOW_SECONDS if observer.lets_others_overtake else None)
             if loaded is None:
                 overtaken.append(pending)
+                observer.overtaken(mount)
         if loaded is not None:
             observer.after(loaded)
         return loaded
@@ -223,6 +231,7 @@ class Loader:
             else:
                 found[done.config.key] = done
                 observer.after(done)
+                again += [done.config] if done.needs_main_thread else []
         if again:
             evict_failed_modules()
         for mount in again:

@@ -35,7 +35,7 @@ def is_served(server, path="/slow/"):
 # --------------------------------------------------------------------------------------------------------- a slow load
 
 
-def test_a_mount_answers_503_until_it_is_loaded_and_others_serve(serve_slow, tmp_path):
+def test_a_slow_mount_answers_503_until_it_is_loaded(serve_slow, tmp_path):
     server = serve_slow(WAITS)
     with Client(server.url) as client:
         answer = client.get("/slow/")
@@ -46,17 +46,20 @@ def test_a_mount_answers_503_until_it_is_loaded_and_others_serve(serve_slow, tmp
     assert server.stop() == 0
 
 
-def test_a_mount_serves_before_the_next_one_is_loaded(serve, tmp_path, socket_path):
+def test_a_request_waits_until_its_mount_is_loaded_and_delays_no_other(serve, tmp_path, socket_path):
     """Here no load counts as slow, so nothing has been announced."""
     write(tmp_path, {"first.py": RESPOND, "slow.py": "print('importing', flush=True)\n" + WAITS})
     table = '[mounts]\n"/first" = "first:app"\n"/slow" = "slow:app"\n'
     server = serve(table, "--listen", f"unix:{socket_path}", wait=False)
     wait_until(lambda: "importing" in server.out())
-    with Client(f"unix:{socket_path}") as client:
+    with Client(f"unix:{socket_path}") as client, Client(f"unix:{socket_path}") as waiting:
+        waiting.request("/slow/")
         assert client.get("/first/").status == 200
-        assert client.get("/slow/").status == 503
-    assert "serving on" not in server.log()
-    (tmp_path / "go").touch()
+        server.send(signal.SIGUSR1)
+        server.wait_for("/slow: 1 waiting")
+        assert "serving on" not in server.log()
+        (tmp_path / "go").touch()
+        assert waiting.answer().status == 200
     server.wait_until_serving()
     assert server.stop() == 0
 
