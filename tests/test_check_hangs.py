@@ -5,7 +5,7 @@ import sys
 import time
 
 import pytest
-from support.loading import IN_C, MAIN_ONLY, RESPOND, STUBBORN
+from support.loading import IN_C, MAIN_ONLY, RESPOND, STUBBORN, UNTRACED
 from support.tables import command, write
 from support.waiting import TIMEOUT
 
@@ -32,7 +32,8 @@ atexit.register(print, "the exit handler runs")
 def test_check_gives_up_on_a_hang_names_its_line_and_checks_the_rest(tmp_path, hang):
     table = '[mounts]\n"/hang" = "hang:app"\n"/web" = "web:app"\n'
     write(tmp_path, {"mounts.toml": table, "hang.py": hang, "web.py": RESPOND})
-    done = command("check", "--json", "--timeout", "0.3", cwd=tmp_path)
+    env = UNTRACED if hang is IN_C else None
+    done = command("check", "--json", "--timeout", "0.3", cwd=tmp_path, env=env)
     assert done.returncode == 1
     report = json.loads(done.stdout)
     assert [mount["state"] for mount in report["mounts"]] == ["broken", "ready"]

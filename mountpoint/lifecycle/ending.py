@@ -98,7 +98,7 @@ def end_now(code: int, cut_off: str, *, calls_exit_handlers: bool = True) -> NoR
         _run_bounded(atexit._run_exitfuncs)
     _run_bounded(_flush)
     drain_logs()
-    os._exit(code)
+    os._exit(code)  # pragma: no cover - the process ends before it saves its coverage
 
 
 def end_by_signal(number: int) -> NoReturn:

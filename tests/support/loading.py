@@ -56,3 +56,5 @@ loop.run_until_complete(asyncio.sleep(0))
 """
     + RESPOND
 )
+#: Python 3.11 loops for ever in a traced thread while the main thread cannot handle a signal. So coverage is off.
+UNTRACED = {"COVERAGE_PROCESS_CONFIG": "", "COVERAGE_PROCESS_START": ""}
