@@ -12,7 +12,6 @@ table, at the start and at SIGHUP.
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import sys
 import threading
@@ -35,11 +34,11 @@ from ..server.fair_queue import QueueLimits
 from ..server.loop import MAX_WAIT, Server
 from ..server.slow_requests import stack_of
 from ..server.sockets import BoundSocket, bind, wrap_systemd_sockets
-from .ending import MIN_SECONDS, end_by_signal, end_now, end_process
+from .ending import MIN_SECONDS, end_after, end_by_signal, end_now, end_process
 from .inheritance import Inheritance, read_inheritance
 from .reload import TableReloader
 from .signals import SignalReceiver
-from .start import Start
+from .start import Start, announcement
 from .systemd import Notifier, inherited_sockets, reloading_lines, successor_environ, watchdog_interval
 from .takeover import Takeover
 
@@ -284,7 +283,7 @@ class _Process:
             self._stop_number = number
             self._stopped_at = self._stopped_at or time.monotonic()
         if count > 1:
-            _end_after(_STOP_SECONDS)
+            end_after(_STOP_SECONDS)
         self._takeover.stop()
         if not self._takeover.is_complete and self._is_announced:  # else the service continues in another process
             self._notifier.notify("STOPPING=1")
@@ -384,19 +383,6 @@ def _working_folder() -> Path | None:
         return None
 
 
-def _end_after(seconds: float) -> None:
-    """End the process with 1 in *seconds*, whatever the other threads wait for."""
-
-    def end() -> None:
-        time.sleep(seconds)
-        os._exit(1)
-
-    try:
-        threading.Thread(target=end, name="mountpoint-end", daemon=True).start()
-    except RuntimeError:  # no thread can be started
-        os._exit(1)
-
-
 def raise_file_limit() -> None:
     """Raise the soft limit of open files to the hard limit. A connection takes up to three descriptors."""
     if sys.platform == "win32":
@@ -408,13 +394,3 @@ def raise_file_limit() -> None:
     if soft < limit:
         with suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
-
-
-def announcement(config: Config, mounts: Sequence[LoadedMount], urls: Sequence[str]) -> str:
-    """Return the text that is logged at start-up: the mount table and the addresses of the server."""
-    rows = [(mount.config.key, mount.config.app.text, mount.state) for mount in mounts]
-    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
-    lines = [f"{config.file}: {counted(len(rows), 'mount')}"]
-    lines += [f"  {key:<{widths[0]}}  {app:<{widths[1]}}  {state}" for key, app, state in rows]
-    lines += [f"serving on {url}" for url in urls]
-    return "\n".join(lines)

@@ -12,15 +12,15 @@ sends a mark to the thread.
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import socket
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import FrameType
 from typing import Any
+
+from ..loading.forking import close_in_children
 
 _MARK = 128  # is added to the number of a signal whose handler Python has called; numbers are smaller
 
@@ -52,7 +52,7 @@ class SignalReceiver:
         self._wakeup(writer.fileno())
         for number in sorted(self._numbers):
             self._previous_handlers[number] = signal.signal(number, self._handle)
-        _receivers.append(self)
+        close_in_children(self)
 
     def restore(self) -> None:
         """Restore the wakeup descriptor, which an app that has just loaded may have replaced."""
@@ -67,12 +67,19 @@ class SignalReceiver:
             if handler is not None:  # None stands for a handler that was set in C
                 signal.signal(number, handler)
         self._wakeup(-1)
-        _receivers.remove(self)
         reader, writer = self._sockets
         self._sockets = None
         writer.close()  # ends the thread, which closes the reader
         if not self._has_thread:
             reader.close()
+
+    def close_in_child(self) -> None:
+        """Forget the signals in a forked child. Otherwise each of its signals would be reported to the server."""
+        sockets, self._sockets = self._sockets, None
+        if sockets is not None:
+            self._wakeup(-1)
+            for sock in sockets:
+                sock.close()
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         """Send a mark to the thread. It acts on the signal if it has not read the number itself."""
@@ -105,46 +112,8 @@ class SignalReceiver:
                         read.add(number)
 
 
-_receivers: list[SignalReceiver] = []
-
-
 def _call(function: Callable[[int], object], number: int) -> None:
     try:
         function(number)
     except Exception:
         logger.exception("unhandled exception after %s; continuing", signal.Signals(number).name)
-
-
-_masks = threading.local()
-
-
-def _before_fork() -> None:
-    """Block the signals of the server until the child has its own handlers. The server's other threads get them."""
-    if sys.platform == "win32":
-        raise NotImplementedError
-    numbers: set[int] = set().union(*(receiver._numbers for receiver in _receivers))
-    _masks.before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
-
-
-def _after_fork_in_parent() -> None:
-    if sys.platform == "win32":
-        raise NotImplementedError
-    signal.pthread_sigmask(signal.SIG_SETMASK, _masks.before)
-
-
-def _after_fork_in_child() -> None:
-    """Let signals end a forked child as usual. Otherwise the child would report each of its signals to the server."""
-    if sys.platform == "win32":
-        raise NotImplementedError
-    while _receivers:
-        receiver = _receivers.pop()
-        receiver._sockets = None
-        receiver._wakeup(-1)
-        for number in receiver._numbers:
-            if signal.getsignal(number) == receiver._handle:
-                signal.signal(number, signal.SIG_DFL if number != signal.SIGINT else signal.default_int_handler)
-    signal.pthread_sigmask(signal.SIG_SETMASK, _masks.before)
-
-
-if sys.platform != "win32":
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
