@@ -272,7 +272,7 @@ class TableReloader:
         self._require_current(run)
         # These were read from their files just now, even if a failed load had imported them before.
         self._module_times |= {
-            name: started_at for name, module in [*sys.modules.items()] if modules.get(name) is not module
+            name: started_at for name, module in sys.modules.copy().items() if modules.get(name) is not module
         }
         broken = [mount for mount in mounts if mount.error]
         worked = [mount for mount in broken if (old := before.get(mount.config.key)) and old.app]
