@@ -240,3 +240,17 @@ def test_an_app_that_asks_for_input_breaks_only_itself(serve, tmp_path):
     server = serve('[mounts]\n"/asks" = "asks:app"\n"/web" = "web:app"\n')
     assert f"asks for input while it is loaded, at {tmp_path / 'asks.py'}:1; a server has no terminal" in server.log()
     assert is_served(server, "/web/")
+
+
+def test_serve_works_off_the_main_thread(start, tmp_path):
+    code = """
+import threading
+from mountpoint import load_config, serve
+config = load_config("mounts.toml", {"listen": ["127.0.0.1:0"]})
+threading.Thread(target=serve, args=(config,)).start()
+"""
+    write(tmp_path, {"mounts.toml": '[mounts]\n"/web" = "web:app"\n', "web.py": RESPOND})
+    server = start([sys.executable, "-c", code], cwd=tmp_path)
+    [server.url] = re.findall(r"serving on (\S+)/\n", server.wait_for(re.compile(r"serving on \S+\n")))
+    assert is_served(server, "/web/")
+    assert server.stop() == -signal.SIGTERM
