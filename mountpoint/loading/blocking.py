@@ -18,7 +18,7 @@ from types import FrameType, TracebackType
 from typing import Any, TextIO
 
 from ..config.reader import MountConfig
-from ..errors import LoadError
+from ..errors import LoadError, causes
 from .overlap import Overlap
 from .places import is_app_code
 
@@ -128,7 +128,7 @@ def _refused_servers(thread: int) -> Iterator[None]:
 
 
 def _server_call(frame: FrameType | None) -> str | None:
-    """Return the outermost call among those of *frame* that starts a server, None without one."""
+    """Return how apps write the outermost call that starts a server, in *frame* or around it; None without one."""
     found = None
     while frame is not None:
         found = _SERVERS.get((frame.f_globals.get("__name__", ""), frame.f_code.co_name), found)
@@ -138,17 +138,16 @@ def _server_call(frame: FrameType | None) -> str | None:
 
 def explain_blocking(error: LoadError, mount: MountConfig) -> LoadError:
     """Return *error*, or a plainer one if the load failed because of `refuse_to_block`."""
-    cause = error.__cause__
-    started = _find(cause, ServerStarted)
-    if started is not None:
+    raised = list(causes(error))
+    if started := next((cause for cause in raised if isinstance(cause, ServerStarted)), None):
         place = _place(started.__traceback__, mount)
         return LoadError(
             f'"{mount.app.text}" starts a server of its own while it is loaded, with {started.call}{place}; mountpoint '
             f"serves this app, so remove the call, or {_GUARD}",
             files=error.files,
         )
-    asked = _find(cause, EOFError)
-    if asked is not None and "reading a line" in str(asked):
+    asked = next((cause for cause in raised if isinstance(cause, EOFError)), None)
+    if asked and "reading a line" in str(asked):
         place = _place(asked.__traceback__, mount)
         return LoadError(
             f'"{mount.app.text}" asks for input while it is loaded{place}; a server has no terminal, so read the value '
@@ -156,15 +155,6 @@ def explain_blocking(error: LoadError, mount: MountConfig) -> LoadError:
             files=error.files,
         )
     return error
-
-
-def _find(error: BaseException | None, kind: type[Any]) -> Any:
-    """Return the exception of *kind* from which *error* was raised, in any number of steps, or None."""
-    for _ in range(20):  # bounded, since a chain may be a circle
-        if error is None or isinstance(error, kind):
-            return error
-        error = error.__cause__ or error.__context__
-    return None
 
 
 def _place(tb: TracebackType | None, mount: MountConfig) -> str:
