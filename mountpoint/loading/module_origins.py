@@ -146,7 +146,8 @@ class ModuleOrigins:
             return found.file if found and found.file and modules.is_own(found.file) else None
 
         own_names = self._own_names(modules)
-        for name, module in [*sys.modules.items()]:
+        # A copy: while a list of items() is made, a finalizer may run and import a module.
+        for name, module in dict(sys.modules).items():
             location = _location(module) if before.get(name) is not module else None
             if location and (is_alone or not self._owner_of(location, modules)):
                 modules.loaded[name] = location
