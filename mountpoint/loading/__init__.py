@@ -11,6 +11,7 @@ Read in this order:
     forking           children that apps fork: without our signals and sockets, and never beyond the app's code
     importing         import the module, find the attribute, call the factory, check the result
     blocking          refuse servers and questions that would block a load
+    signal_guard      log what the signal handlers of apps raise
     patching          refuse apps that replace the blocking functions of the standard library
     overlap           the state to restore after loads that overlap
     isolation         restore the state of the process after each load

@@ -146,8 +146,8 @@ class ModuleOrigins:
             return found.file if found and found.file and modules.is_own(found.file) else None
 
         own_names = self._own_names(modules)
-        # A copy: while a list of items() is made, a finalizer may run and import a module.
-        for name, module in dict(sys.modules).items():
+        # A copy: a finalizer may run while the items are read, and import a module.
+        for name, module in sys.modules.copy().items():
             location = _location(module) if before.get(name) is not module else None
             if location and (is_alone or not self._owner_of(location, modules)):
                 modules.loaded[name] = location

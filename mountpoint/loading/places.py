@@ -33,7 +33,7 @@ def place_in(root: Path, thread: int | None) -> str:
 
 
 def root_of_thread(thread: threading.Thread, roots: Iterable[Path]) -> Path | None:
-    """Return the innermost of *roots* that holds code which *thread* runs now, None if there is none."""
+    """Return the innermost of *roots* that holds code which *thread* runs now, or None."""
     files = [frame.f_code.co_filename for frame in _frames(thread.ident)]
     found = [root for root in roots if any(is_app_code(file, root) for file in files)]
     return max(found, key=lambda root: len(root.parts), default=None)
