@@ -148,7 +148,7 @@ def _parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentP
         "--proxy-version",
         default="",
         metavar="VERSION",
-        help="the version of Caddy, whose language has changed (default: 2.8 or later)",
+        help="the version of Caddy, whose language has changed (default: 2.6.4 or later)",
     )
 
     doctor = _add_with_file(

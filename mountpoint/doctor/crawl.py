@@ -228,7 +228,7 @@ class Crawl:
         return better.url
 
     def _check_listen_address(self, link: Link) -> str:
-        """Check a *link* to the address that mountpoint listens on, behind the proxy. No client shall use it."""
+        """Report a *link* to an address that mountpoint listens on. Clients reach mountpoint through the proxy."""
         better = self._at_own_origin(link) or self.served.site.get(at_origin(self.served.site.origin, link.url))
         self.faults.append(Fault("private-host", link, "mountpoint listens there, and clients use the proxy", better))
         return better.url

@@ -19,6 +19,7 @@ from typing import Any, TextIO
 
 from ..config.reader import MountConfig
 from ..errors import LoadError, causes
+from .importing import load_app
 from .overlap import Overlap
 from .places import is_app_code
 
@@ -44,7 +45,7 @@ _SERVERS = {
 }
 _GUARD = 'write it below if __name__ == "__main__":'
 
-# What the loads that run now have found.
+# The state that the loads which run now have found.
 _stdin = Overlap[TextIO]()
 _functions = Overlap[tuple[bool, Callable[..., None], Callable[..., None], Callable[..., None]]]()
 
@@ -128,9 +129,12 @@ def _refused_servers(thread: int) -> Iterator[None]:
 
 
 def _server_call(frame: FrameType | None) -> str | None:
-    """Return how apps write the outermost call that starts a server, in *frame* or around it; None without one."""
+    """Return how apps write the outermost call that starts a server, in *frame* or around it; None without one.
+
+    Only frames inside the load count. Around it may be the server that calls `mountpoint.load`, such as gunicorn.
+    """
     found = None
-    while frame is not None:
+    while frame is not None and frame.f_globals.get("__name__") != load_app.__module__:
         found = _SERVERS.get((frame.f_globals.get("__name__", ""), frame.f_code.co_name), found)
         frame = frame.f_back
     return found

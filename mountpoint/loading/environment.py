@@ -62,7 +62,7 @@ def record_environment(env: Mapping[str, str], use: EnvironmentUse) -> Iterator[
     *env* are the variables of the mount, which are set already. They never count as changed by the load.
     """
     environ: Any = os.environ  # an app may replace it
-    before = {**environ}
+    before = {name: environ.get(name) for name in list(environ)}  # other threads may remove variables
     thread = threading.get_ident()
     for name in env:
         use.record_set(_name(name))
@@ -75,11 +75,8 @@ def record_environment(env: Mapping[str, str], use: EnvironmentUse) -> Iterator[
         if not _uses:
             environ.__class__ = _PlainEnviron
         # Only those that this thread has set: another load may have run at the same time.
-        use.changed = {
-            name: value
-            for name, value in environ.items()
-            if name in use.own and name not in env and before.get(name) != value
-        }
+        now = {name: environ.get(name) for name in use.own - env.keys()}
+        use.changed = {name: value for name, value in now.items() if value is not None and before.get(name) != value}
 
 
 class SharedEnvironment:

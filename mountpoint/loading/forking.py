@@ -21,12 +21,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final, NoReturn, Protocol
 
-#: How often this process was forked, counted along the line from the first process to this one. A layer that calls an
-#: app remembers it, and ends the process if it has changed.
+#: The number of forks between the first process and this one. Code that calls an app compares it before and after the
+#: call: if it has grown, this is a child that has left the code of the app.
 generation = 0
 
 _SIGNALS: Final = ("SIGTERM", "SIGINT", "SIGBREAK", "SIGHUP", "SIGUSR1", "SIGUSR2")
-_LOG_SECONDS: Final = 5  # for which the last log line of a child may take
+_LOG_SECONDS: Final = 5  # that the last log line of a child may take
 _before = threading.local()  # ``mask``: the signal mask of a thread that forks
 _owners: list[weakref.ref[Owner]] = []
 
@@ -42,7 +42,8 @@ class Owner(Protocol):
 def close_in_children(owner: Owner) -> None:
     """Have each forked child call ``owner.close_in_child()``, for as long as *owner* exists.
 
-    It closes descriptors of this process, in a copy that has one thread. So it must take no lock.
+    The child has a copy of the descriptors, and only one thread. A lock that another thread held stays locked in the
+    child, so the method must take no lock.
     """
     _owners[:] = [reference for reference in _owners if reference() is not None]
     _owners.append(weakref.ref(owner))
@@ -60,7 +61,7 @@ def ending_forked_children() -> Iterator[None]:
 
 
 def end_child() -> NoReturn:  # pragma: no cover - the child ends before it saves its coverage
-    """End this process, a child that has left the code of its app. Log the exception that it has left it with."""
+    """End this process, a child that has left the code of its app. Log the exception, if one made it leave."""
     error = sys.exception()
     try:
         if error is not None and not isinstance(error.__cause__ or error, SystemExit):

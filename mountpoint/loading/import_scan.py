@@ -34,10 +34,10 @@ def source_of(name: str, file: Path) -> Source:
 
 
 def scan_imports(sources: Iterable[Source], find: Callable[[str], Path | None]) -> dict[str, set[Source]]:
-    """Return the names that *sources* import, and the files that those import in turn: name to sources.
+    """Return each name that *sources* import, with the sources that import it. The names are absolute.
 
-    *find* returns the file of a module by its name, or None if its imports do not matter. The names are absolute. A
-    source may mention a name only in a docstring: see `is_imported`.
+    *find* returns the file of a module by its name, or None if its imports do not matter. The files that it returns
+    are scanned too. A source may mention a name only in a docstring: see `is_imported`.
     """
     found: dict[str, set[Source]] = {}
     waiting, seen = [*sources], set()

@@ -34,7 +34,7 @@ _HANDLER_ATTRIBUTES = ("level", "formatter", "filters")
 K = TypeVar("K")
 V = TypeVar("V")
 
-# What the loads that run now have found.
+# The state that the loads which run now have found.
 _loggers = Overlap[tuple[Mapping[logging.Logger, Mapping[str, Any]], int]]()
 _handlers = Overlap[Mapping[logging.Handler, tuple[Mapping[str, Any], Any]]]()
 _folders = Overlap[Path | None]()

@@ -76,7 +76,7 @@ class _Modules:
         return self._is_own[parent]
 
     def confirms(self, name: str) -> bool:
-        """Whether the apps import *name*, which a source may only mention."""
+        """Whether the apps do import *name*. The scan of a source also finds the names in its docstrings."""
         known = name in self.loaded or name in self.called
         return known or any(is_imported(name, source) for source in self.used[name])
 
@@ -136,8 +136,8 @@ class ModuleOrigins:
     ) -> _Modules:
         """Return the modules that the load of *mount* has imported, and those that its own sources import.
 
-        If not *is_alone*, another load ran at the same time, and has imported the new modules that are not in a folder
-        of this mount.
+        If not *is_alone*, another load ran at the same time, and new modules below the root of another mount are taken
+        for modules of that load.
         """
         modules = _Modules(mount, self._sys_path.path_of(mount.root), called=called | {mount.app.module})
 
@@ -146,6 +146,7 @@ class ModuleOrigins:
             return found.file if found and found.file and modules.is_own(found.file) else None
 
         own_names = self._own_names(modules)
+        # A copy: a finalizer may run while the items are read, and import a module.
         for name, module in sys.modules.copy().items():
             location = _location(module) if before.get(name) is not module else None
             if location and (is_alone or not self._owner_of(location, modules)):
@@ -166,7 +167,10 @@ class ModuleOrigins:
         return modules
 
     def _clashes(self, mine: _Modules) -> Iterator[_Clash]:
-        """Yield the modules that the apps of another root also have, or would get instead of *mine*."""
+        """Yield each module that *mine* gets from another root, or that the apps of another root would get from *mine*.
+
+        A package comes before its modules.
+        """
         others = [modules for root, modules in self._roots.items() if root != mine.mount.root]
         names = self._own_names(mine).union(*map(self._own_names, others), *map(self._names_in, self._mounts))
         for name in sorted(mine.used):
@@ -261,7 +265,7 @@ def _location(module: object) -> Path | None:
 
 
 def _error(clashes: list[_Clash], failure: LoadError | None) -> LoadError:
-    """Return the error that names *clashes*; a package first, and not its modules as well."""
+    """Return the error that names the first of *clashes*."""
     listed = "; ".join(map(str, clashes[:_MAX_NAMED]))
     if len(clashes) > _MAX_NAMED:
         listed += f"; and {counted(len(clashes) - _MAX_NAMED, 'more module')}"

@@ -53,10 +53,13 @@ class SysPath:
         self._roots: Sequence[str] = ()
         self._others: Sequence[str] = ()
         self._paths: dict[Path, MountPath] = {}  # by root
+        self._running: dict[object, Path] = {}  # the roots of the loads that run now, that of the latest last
         self._routes = _Routes()
 
     def set_roots(self, roots: Iterable[Path]) -> None:
-        """Put *roots* in front of the other folders."""
+        """Put *roots* in front of the other folders. Loads that still run were given up, and no longer count."""
+        self._record_added()
+        self._running.clear()
         self._roots = sys_path_entries(roots)
         moved = {*self._roots, *self._added()}
         self._others = [entry for entry in _texts(sys.path) if entry not in moved]
@@ -64,15 +67,22 @@ class SysPath:
 
     @contextmanager
     def during_load(self, root: Path) -> Iterator[None]:
-        """Run the body, which loads an app from *root*, with the folders that apps of this root have added."""
-        known = self._paths.get(root, MountPath(root, (), self._others, ()))
-        roots = sorted(self._roots, key=lambda entry: not _is_same_folder(entry, root))  # a stable sort
-        _set_sys_path([*known.front, *roots, *self._others, *known.behind])
+        """Run the body, which loads an app from *root*, with the folders that apps of this root have added.
+
+        Loads may overlap. ``sys.path`` is that of the latest one which still runs, with the folders of the others last.
+        """
+        self._record_added()
+        load = object()
+        self._running[load] = root
+        self._paths.setdefault(root, MountPath(root, (), self._others, ()))
+        self._arrange()
         try:
             yield
         finally:
-            self._paths[root] = self._as_left(root)
-            self._arrange()
+            if load in self._running:
+                self._record_added()
+                del self._running[load]
+                self._arrange()
 
     def path_of(self, root: Path) -> MountPath:
         """Return the path of the apps in *root*, from which an app has been loaded."""
@@ -80,7 +90,7 @@ class SysPath:
 
     def find(self, name: str) -> FoundModule | None:
         """Return the module *name* that an import in a request would find, unless it is imported already."""
-        return find_module(name, _texts(sys.path))
+        return find_module(name, self._between_loads())
 
     def route(self, name: str, location: Path) -> None:
         """Let later imports find the module *name* at *location*, whatever is first on ``sys.path``.
@@ -96,23 +106,45 @@ class SysPath:
         """Forget all routes."""
         self._routes.folders.clear()
 
-    def _as_left(self, root: Path) -> MountPath:
-        """Return the path of *root* with the folders that the load has put on ``sys.path``."""
+    def _record_added(self) -> None:
+        """Record the folders on ``sys.path`` that the latest load which still runs has put there."""
+        if not self._running:
+            return
+        root = self._latest_root()
         entries = _texts(sys.path)
         # An app may add the root of a sibling itself. It is there twice then.
         known = {*self._others, *(entry for entry in self._roots if entries.count(entry) < 2)}
+        known.update(*((*path.front, *path.behind) for other, path in self._paths.items() if self._is_beside(other)))
         first = next((index for index, entry in enumerate(entries) if entry in self._others), len(entries))
         front, behind = (
             [entry for entry in dict.fromkeys(part) if entry not in known]
             for part in (entries[:first], entries[first:])
         )
-        return MountPath(root, front, self._others, behind)
+        self._paths[root] = MountPath(root, front, self._others, behind)
+
+    def _is_beside(self, root: Path) -> bool:
+        """Whether a load from *root* runs at the same time as the latest one, from another root."""
+        return root in self._running.values() and root != self._latest_root()
+
+    def _latest_root(self) -> Path:
+        return next(reversed(self._running.values()))
 
     def _added(self) -> list[str]:
         return [entry for path in self._paths.values() for entry in (*path.front, *path.behind)]
 
+    def _between_loads(self) -> list[str]:
+        return list(dict.fromkeys([*self._roots, *self._others, *self._added()]))
+
     def _arrange(self) -> None:
-        _set_sys_path(list(dict.fromkeys([*self._roots, *self._others, *self._added()])))
+        if not self._running:
+            _set_sys_path(self._between_loads())
+            return
+        path = self._paths[self._latest_root()]
+        roots = sorted(self._roots, key=lambda entry: not _is_same_folder(entry, path.root))  # a stable sort
+        entries = [*path.front, *roots, *self._others, *path.behind]
+        beside = [self._paths[root] for root in self._running.values() if self._is_beside(root)]
+        entries += [folder for other in beside for folder in (*other.front, *other.behind) if folder not in entries]
+        _set_sys_path(entries)
 
 
 class _Routes:

@@ -119,12 +119,12 @@ def _spellings(name: str) -> tuple[str, str]:
 
 
 def _content_length(value: str, before: int | None) -> int:
-    """Return the length in *value*. Raise `AppHeaderError` if it is not one, or if *before* is another one."""
+    """Return the length in *value*. Raise `AppHeaderError` if it is not one, or if *before* is not None."""
     text = value.strip(" \t")
     if not _LENGTH.fullmatch(text):
         raise AppHeaderError(f"invalid literal for Content-Length: {value!r}")
     if before is not None:
-        raise AppHeaderError("Content-Length stands twice")
+        raise AppHeaderError("the app has set Content-Length twice")
     return int(text)
 
 

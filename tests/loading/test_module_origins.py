@@ -1,12 +1,13 @@
 """Apps whose modules have one name are refused, not mixed up, and files that nothing imports do not matter."""
 
+import gc
 import importlib
 import sys
 import textwrap
 import threading
 
 import pytest
-from support.tables import imports_undone, write
+from support.tables import config_of, imports_undone, write
 
 from mountpoint.config.reader import load_config
 from mountpoint.loading.loader import Loader
@@ -357,3 +358,31 @@ def test_a_load_that_another_one_overtakes_is_not_blamed_for_its_modules(loaded,
 def load_within(origins, mount, module):
     with origins.watch(mount):
         importlib.import_module(module)
+
+
+def test_a_module_that_a_finalizer_imports_does_not_end_the_load(tmp_path, monkeypatch):
+    names = [f"imported_by_a_finalizer_{number}" for number in range(1000)]
+
+    class Cycle:
+        def __init__(self):
+            self.cycle = self
+
+        def __del__(self):  # as a ResourceWarning imports linecache
+            if names:
+                monkeypatch.setitem(sys.modules, names.pop(), sys)
+                Cycle()
+
+    config = config_of(write(tmp_path, {"web.py": APP}), '[mounts]\n"/" = "web:app"\n')
+    threshold = gc.get_threshold()
+    with imports_undone(tmp_path):
+        origins = ModuleOrigins()
+        origins.set_mounts(config.mounts)
+        try:
+            with origins.watch(config.mounts[0]):
+                Cycle()
+                gc.set_threshold(5)
+        finally:
+            gc.set_threshold(*threshold)
+            left = len(names)
+            names.clear()
+    assert left < 1000

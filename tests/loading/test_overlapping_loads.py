@@ -13,11 +13,13 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from support.tables import imports_undone
 
 from mountpoint.loading.blocking import refuse_to_block
 from mountpoint.loading.environment import EnvironmentUse, record_environment
 from mountpoint.loading.isolation import preserve_process_state
 from mountpoint.loading.overlap import Overlap
+from mountpoint.loading.sys_path import SysPath
 
 
 @pytest.fixture
@@ -139,3 +141,64 @@ def test_a_variable_that_another_thread_sets_is_not_of_this_load(monkeypatch):
     monkeypatch.delenv("OVERLAP_OWN")
     monkeypatch.delenv("OVERLAP")
     assert use.changed == {"OVERLAP_OWN": "ours"}
+
+
+# ----------------------------------------------------------------------------------------------------------- sys.path
+
+
+@pytest.fixture
+def paths(tmp_path):
+    """Return a `SysPath` with the roots ``a`` and ``b``, and the folders ``a``, ``b``, ``a/lib`` and ``b/lib``."""
+    folders = [tmp_path / name for name in ("a", "b", "a/lib", "b/lib")]
+    for folder in folders:
+        folder.mkdir()
+    paths = SysPath()
+    with imports_undone(tmp_path):
+        paths.set_roots(folders[:2])
+        yield paths, *map(str, folders)
+
+
+@pytest.mark.parametrize("first_ends", ["first", "last"])
+def test_folders_that_the_first_adds_are_in_front_for_it_alone(paths, first_ends):
+    paths, a, b, a_lib, b_lib = paths
+    first, second = ExitStack(), ExitStack()
+    with first, second:
+        first.enter_context(paths.during_load(Path(a)))
+        sys.path.insert(0, a_lib)
+        second.enter_context(paths.during_load(Path(b)))
+        assert sys.path.index(b) == 0
+        assert a_lib in sys.path  # the first load goes on, and may import from it
+        sys.path.insert(0, b_lib)
+        if first_ends == "last":
+            second.close()
+            assert sys.path[:2] == [a_lib, a]
+            first.close()
+        else:
+            first.close()
+            assert sys.path[:2] == [b_lib, b]
+            second.close()
+    assert sys.path[:2] == [a, b]
+    assert {a_lib, b_lib} == {*sys.path[-2:]}
+    assert (paths.path_of(Path(a)).front, paths.path_of(Path(b)).front) == ([a_lib], [b_lib])
+    assert (paths.path_of(Path(a)).behind, paths.path_of(Path(b)).behind) == ([], [])
+
+
+def test_a_load_that_was_given_up_no_longer_changes_the_path(paths):
+    paths, a, b, a_lib, _ = paths
+    with paths.during_load(Path(a)):
+        sys.path.insert(0, a_lib)
+        paths.set_roots([Path(b)])
+        assert sys.path[0] == b
+        assert sys.path[-1] == a_lib
+    assert sys.path[0] == b
+
+
+def test_a_request_finds_modules_as_between_loads(paths):
+    paths, a, b, a_lib, _ = paths
+    for folder in (a_lib, b):
+        (Path(folder) / "found_between_loads.py").touch()
+    with paths.during_load(Path(a)):
+        sys.path.insert(0, a_lib)
+        found = paths.find("found_between_loads")
+    assert found is not None
+    assert found.file == Path(b) / "found_between_loads.py"

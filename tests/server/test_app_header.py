@@ -22,7 +22,7 @@ from mountpoint.server.app_header import AppHeaderError
         ("200 OK", [("Content-Length", "\xb2")], "invalid literal"),
         ("200 OK", [("Content-Length", "")], "invalid literal"),
         ("200 OK", [("Content-Length", "9" * 20)], "invalid literal"),
-        ("200 OK", [("Content-Length", "5"), ("content-length", "6")], "stands twice"),
+        ("200 OK", [("Content-Length", "5"), ("content-length", "6")], "has set Content-Length twice"),
         ("", [], 'not such as "200 OK"'),
         ("200", [], 'not such as "200 OK"'),
         ("200OK", [], 'not such as "200 OK"'),
