@@ -15,7 +15,7 @@ _FILE = re.compile(r"(?P<file>.+?\.py)(?::(?P<object>.*))?", re.DOTALL)
 _FORMS = 'expected "module:attribute", "module:factory()", "dir/file.py:attribute" or "module"'
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots: this runs in workers too, on Python 3.8 and later
 class AppSpec:
     """The parsed name of an app.
 

@@ -170,7 +170,7 @@ class TableReloader:
             self._require_current(run)
             run.loads = mount.key
 
-        mounts = self._loader.load(config, self.mounts, before_each)
+        mounts = self._loader.load(config, self.mounts, before_each, waits=True)
         self._require_current(run)
         # These were read from their files just now, even if a failed load had imported them before.
         self._module_times |= {

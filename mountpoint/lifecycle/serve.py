@@ -30,6 +30,7 @@ from ..loading.logs import configure_logging
 from ..server.fair_queue import QueueLimits
 from ..server.loop import MAX_WAIT, Server
 from ..server.sockets import BoundSocket, bind, wrap_systemd_sockets
+from ..workers.processes import WorkerProcesses
 from .inheritance import Inheritance, read_inheritance
 from .reload import TableReloader
 from .systemd import Notifier, inherited_sockets, reloading_lines, successor_environ, watchdog_interval
@@ -75,6 +76,7 @@ class _Process:
         self._ping_interval = watchdog_interval()
         self._next_ping = 0.0  # a `time.monotonic`, in seconds
         self._inheritance = read_inheritance()
+        self._workers = WorkerProcesses()
         self._bound = self._bind(self._inheritance)
         self._previous_handlers: dict[int, Any] = {}  # by signal number
         self._stop_signals = 0
@@ -103,7 +105,8 @@ class _Process:
         )
 
     def close(self) -> None:
-        """Close the sockets, and restore the signal handlers."""
+        """End the workers, close the sockets, and restore the signal handlers."""
+        self._workers.close()
         for bound in self._bound:
             bound.close()
         for number, handler in self._previous_handlers.items():
@@ -115,8 +118,10 @@ class _Process:
         self._install_handlers(_OTHER_SIGNALS, self._defer_signal)
         apps = "1 app" if len(config.mounts) == 1 else f"{len(config.mounts)} apps"
         logger.info("%s: loading %s", config.file, apps)  # the last line if an import hangs
-        loader = Loader()
-        mounts = loader.load(config)
+        loader = Loader(self._workers)
+        # A successor serves when its workers do: until then the old process serves all mounts.
+        waits = config.server.strict or self._inheritance.old_process_serves
+        mounts = loader.load(config, waits=waits)
         detach_streams()  # of the loggers that apps have configured
         if self._watch_files:
             self._watch_files([file for mount in mounts if mount.error for file in mount.error.files])
@@ -202,7 +207,12 @@ class _Process:
         """Serve a new table, from the next iteration of the loop on."""
         detach_streams()
         router, limits = build_router(config, build_table(mounts)), queue_limits(config)
-        self._server.call_soon_threadsafe(lambda: self._server.replace(router, limits, config.server))
+
+        def swap() -> None:
+            self._server.replace(router, limits, config.server)
+            self._workers.retain(mount.app for mount in mounts)
+
+        self._server.call_soon_threadsafe(swap)
 
     def _end_reload(self, outcome: str) -> None:
         def report() -> None:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ..config.reader import DEFAULT_FILE, Config, MountConfig, load_config
 from ..errors import LoadError
@@ -70,6 +70,16 @@ def load_mounts(config: Config) -> Sequence[LoadedMount]:
     return Loader().load(config)
 
 
+class OwnProcesses(Protocol):
+    """Starts mounts with processes of their own, as `mountpoint.workers.processes.WorkerProcesses` does."""
+
+    def start(self, mount: MountConfig) -> WSGIApplication:
+        """Start the processes of *mount* and return its app at once. Raises `LoadError`."""
+
+    def wait(self, app: WSGIApplication) -> LoadError | None:
+        """Wait until the first process of *app* is ready or has failed to start; return the error."""
+
+
 class Loader:
     """Loads the apps of a table, and again after each change of the table.
 
@@ -77,7 +87,8 @@ class Loader:
     when a later table no longer has the mount.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, processes: OwnProcesses | None = None) -> None:
+        self._processes = processes
         self._sys_path: Sequence[str] = ()
         self._modules: dict[str, Path] = {}  # the file of each top-level module that a root has claimed
         self._clashes: dict[Path, list[tuple[Path, Path]]] = {}  # by root: its files, each with the one it clashes with
@@ -88,27 +99,57 @@ class Loader:
         config: Config,
         before: Sequence[LoadedMount] = (),
         before_each: Callable[[MountConfig], object] = lambda mount: None,
+        *,
+        waits: bool = False,
     ) -> Sequence[LoadedMount]:
         """Load every app of *config* and return the mounts in the table's order. A failed load does not raise.
+
+        Mounts with processes of their own start before the others load. With *waits*, their first process is ready, or
+        they are broken, when this returns.
 
         *before* are the mounts of the previous table. A mount that has not changed since keeps its app.
         *before_each* is called with each mount before its load. An exception from it ends this load.
         """
         ready = {_load_key(mount.config): mount for mount in before if mount.app}
         evict_failed_modules()
-        self._sys_path = sys_path_entries(mount.root for mount in config.mounts)
+        self._sys_path = sys_path_entries(mount.root for mount in config.mounts if mount.own is None)
         prepend_to_sys_path(self._sys_path)
         self._clashes.clear()
         # An imported module stays in the process, and so does its name. Other files may have been renamed since.
         self._modules = {name: file for name, file in self._modules.items() if name in sys.modules or file.exists()}
+        started = {
+            mount.key: self._start(mount)
+            for mount in config.mounts
+            if mount.own is not None and _load_key(mount) not in ready
+        }
         mounts = []
         for mount in config.mounts:
             if known := ready.get(_load_key(mount)):
                 mounts.append(replace(known, config=mount))
-            else:
+            elif mount.own is None:
                 before_each(mount)
                 mounts.append(self._load(mount))
+            else:
+                mounts.append(started[mount.key])
+        if waits:
+            for index, loaded in enumerate(mounts):
+                if loaded.config.key in started and loaded.app and self._processes:
+                    before_each(loaded.config)
+                    if error := self._processes.wait(loaded.app):
+                        mounts[index] = LoadedMount(loaded.config, error=error)
         return mounts
+
+    def _start(self, mount: MountConfig) -> LoadedMount:
+        """Start a mount with processes of its own."""
+        try:
+            if self._processes is None:
+                raise LoadError(
+                    'process = "own" works under "mountpoint serve" only: other servers fork and end their processes '
+                    'as they like; remove it here, or serve the table with "mountpoint serve"'
+                )
+            return LoadedMount(mount, app=self._processes.start(mount))
+        except LoadError as error:
+            return LoadedMount(mount, error=error)
 
     def _load(self, mount: MountConfig) -> LoadedMount:
         modules = set(sys.modules)
@@ -169,7 +210,7 @@ def _django_project(mount: MountConfig) -> Hashable:
 
 def _load_key(mount: MountConfig) -> Hashable:
     """Return the settings that the app of *mount* depends on. Its other settings apply to the middleware around it."""
-    return mount.key, mount.app.text, mount.root, tuple(sorted(mount.env.items()))
+    return mount.key, mount.app.text, mount.root, tuple(sorted(mount.env.items())), mount.own
 
 
 def build_table(mounts: Sequence[LoadedMount], *, limits: bool = False) -> MountTable:

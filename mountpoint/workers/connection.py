@@ -1,0 +1,254 @@
+"""The server's end of one connection to a worker.
+
+A worker may be broken or hostile: every frame from it has a bounded size, a known kind and its place in the order.
+Anything else raises `BrokenWorker`, and the worker is ended.
+"""
+
+from __future__ import annotations
+
+import sys
+
+assert sys.platform != "win32"  # `processes` imports this module elsewhere only
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+from . import frames
+
+if TYPE_CHECKING:
+    from .worker import Worker
+
+_RECEIVE = 65_536  # bytes
+_FIRST_FRAMES = (frames.HEAD, frames.ERROR, frames.WANT)
+_LATER_FRAMES = (frames.DATA, frames.END, frames.ERROR, frames.WANT)
+_LIMITS = {
+    frames.HEAD: frames.MAX_HEAD,
+    frames.DATA: frames.MAX_PIECE,
+    frames.END: 0,
+    frames.ERROR: 4 * frames.MAX_TEXT,
+    frames.WANT: frames.LENGTH.size,
+}
+
+#: The connection that each thread of the server waits for, by the identifier of the thread.
+serving: dict[int, Connection] = {}
+
+
+class WorkerLost(ConnectionError):
+    """The worker has ended, or the server has given it up, before the response was complete."""
+
+
+class RequestNotTaken(WorkerLost):
+    """The worker has ended before it took the request, so another one may serve it."""
+
+
+class RequestTimedOut(WorkerLost):
+    """The app has sent nothing for longer than the ``timeout`` of its mount."""
+
+
+class BrokenWorker(WorkerLost):
+    """The worker has sent something that is not a response."""
+
+
+class AppFailed(Exception):
+    """The app has raised in its worker. The text is its traceback there."""
+
+
+class ResponseHead(NamedTuple):
+    """Status and headers from an app. ``is_single`` says that the body is one item, which tells its length."""
+
+    status: str
+    headers: list[tuple[str, str]]
+    is_single: bool
+
+
+class Connection:
+    """A connection to *worker*. One request is on it at a time. *timeout* is in seconds, 0 for none."""
+
+    def __init__(self, worker: Worker, sock: socket.socket, number: int, timeout: float) -> None:
+        self.worker = worker
+        self.number = number
+        self.deadline = 0.0  # from `time.monotonic`, in seconds, while the server waits for the worker; else 0
+        self.has_expired = False
+        self._socket = sock
+        self._timeout = timeout
+        self._buffer = b""
+        self._left = 0  # bytes of the current DATA frame that have not been returned
+        self._read_body: Callable[[int], bytes] = lambda size: b""
+
+    def begin(self, request: bytes, read_body: Callable[[int], bytes]) -> ResponseHead:
+        """Send *request*, whole frames, and return the head of its response.
+
+        *read_body* is called with a size for each further piece of the body. Raises `AppFailed` or `WorkerLost`.
+        """
+        self._read_body = read_body
+        thread = threading.get_ident()
+        serving[thread] = self
+        try:
+            try:
+                self._socket.sendall(request)
+            except OSError:
+                raise self._lost(RequestNotTaken) from None
+            kind, length = self._next_frame(_FIRST_FRAMES, RequestNotTaken)
+            while kind == frames.WANT:
+                self._send_body(length)
+                kind, length = self._next_frame(_FIRST_FRAMES)
+            if kind == frames.ERROR:
+                raise AppFailed(self._text(length))
+            return self._parse_head(self._read(length))
+        finally:
+            del serving[thread]
+
+    def next_piece(self) -> bytes | None:
+        """Return the next bytes of the body, at once when they arrive; None at its end."""
+        if not self._left:
+            thread = threading.get_ident()
+            serving[thread] = self
+            try:
+                kind, length = self._next_frame(_LATER_FRAMES)
+                while kind == frames.WANT:
+                    self._send_body(length)
+                    kind, length = self._next_frame(_LATER_FRAMES)
+            finally:
+                del serving[thread]
+            if kind == frames.END:
+                return None
+            if kind == frames.ERROR:
+                raise AppFailed(self._text(length))
+            self._left = length
+            if not length:
+                return b""
+        if not self._buffer:
+            self._buffer = self._receive(min(max(self._left, _RECEIVE), frames.MAX_PIECE))
+        piece = self._buffer[: self._left]
+        self._buffer = self._buffer[len(piece) :]
+        self._left -= len(piece)
+        return piece
+
+    def buffered_body(self) -> list[bytes] | None:
+        """Return the body of one piece at most, if all of it has arrived already, and the end of the response."""
+        buffer = self._buffer
+        size = frames.FRAME.size
+        if len(buffer) < size:
+            return None
+        kind, length = frames.FRAME.unpack_from(buffer)
+        body: list[bytes] = []
+        end = size
+        if kind == frames.DATA and length <= frames.MAX_PIECE:
+            end += length + size
+            if len(buffer) < end:
+                return None
+            body = [buffer[size : size + length]]
+            kind, length = frames.FRAME.unpack_from(buffer, end - size)
+        if kind != frames.END or length:
+            return None
+        self._buffer = buffer[end:]
+        return body
+
+    def read_whole(self) -> bytes:
+        """Return the next DATA frame as a whole, empty if the response ends without one."""
+        first = self.next_piece()
+        if first is None:
+            self._buffer = frames.FRAME.pack(frames.END, 0) + self._buffer  # for the caller to find
+            return b""
+        pieces = [first]
+        while self._left:
+            pieces.append(self.next_piece() or b"")
+        return b"".join(pieces)
+
+    def expire(self, now: float) -> bool:
+        """Give the request up if its time is over at *now*; return whether it is. Called in another thread."""
+        if not self.deadline or now < self.deadline:
+            return False
+        self.has_expired = True
+        self.shut_down()
+        return True
+
+    def shut_down(self) -> None:
+        """Wake the thread that waits for the worker, and let the worker's next write fail."""
+        with suppress(OSError):  # closed, or shut down already
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self._socket.close()
+
+    # -------------------------------------------------------------------------------------------------------- frames
+
+    def _next_frame(self, kinds: tuple[bytes, ...], on_reset: type[WorkerLost] = WorkerLost) -> tuple[bytes, int]:
+        size = frames.FRAME.size
+        while len(self._buffer) < size:
+            data = self._receive(_RECEIVE, on_reset)
+            self._buffer = self._buffer + data if self._buffer else data
+        kind, length = frames.FRAME.unpack_from(self._buffer)
+        if kind not in kinds or length > _LIMITS[kind]:
+            raise BrokenWorker(f"a frame {kind!r} of {length} bytes")
+        self._buffer = self._buffer[size:]
+        return kind, length
+
+    def _read(self, length: int) -> bytes:
+        buffer = self._buffer
+        if len(buffer) < length:
+            pieces, size = [buffer], len(buffer)
+            while size < length:
+                pieces.append(self._receive(_RECEIVE))
+                size += len(pieces[-1])
+            buffer = b"".join(pieces)
+        self._buffer = buffer[length:]
+        return buffer[:length]
+
+    def _text(self, length: int) -> str:
+        return self._read(length).decode("utf-8", "replace")
+
+    def _send_body(self, length: int) -> None:
+        if length != frames.LENGTH.size:
+            raise BrokenWorker("a WANT frame without a size")
+        (wanted,) = frames.LENGTH.unpack(self._read(length))
+        if not 0 < wanted <= frames.MAX_PIECE:
+            raise BrokenWorker(f"a WANT frame for {wanted} bytes")
+        piece = self._read_body(wanted)
+        try:
+            self._socket.sendall(frames.FRAME.pack(frames.BODY, len(piece)) + piece)
+        except OSError:
+            raise self._lost(WorkerLost) from None
+
+    def _parse_head(self, payload: bytes) -> ResponseHead:
+        try:
+            status, pairs, is_single, length, file_length = json.loads(payload)
+            headers = [(name, value) for name, value in pairs]
+        except (ValueError, TypeError, RecursionError):
+            raise BrokenWorker("a head that is not one") from None
+        texts = [status, *(text for pair in headers for text in pair)]
+        numbers = [number for number in (length, file_length) if number is not None]
+        if not all(isinstance(text, str) for text in texts) or any(type(number) is not int for number in numbers):
+            raise BrokenWorker("a head with values of wrong types")
+        if file_length is not None:
+            headers = [(name, value) for name, value in headers if name.lower() != "content-length"]
+            headers.append(("Content-Length", str(file_length)))
+        elif length is not None and not any(name.lower() == "content-length" for name, _ in headers):
+            headers.append(("Content-Length", str(length)))
+        return ResponseHead(status, headers, bool(is_single))
+
+    def _receive(self, size: int, on_reset: type[WorkerLost] = WorkerLost) -> bytes:
+        if self._timeout:
+            self.deadline = time.monotonic() + self._timeout
+        try:
+            data = self._socket.recv(size)
+        except ConnectionResetError:
+            # Linux resets a connection whose other end closed without reading everything.
+            raise self._lost(on_reset) from None
+        except OSError:
+            raise self._lost(WorkerLost) from None
+        finally:
+            self.deadline = 0.0
+        if not data:
+            raise self._lost(WorkerLost)
+        return data
+
+    def _lost(self, error: type[WorkerLost]) -> WorkerLost:
+        if self.has_expired:
+            return RequestTimedOut(f"the app sent nothing for {self._timeout:g} s")
+        return error(f"worker {self.worker.pid} has ended")

@@ -1,0 +1,172 @@
+"""The WSGI application of a mount with processes of its own: it forwards each request to a worker."""
+
+from __future__ import annotations
+
+import sys
+
+assert sys.platform != "win32"  # `processes` imports this module elsewhere only
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from ..wsgi.record import RECORD_KEY
+from ..wsgi.responses import OwnResponse, unavailable
+from . import frames
+from .connection import AppFailed, BrokenWorker, Connection, RequestNotTaken, RequestTimedOut, ResponseHead, WorkerLost
+from .pool import NoWorker, Pool
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIEnvironment
+
+RETRY_AFTER = 5  # seconds until a client may ask again while no worker is ready
+ATTEMPTS = 3  # workers that a request is offered to
+_PLAIN = (str, int, float, bool, type(None))
+
+_DIED = OwnResponse("502 Bad Gateway", "the worker died")
+_TIMED_OUT = OwnResponse("504 Gateway Timeout", "the app took longer than the timeout of its mount")
+_NONE_READY = unavailable(RETRY_AFTER, "no worker of the mount is ready")
+
+
+class ForwardingApp:
+    """Forwards each request to a worker of *pool*.
+
+    Responds 503 while no worker is ready, 502 if the worker dies before the response begins, and 504 if the app takes
+    too long. Raises `AppFailed` if the app raises. If the worker dies later, the iteration raises `WorkerLost`.
+    """
+
+    def __init__(self, pool: Pool) -> None:
+        self.pool = pool
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        body = _Body(environ)
+        request = _request(environ, body)
+        for _ in range(ATTEMPTS):
+            try:
+                connection = self.pool.acquire()
+            except NoWorker:
+                return _NONE_READY(environ, start_response)
+            try:
+                head = connection.begin(request, body.read)
+            except AppFailed:
+                self.pool.release(connection, reusable=True)
+                raise
+            except RequestTimedOut:
+                self.pool.release(connection, reusable=False)
+                return _TIMED_OUT(environ, start_response)
+            except RequestNotTaken:
+                self.pool.release(connection, reusable=False)
+                continue
+            except WorkerLost as error:
+                self._give_up(connection, error)
+                break
+            except BaseException:  # the body of the request cannot be read
+                self.pool.release(connection, reusable=False)
+                raise
+            return self._respond(connection, head, start_response)
+        return _DIED(environ, start_response)
+
+    def _give_up(self, connection: Connection, error: WorkerLost) -> None:
+        if isinstance(error, BrokenWorker):
+            self.pool.report_broken(connection.worker, f"it has sent {error}")
+        self.pool.release(connection, reusable=False)
+
+    def _respond(self, connection: Connection, head: ResponseHead, start_response: StartResponse) -> Iterable[bytes]:
+        try:
+            start_response(head.status, head.headers)
+        except BaseException:
+            self.pool.release(connection, reusable=False)
+            raise
+        body = connection.buffered_body()
+        if body is not None:
+            self.pool.release(connection, reusable=True)
+            return body or ([b""] if head.is_single else [])
+        return (_SingleResponse if head.is_single else _Response)(self, connection)
+
+
+class _Response:
+    """The body of a response that has not arrived completely. ``close`` gives up a response that has not ended."""
+
+    def __init__(self, app: ForwardingApp, connection: Connection) -> None:
+        self._app = app
+        self._connection: Connection | None = connection
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        connection = self._connection
+        if connection is None:
+            raise StopIteration
+        try:
+            piece = self._next_piece(connection)
+        except AppFailed:
+            self._connection = None
+            self._app.pool.release(connection, reusable=True)
+            raise
+        except WorkerLost as error:
+            self._connection = None
+            self._app._give_up(connection, error)
+            raise
+        if piece is None:
+            self._connection = None
+            self._app.pool.release(connection, reusable=True)
+            raise StopIteration
+        return piece
+
+    def _next_piece(self, connection: Connection) -> bytes | None:
+        return connection.next_piece()
+
+    def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._app.pool.release(connection, reusable=False)
+
+
+class _SingleResponse(_Response):
+    """A body of one item: a server derives its Content-Length from the first one."""
+
+    _is_read = False
+
+    def __len__(self) -> int:
+        return 1
+
+    def _next_piece(self, connection: Connection) -> bytes | None:
+        if self._is_read:
+            return connection.next_piece()
+        self._is_read = True
+        return connection.read_whole()
+
+
+class _Body:
+    """The body of a request, read in pieces."""
+
+    def __init__(self, environ: WSGIEnvironment) -> None:
+        self._input: Any = environ["wsgi.input"]
+        length = environ.get("CONTENT_LENGTH") or ""
+        self._left = int(length) if length.isascii() and length.isdigit() else 0  # the server knows every length
+        self.start = self.read(frames.EAGER_BODY) if self._left else b""
+
+    @property
+    def has_more(self) -> bool:
+        return self._left > 0
+
+    def read(self, size: int) -> bytes:
+        """Return up to *size* bytes, none at the end."""
+        data: bytes = self._input.read(min(size, self._left))
+        self._left = self._left - len(data) if data else 0
+        return data
+
+
+def _request(environ: WSGIEnvironment, body: _Body) -> bytes:
+    """Return the frames that begin the request."""
+    plain = {name: value for name, value in environ.items() if type(value) in _PLAIN}
+    found = environ.get(RECORD_KEY)
+    record = None
+    if found is not None:
+        record = {name: getattr(found, name) for name in found.__slots__ if type(getattr(found, name)) in _PLAIN}
+    payload = json.dumps((plain, record, bool(body.start), body.has_more)).encode("ascii")
+    parts = [frames.FRAME.pack(frames.REQUEST, len(payload)), payload]
+    if body.start:
+        parts += [frames.FRAME.pack(frames.BODY, len(body.start)), body.start]
+    return b"".join(parts)

@@ -1,0 +1,309 @@
+"""The workers of one mount: choose one for each request, replace them, and restart those that have died.
+
+The mount has ``workers`` places. A place has a worker, and while that one is replaced, its successor: the successor is
+ready before the worker ends. A worker that dies is restarted after a pause, which doubles with each further death.
+
+One thread supervises all pools and calls `supervise`. The threads that serve requests call `acquire` and `release`.
+"""
+
+from __future__ import annotations
+
+import sys
+
+assert sys.platform != "win32"  # `processes` imports this module elsewhere only
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+
+from ..config.reader import MountConfig
+from ..errors import LoadError
+from .connection import Connection
+from .worker import Worker
+
+FIRST_PAUSE = 0.1  # seconds between the death of a worker and its restart
+LAST_PAUSE = 30.0
+STEADY_SECONDS = 30.0  # of service, after which the next death counts as the first
+WAIT_SECONDS = 10.0  # for which a request waits for a worker while none is ready
+_MEMORY_SECONDS = 1.0  # between two looks at the memory of the workers
+_SPREAD = 0.1  # of ``max_requests``, so that the workers of a mount are not replaced together
+
+logger = logging.getLogger("mountpoint")
+
+
+class NoWorker(Exception):
+    """No worker of the mount is ready, or all are busy for too long."""
+
+
+class _Place:
+    """A place for one worker of the mount."""
+
+    def __init__(self) -> None:
+        self.worker: Worker | None = None
+        self.successor: Worker | None = None
+        self.max_requests = 0  # of the current worker
+        self.deaths = 0  # in a row
+        self.start_at = 0.0  # from `time.monotonic`: the next worker may start
+
+    def pause(self, now: float) -> float:
+        """Postpone the next start; return for how many seconds."""
+        seconds: float = min(FIRST_PAUSE * 2 ** min(self.deaths, 20), LAST_PAUSE)
+        self.deaths += 1
+        self.start_at = now + seconds
+        return seconds
+
+
+class Pool:
+    """The workers of *mount*. *environ* is the environment of the server. *wake* wakes the supervising thread."""
+
+    def __init__(self, mount: MountConfig, environ: Mapping[str, str], wake: Callable[[], object]) -> None:
+        assert mount.own is not None
+        self.mount = mount
+        self._own = mount.own
+        self._environ = environ
+        self._wake = wake
+        self._condition = threading.Condition()
+        self._places = [_Place() for _ in range(self._own.workers)]
+        self._retired: list[Worker] = []
+        self._error: LoadError | None = None  # of the latest worker that did not start
+        self._logged_error = ""
+        self._has_served = False  # whether a worker was ready once
+        self._is_closed = False
+        self._memory_at = 0.0
+        self._outcome = threading.Event()  # the first worker is ready, or has failed to start
+
+    # ---------------------------------------------------------------------------------------- for the serving threads
+
+    def acquire(self) -> Connection:
+        """Return a connection to the worker with the fewest requests. Raises `NoWorker` if there is none in time."""
+        deadline = 0.0
+        with self._condition:
+            while True:
+                worker = self._least_busy()
+                if worker is not None:
+                    with suppress(OSError):
+                        return self._connection(worker)
+                    worker.accepts = False  # it has ended, or hangs
+                    self._wake()
+                    continue
+                now = time.monotonic()
+                deadline = deadline or now + WAIT_SECONDS
+                if now >= deadline or not self._is_coming():
+                    raise NoWorker
+                self._condition.wait(deadline - now)
+
+    def release(self, connection: Connection, *, reusable: bool) -> None:
+        """Give *connection* back. It is closed unless it is *reusable*: the response on it was complete."""
+        worker = connection.worker
+        with self._condition:
+            worker.in_flight -= 1
+            if reusable and not connection.has_expired and not worker.has_ended and not worker.kill_at:
+                worker.idle.append(connection)
+            else:
+                worker.connections.discard(connection)
+                connection.shut_down()
+                connection.close()
+            self._condition.notify()
+        if worker.kill_at:
+            self._wake()
+
+    def report_broken(self, worker: Worker, reason: str) -> None:
+        """End a worker that has violated the protocol."""
+        worker.kill(reason)
+        self._wake()
+
+    def _least_busy(self) -> Worker | None:
+        chosen, least = None, self._own.threads
+        for place in self._places:
+            worker = place.worker
+            if worker is not None and worker.accepts and worker.in_flight < least:
+                chosen, least = worker, worker.in_flight
+        return chosen
+
+    def _connection(self, worker: Worker) -> Connection:
+        connection = worker.idle.pop() if worker.idle else worker.connect()
+        worker.in_flight += 1
+        worker.assigned += 1
+        return connection
+
+    def _is_coming(self) -> bool:
+        """Whether a request may wait: a worker is busy, or one starts in the place of a worker that served."""
+        if self._is_closed:
+            return any(place.worker is not None and place.worker.accepts for place in self._places)
+        return any(
+            (place.worker is not None and place.worker.accepts) or (self._has_served and place.deaths <= 1)
+            for place in self._places
+        )
+
+    # ------------------------------------------------------------------------------------- for the supervising thread
+
+    @property
+    def workers(self) -> list[Worker]:
+        """All workers that have not ended."""
+        found = [*self._retired]
+        for place in self._places:
+            found += [worker for worker in (place.worker, place.successor) if worker is not None]
+        return found
+
+    @property
+    def tick(self) -> float:
+        """The seconds until the next call of `supervise`, at most."""
+        if any(worker.is_changing for worker in self.workers) or any(place.worker is None for place in self._places):
+            return 0.05
+        timeout = self._own.timeout
+        return min(max(timeout / 4, 0.05), 1.0) if timeout else 1.0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the pool is closed, and all of its workers have ended."""
+        return self._is_closed and not self.workers
+
+    def close(self) -> None:
+        """Serve the requests in flight, start no further worker, and end all. Called in any thread."""
+        self._is_closed = True
+        self._wake()
+
+    def wait(self, timeout: float | None = None) -> LoadError | None:
+        """Wait until the first worker is ready, or has failed to start; return the error."""
+        self._outcome.wait(timeout)
+        return None if self._has_served else self._error
+
+    def supervise(self) -> None:
+        """Do what is due: start, replace and end workers."""
+        now = time.monotonic()
+        for place in self._places:
+            self._supervise_place(place, now)
+        for worker in self._retired:
+            worker.expire(now)
+            worker.poll()
+            worker.stop_if_idle()
+        self._retired = [worker for worker in self._retired if not worker.has_ended]
+        if now >= self._memory_at:
+            self._memory_at = now + _MEMORY_SECONDS
+
+    def _supervise_place(self, place: _Place, now: float) -> None:
+        if self._is_closed:
+            self._empty(place)
+            return
+        self._supervise_successor(place, now)
+        worker = place.worker
+        if worker is None:
+            if place.successor is None and now >= place.start_at:
+                place.worker = self._start(place, now)
+            return
+        if worker.poll():
+            self._bury(place, worker, now)
+            return
+        if not worker.is_ready:
+            self._check_start(worker, now)
+            return
+        if not self._has_served:
+            self._has_served = True
+        self._outcome.set()
+        self._logged_error = ""
+        with self._condition:
+            self._condition.notify_all()
+        if place.deaths and now - worker.ready_at > STEADY_SECONDS:
+            place.deaths = 0
+        if reason := self._reason_to_replace(place, worker, now):
+            if not worker.reason:
+                worker.reason = reason
+                logger.info("%s: worker %d is replaced: %s", self.mount.key, worker.pid, reason)
+            if place.successor is None and now >= place.start_at:
+                place.successor = self._start(place, now)
+
+    def _reason_to_replace(self, place: _Place, worker: Worker, now: float) -> str:
+        own = self._own
+        if worker.expire(now):
+            worker.retire(f"a request took longer than {own.timeout:g} s")
+        if worker.reason:
+            return worker.reason
+        if own.max_requests and worker.assigned >= place.max_requests:
+            return f"it has served {worker.assigned} requests"
+        if own.max_memory and now >= self._memory_at and (used := worker.resident_bytes()) > own.max_memory:
+            return f"its memory is {used >> 20} MiB"
+        return ""
+
+    def _supervise_successor(self, place: _Place, now: float) -> None:
+        successor, worker = place.successor, place.worker
+        if successor is None:
+            return
+        if successor.poll():
+            place.successor = None
+            self._note_failure(successor)
+            place.pause(now)
+            if worker is not None and worker.kill_at:  # it takes no requests: nothing is gained by waiting
+                self._retired.append(worker)
+                place.worker = None
+        elif not successor.is_ready:
+            self._check_start(successor, now)
+        else:
+            with self._condition:
+                place.worker, place.successor = successor, None
+                place.deaths = 0
+                place.max_requests = self._spread_max_requests()
+                if worker is not None:
+                    worker.retire(worker.reason)
+                    self._retired.append(worker)
+                self._condition.notify_all()
+
+    def _start(self, place: _Place, now: float) -> Worker | None:
+        try:
+            worker = Worker(self.mount, self._environ)
+        except LoadError as error:
+            self._note_error(error)
+            place.pause(now)
+            return None
+        place.max_requests = self._spread_max_requests()
+        return worker
+
+    def _spread_max_requests(self) -> int:
+        limit = self._own.max_requests
+        return max(round(limit * random.uniform(1 - _SPREAD, 1)), 1)  # noqa: S311 - not for security
+
+    def _check_start(self, worker: Worker, now: float) -> None:
+        limit = self._own.start_timeout
+        if limit and not worker.reason and now - worker.started_at > limit:
+            worker.error = worker.error or LoadError(f"it was not ready after start_timeout, {limit:g} s")
+            worker.kill(f"not ready after {limit:g} s")
+
+    def _bury(self, place: _Place, worker: Worker, now: float) -> None:
+        """Restart a worker that has ended by itself."""
+        with self._condition:
+            place.worker = None
+            self._condition.notify_all()
+        if worker.is_ready and now - worker.ready_at > STEADY_SECONDS:
+            place.deaths = 0
+        seconds = place.pause(now)
+        if place.successor is not None:
+            return
+        if not worker.is_ready:
+            self._note_failure(worker)
+        logger.info("%s: another worker starts in %.1f s", self.mount.key, seconds)
+
+    def _note_failure(self, worker: Worker) -> None:
+        self._note_error(worker.error or LoadError("its worker ended before it was ready"))
+
+    def _note_error(self, error: LoadError) -> None:
+        self._error = error
+        self._outcome.set()
+        with self._condition:
+            self._condition.notify_all()
+        text = f"{error}\n{error.details}".rstrip()
+        if text == self._logged_error:
+            text = f"{error} (as before)"
+        else:
+            self._logged_error = text
+        logger.error("%s is broken: %s", self.mount.key, text)
+
+    def _empty(self, place: _Place) -> None:
+        with self._condition:
+            found, place.worker, place.successor = (place.worker, place.successor), None, None
+            self._condition.notify_all()
+        for worker in found:
+            if worker is not None:
+                worker.retire("the mount is served no longer")
+                self._retired.append(worker)

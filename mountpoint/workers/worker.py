@@ -1,0 +1,256 @@
+"""One worker process of a mount, from its start to its end.
+
+The thread that supervises the workers calls all methods, except that `connect` is called in any thread, under the lock
+of the pool.
+"""
+
+from __future__ import annotations
+
+import sys
+
+assert sys.platform != "win32"  # `processes` imports this module elsewhere only
+
+import json
+import logging
+import os
+import signal
+import socket
+import struct
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from ..config.reader import MountConfig
+from ..errors import LoadError
+from . import frames
+from .connection import Connection
+from .launch import launch
+from .output import OutputReader
+
+_EXIT_SECONDS = 1.0  # between the end of the control socket and that of the process
+_STACK_SECONDS = 1.0  # for which the server waits for the stack of a thread
+
+logger = logging.getLogger("mountpoint")
+
+
+class Worker:
+    """A worker process of *mount*. Raises `LoadError` if it cannot be started.
+
+    ``is_ready``   the app is loaded
+    ``error``      the app did not load
+    ``accepts``    the pool may hand new requests over
+    ``has_ended``  the process has ended, and its connections are closed
+    """
+
+    def __init__(self, mount: MountConfig, environ: Mapping[str, str]) -> None:
+        assert mount.own is not None
+        self.mount = mount
+        self._own = mount.own
+        launched = launch(mount, environ)
+        self._process = launched.process
+        self._control = launched.control
+        self.pid = self._process.pid
+        self.started_at = time.monotonic()
+        self.ready_at = 0.0  # from `time.monotonic`, 0 until then
+        self.error: LoadError | None = None
+        self.accepts = False
+        self.has_ended = False
+        self.in_flight = 0
+        self.assigned = 0  # requests so far
+        self.idle: list[Connection] = []
+        self.connections: set[Connection] = set()
+        self.kill_at = 0.0  # from `time.monotonic`; 0 while it is not ended
+        self.reason = ""  # why it is replaced or ended, in a few words
+        self._is_stopped = False
+        self._control_data = b""
+        self._control_ended_at = 0.0  # from `time.monotonic`; 0 while the other end is open
+        self._control_lock = threading.Lock()
+        self._numbers = 0
+        self._stacks: dict[int, str] = {}
+        self._stack_came = threading.Condition()
+        self._ended = threading.Event()
+        self._output = OutputReader(mount.key, launched.output, lambda: self.has_ended, self._log_end)
+
+    @property
+    def is_ready(self) -> bool:
+        return self.ready_at > 0
+
+    def fileno(self) -> int:
+        """Return the descriptor of the control socket, -1 once either end is closed."""
+        return -1 if self._control_ended_at else self._control.fileno()
+
+    @property
+    def is_changing(self) -> bool:
+        """Whether the process starts or ends."""
+        return not self.is_ready or self.kill_at > 0 or self._control_ended_at > 0
+
+    # ------------------------------------------------------------------------------------------------------- requests
+
+    def connect(self) -> Connection:
+        """Return a new connection. Raises OSError if the worker has ended or takes none."""
+        ours, theirs = socket.socketpair()
+        self._numbers += 1
+        try:
+            with theirs:
+                self._send(frames.CONNECT, self._numbers, theirs)
+        except OSError:
+            ours.close()
+            raise
+        connection = Connection(self, ours, self._numbers, self._own.timeout)
+        self.connections.add(connection)
+        return connection
+
+    def stack(self, number: int) -> str:
+        """Return the stack of the thread that serves connection *number*."""
+        with self._stack_came:
+            self._stacks.pop(number, None)
+            try:
+                self._send(frames.STACK, number)
+            except OSError:
+                return f"(worker {self.pid} has ended)"
+            self._stack_came.wait_for(lambda: number in self._stacks, _STACK_SECONDS)
+            missing = f"(worker {self.pid} does not report its stack: it computes in C, or is stopped)"
+            return self._stacks.pop(number, missing) or f"(worker {self.pid} has not begun it)"
+
+    def _send(self, kind: bytes, number: int, sock: socket.socket | None = None) -> None:
+        message = frames.MESSAGE.pack(kind, number)
+        ancillary = []
+        if sock is not None:
+            ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", sock.fileno()))]
+        with self._control_lock:  # a message is far smaller than the buffer of a socket, so it is sent as a whole
+            if self._control.sendmsg([message], ancillary, socket.MSG_DONTWAIT) != len(message):
+                raise BlockingIOError
+
+    # ----------------------------------------------------------------------------------------------------- supervision
+
+    def read_control(self) -> None:
+        """Handle the messages that have come on the control socket."""
+        try:
+            data = self._control.recv(65_536, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self.accepts = False
+            self._control_ended_at = time.monotonic()
+            return
+        self._control_data += data
+        while len(self._control_data) >= frames.FRAME.size:
+            kind, length = frames.FRAME.unpack_from(self._control_data)
+            if kind not in (frames.READY, frames.FAILED, frames.STACK) or length > frames.MAX_CONTROL:
+                self.kill(f"it has sent a message {kind!r} of {length} bytes")
+                return
+            end = frames.FRAME.size + length
+            if len(self._control_data) < end:
+                return
+            payload, self._control_data = self._control_data[frames.FRAME.size : end], self._control_data[end:]
+            try:
+                self._handle(kind, json.loads(payload))
+            except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+                self.kill(f"it has sent a message that is not one: {error!r}")
+                return
+
+    def _handle(self, kind: bytes, fields: Any) -> None:
+        if kind == frames.READY:
+            if not self.is_ready and self.error is None:
+                self.ready_at = time.monotonic()
+                self.accepts = True
+                seconds = self.ready_at - self.started_at
+                version = str(fields["python"])[:20]
+                logger.info(
+                    "%s: worker %d is ready after %.1f s, Python %s", self.mount.key, self.pid, seconds, version
+                )
+        elif kind == frames.FAILED:
+            files = [str(file) for file in fields["files"]]
+            self.error = self.error or LoadError(str(fields["message"]), details=str(fields["details"]), files=files)
+        else:
+            with self._stack_came:
+                self._stacks = {int(fields["number"]): str(fields["stack"])[: frames.MAX_TEXT]}
+                self._stack_came.notify_all()
+
+    def poll(self) -> bool:
+        """Return whether the process has ended. Then all of its connections end too."""
+        if not self.has_ended and self._process.poll() is not None:
+            self.accepts = False
+            self.has_ended = True
+            self._ended.set()
+            self._control.close()
+            for connection in [*self.connections]:
+                connection.shut_down()
+        elif self._control_ended_at and time.monotonic() - self._control_ended_at > _EXIT_SECONDS:
+            self.kill("it has closed its control socket")
+        return self.has_ended
+
+    def expire(self, now: float) -> bool:
+        """Give up the requests whose time is over at *now*; return whether there was one."""
+        return max((connection.expire(now) for connection in [*self.connections]), default=False)
+
+    def resident_bytes(self) -> int:
+        """Return the resident memory of the process, 0 where it is not known."""
+        try:
+            pages = int(Path(f"/proc/{self.pid}/statm").read_text("ascii").split()[1])
+        except (OSError, ValueError, IndexError):
+            return 0
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+    def retire(self, reason: str) -> None:
+        """Take no new requests. The process has ``grace`` seconds for those in flight."""
+        self.accepts = False
+        if not self.kill_at:
+            self.reason = reason
+            self.kill_at = time.monotonic() + self._own.grace
+
+    def stop_if_idle(self) -> None:
+        """Have a retired process end in order once it serves no request, and kill it at the end of its time."""
+        if self.has_ended:
+            return
+        now = time.monotonic()
+        if now >= self.kill_at:
+            self._kill()
+        elif not self.in_flight and not self._is_stopped:
+            self._is_stopped = True
+            self.kill_at = now + self._own.grace
+            try:
+                self._send(frames.STOP, 0)
+            except OSError:
+                self._kill()
+
+    def kill(self, reason: str) -> None:
+        """End the process at once."""
+        self.accepts = False
+        self.reason = self.reason or reason
+        self._kill()
+
+    def _kill(self) -> None:
+        if self._process.poll() is None:
+            with suppress(OSError):
+                self._process.send_signal(getattr(signal, "SIGKILL", signal.SIGTERM))
+
+    def join(self, timeout: float) -> None:
+        """Wait until the last line of the worker is in the log."""
+        self._output.join(timeout)
+
+    def _log_end(self) -> None:
+        """Log how the process has ended. Called once its output has ended."""
+        self._ended.wait()
+        code = self._process.returncode
+        lived = time.monotonic() - self.started_at
+        how = f"exit code {code}" if code >= 0 else _signal_name(-code)
+        if self.kill_at or self._is_stopped:
+            logger.info("%s: worker %d ended after %.1f s, %s: %s", self.mount.key, self.pid, lived, how, self.reason)
+        elif self.error is None:
+            lines = "\n".join(f"  {line}" for line in self._output.tail())
+            told = f"; its last lines on stderr:\n{lines}" if lines else "; it has written nothing to stderr"
+            why = f" ({self.reason})" if self.reason else ""
+            logger.error("%s: worker %d died after %.1f s: %s%s%s", self.mount.key, self.pid, lived, how, why, told)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
