@@ -157,6 +157,8 @@ def take_own_process(
     *report* is called with the key and the message of each problem.
     """
     taken = {key: values.pop(key) for key in PROCESS_KEYS if key in values}
+    if any(key in named and key not in taken for key in ("process", "python")):
+        return None  # the value is wrong and reported, and the kind of the mount is not known
     process = taken.pop("process", None)
     if process is None or ("python" in named and "process" not in named):
         process = "own" if "python" in taken else process or "shared"
@@ -178,14 +180,24 @@ def take_own_process(
     return OwnProcess(**taken)
 
 
+def with_prefix(env: Mapping[str, str], prefix: str) -> dict[str, str]:
+    """Return *env* with *prefix*, a WSGI string, in place of ``{prefix}``.
+
+    >>> with_prefix({"STATIC": "{prefix}/static/"}, "/cms")
+    {'STATIC': '/cms/static/'}
+    """
+    text = prefix.encode("latin-1").decode()
+    return {name: value.replace("{prefix}", text) for name, value in env.items()}
+
+
 def _interpreter(text: str, folder: Path) -> str:
     """Return the path of the interpreter *text*. Links stay: a virtual environment is found through its own link."""
-    if "/" not in text and os.sep not in text:
+    file = folder / text
+    if "/" not in text and os.sep not in text and not file.is_dir():
         found = shutil.which(text)
         if found is None:
             raise ValueError(f'expected an interpreter, found no command "{text}" on PATH; write its whole path')
         return str(Path(found).absolute())
-    file = folder / text
     if file.is_dir():
         inner = next((name for name in ("bin/python", ".venv/bin/python") if (file / name).is_file()), None)
         hint = f'; write "{text.rstrip("/")}/{inner}"' if inner else ""

@@ -66,7 +66,8 @@ MOUNT_KEYS: Mapping[str, Key] = {
         integer(1, 10_000),
         "How many requests of this mount run at once, at most. Further requests wait in the mount's queue; under "
         "`load()`, which has no queues, they get 503.",
-        "the mount's fair share of the threads",
+        "the mount's fair share of the threads; for a mount with its own processes `workers` times `threads`, which is "
+        "also the most",
     ),
     "queue": Key(
         integer(0),
