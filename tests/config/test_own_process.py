@@ -130,7 +130,7 @@ def test_a_size_has_a_unit_of_1024(value, expected):
     assert size(value) == expected
 
 
-@pytest.mark.parametrize("value", ["", "M", "1.5G", "-1", "1T", "١M", -1, 2**63, 1.5, True, [], "9" * 40])
+@pytest.mark.parametrize("value", ["", "M", "1.5G", "-1", "1T", "\u0661M", -1, 2**63, 1.5, True, [], "9" * 40])
 def test_a_size_that_is_none_is_rejected(value):
     with pytest.raises(ValueError, match='expected a size such as "500M"'):
         size(value)
