@@ -19,8 +19,9 @@ from typing import Any
 from .config.reader import load_config, quoted
 from .errors import ConfigError, Problem, UnreadableError, counted
 from .loading.app_check import is_instance_by_name
-from .loading.loader import LoadedMount, load_mounts
+from .loading.loader import LoadedMount
 from .loading.logs import configure_logging
+from .workers.trial import loaded_on_trial
 from .wsgi.keys import host_covers
 
 
@@ -82,8 +83,9 @@ def check(file: str | Path) -> Report:
     except ConfigError as error:
         problems = [Finding(problem.key, problem.message) for problem in error.problems]
         return Report(error.file or str(file), problems=problems, is_readable=not isinstance(error, UnreadableError))
-    with contextlib.redirect_stdout(sys.stderr):  # stdout is for the report, not for the prints of an app
-        mounts = load_mounts(config)
+    # stdout is for the report, not for the prints of an app.
+    with contextlib.redirect_stdout(sys.stderr), loaded_on_trial(config) as mounts:
+        pass
     rows = [
         {
             "mount": mount.config.key,

@@ -14,8 +14,9 @@ from itertools import combinations
 from pathlib import Path
 
 from ..config.reader import DEFAULT_FILE, Config, load_config
-from ..loading.loader import LoadedMount, build_router, build_table, load_mounts
+from ..loading.loader import LoadedMount, build_router, build_table
 from ..loading.logs import configure_logging
+from ..workers.trial import loaded_on_trial
 from ..wsgi.keys import host_covers, is_below, wsgi_string
 from ..wsgi.percent import encode_path
 from .addresses import Origin, checked_url
@@ -36,8 +37,9 @@ def examine_table(file: str | Path | None, url: str | None, limit: int, progress
     config = load_config(file or DEFAULT_FILE)
     with contextlib.redirect_stdout(sys.stderr):  # the apps may print, and stdout is for the report
         configure_logging(config.server.log_level, access_log=False, dictionary=config.logging)
-        examination = _Examination(config, load_mounts(config), url, limit, progress)
-        examination.run()
+        with loaded_on_trial(config) as mounts:
+            examination = _Examination(config, mounts, url, limit, progress)
+            examination.run()
     return examination.report
 
 

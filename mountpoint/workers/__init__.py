@@ -9,8 +9,10 @@ the server, read in this order:
     output       the lines that a worker prints, in the log
     worker       one worker process, from its start to its end
     pool         the workers of a mount: choose one for a request, replace them, restart them
-    processes    the pools of all mounts, and the thread that supervises them
     forwarding   the WSGI application that hands its requests to a pool
+    supervisor   the pools of all mounts, and the thread that supervises them
+    processes    the supervisor, or the refusal of workers on Windows
+    trial        load every app once, for the commands that examine a table
 
 These run in the worker, with `frames`:
 

@@ -70,7 +70,7 @@ class _Worker:
     def end_with_server(self) -> None:
         """Have the kernel end this process with the server, where it can. The control thread does so everywhere."""
         with suppress(Exception):
-            faulthandler.enable()
+            faulthandler.enable(all_threads=False)
         with suppress(Exception):  # an interpreter may lack ctypes
             if sys.platform == "linux":
                 from ctypes import CDLL

@@ -80,7 +80,9 @@ class ForwardingApp:
         body = connection.buffered_body()
         if body is not None:
             self.pool.release(connection, reusable=True)
-            return body or ([b""] if head.is_single else [])
+            if head.is_single:
+                return body or [b""]
+            return iter(body)  # without a length, as the app's own iterable
         return (_SingleResponse if head.is_single else _Response)(self, connection)
 
 

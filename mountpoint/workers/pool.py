@@ -57,14 +57,20 @@ class _Place:
 
 
 class Pool:
-    """The workers of *mount*. *environ* is the environment of the server. *wake* wakes the supervising thread."""
+    """The workers of *mount*. *environ* is the environment of the server. *wake* wakes the supervising thread.
 
-    def __init__(self, mount: MountConfig, environ: Mapping[str, str], wake: Callable[[], object]) -> None:
+    With *is_trial* a worker that ends is not restarted, and nothing about the workers is logged.
+    """
+
+    def __init__(
+        self, mount: MountConfig, environ: Mapping[str, str], wake: Callable[[], object], *, is_trial: bool = False
+    ) -> None:
         assert mount.own is not None
         self.mount = mount
         self._own = mount.own
         self._environ = environ
         self._wake = wake
+        self._is_trial = is_trial
         self._condition = threading.Condition()
         self._places = [_Place() for _ in range(self._own.workers)]
         self._retired: list[Worker] = []
@@ -134,7 +140,8 @@ class Pool:
         if self._is_closed:
             return any(place.worker is not None and place.worker.accepts for place in self._places)
         return any(
-            (place.worker is not None and place.worker.accepts) or (self._has_served and place.deaths <= 1)
+            (place.worker is not None and place.worker.accepts)
+            or (self._has_served and place.deaths <= 1 and not self._is_trial)
             for place in self._places
         )
 
@@ -191,7 +198,7 @@ class Pool:
         self._supervise_successor(place, now)
         worker = place.worker
         if worker is None:
-            if place.successor is None and now >= place.start_at:
+            if place.successor is None and now >= place.start_at and not (self._is_trial and place.deaths):
                 place.worker = self._start(place, now)
             return
         if worker.poll():
@@ -252,7 +259,7 @@ class Pool:
 
     def _start(self, place: _Place, now: float) -> Worker | None:
         try:
-            worker = Worker(self.mount, self._environ)
+            worker = Worker(self.mount, self._environ, is_quiet=self._is_trial)
         except LoadError as error:
             self._note_error(error)
             place.pause(now)
@@ -282,16 +289,19 @@ class Pool:
             return
         if not worker.is_ready:
             self._note_failure(worker)
-        logger.info("%s: another worker starts in %.1f s", self.mount.key, seconds)
+        if not self._is_trial:
+            logger.info("%s: another worker starts in %.1f s", self.mount.key, seconds)
 
     def _note_failure(self, worker: Worker) -> None:
-        self._note_error(worker.error or LoadError("its worker ended before it was ready"))
+        self._note_error(worker.start_error())
 
     def _note_error(self, error: LoadError) -> None:
         self._error = error
         self._outcome.set()
         with self._condition:
             self._condition.notify_all()
+        if self._is_trial:
+            return
         text = f"{error}\n{error.details}".rstrip()
         if text == self._logged_error:
             text = f"{error} (as before)"

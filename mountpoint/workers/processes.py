@@ -18,7 +18,7 @@ if sys.platform == "win32":
     class WorkerProcesses:
         """Refuses every mount that asks for processes of its own."""
 
-        def __init__(self, environ: Mapping[str, str] | None = None) -> None:
+        def __init__(self, environ: Mapping[str, str] | None = None, *, is_trial: bool = False) -> None:
             pass
 
         def start(self, mount: MountConfig) -> NoReturn:

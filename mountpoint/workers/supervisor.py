@@ -31,9 +31,13 @@ logger = logging.getLogger("mountpoint")
 
 
 class WorkerProcesses:
-    """The workers of all mounts of a server. Make it before the first app is loaded: it keeps the environment."""
+    """The workers of all mounts of a server. Make it before the first app is loaded: it keeps the environment.
 
-    def __init__(self, environ: Mapping[str, str] | None = None) -> None:
+    With *is_trial* a worker that ends is not restarted, and the log has only the lines that workers write.
+    """
+
+    def __init__(self, environ: Mapping[str, str] | None = None, *, is_trial: bool = False) -> None:
+        self._is_trial = is_trial
         self._environ = server_environ() if environ is None else environ
         self._lock = threading.Lock()
         self._pools: list[Pool] = []
@@ -43,7 +47,7 @@ class WorkerProcesses:
 
     def start(self, mount: MountConfig) -> ForwardingApp:
         """Start the workers of *mount* and return its app at once."""
-        pool = Pool(mount, self._environ, self._wake)
+        pool = Pool(mount, self._environ, self._wake, is_trial=self._is_trial)
         with self._lock:
             if self._thread is None:
                 self._wake_pipe = os.pipe()

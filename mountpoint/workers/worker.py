@@ -31,6 +31,7 @@ from .launch import launch
 from .output import OutputReader
 
 _EXIT_SECONDS = 1.0  # between the end of the control socket and that of the process
+_OUTPUT_SECONDS = 0.5  # for which the end of a failed start waits for the last lines of its output
 _STACK_SECONDS = 1.0  # for which the server waits for the stack of a thread
 
 logger = logging.getLogger("mountpoint")
@@ -39,16 +40,19 @@ logger = logging.getLogger("mountpoint")
 class Worker:
     """A worker process of *mount*. Raises `LoadError` if it cannot be started.
 
+    With *is_quiet* the log has only the lines that it writes.
+
     ``is_ready``   the app is loaded
     ``error``      the app did not load
     ``accepts``    the pool may hand new requests over
     ``has_ended``  the process has ended, and its connections are closed
     """
 
-    def __init__(self, mount: MountConfig, environ: Mapping[str, str]) -> None:
+    def __init__(self, mount: MountConfig, environ: Mapping[str, str], *, is_quiet: bool = False) -> None:
         assert mount.own is not None
         self.mount = mount
         self._own = mount.own
+        self._is_quiet = is_quiet
         launched = launch(mount, environ)
         self._process = launched.process
         self._control = launched.control
@@ -161,6 +165,8 @@ class Worker:
                 self.accepts = True
                 seconds = self.ready_at - self.started_at
                 version = str(fields["python"])[:20]
+                if self._is_quiet:
+                    return
                 logger.info(
                     "%s: worker %d is ready after %.1f s, Python %s", self.mount.key, self.pid, seconds, version
                 )
@@ -230,19 +236,29 @@ class Worker:
             with suppress(OSError):
                 self._process.send_signal(getattr(signal, "SIGKILL", signal.SIGTERM))
 
-    def join(self, timeout: float) -> None:
-        """Wait until the last line of the worker is in the log."""
-        self._output.join(timeout)
+    def start_error(self) -> LoadError:
+        """Return why a process that has ended was never ready."""
+        if self.error is not None:
+            return self.error
+        self._output.join(_OUTPUT_SECONDS)
+        return LoadError(
+            f"its worker ended before it was ready, {self._how_it_ended()}", details="\n".join(self._output.tail())
+        )
+
+    def _how_it_ended(self) -> str:
+        code: int = self._process.returncode
+        return f"exit code {code}" if code >= 0 else _signal_name(-code)
 
     def _log_end(self) -> None:
         """Log how the process has ended. Called once its output has ended."""
         self._ended.wait()
-        code = self._process.returncode
+        if self._is_quiet:
+            return
         lived = time.monotonic() - self.started_at
-        how = f"exit code {code}" if code >= 0 else _signal_name(-code)
+        how = self._how_it_ended()
         if self.kill_at or self._is_stopped:
             logger.info("%s: worker %d ended after %.1f s, %s: %s", self.mount.key, self.pid, lived, how, self.reason)
-        elif self.error is None:
+        elif self.is_ready:
             lines = "\n".join(f"  {line}" for line in self._output.tail())
             told = f"; its last lines on stderr:\n{lines}" if lines else "; it has written nothing to stderr"
             why = f" ({self.reason})" if self.reason else ""
