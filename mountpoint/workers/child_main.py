@@ -21,13 +21,13 @@ import pickle
 import signal
 import traceback
 from _queue import SimpleQueue
-from _thread import allocate_lock
+from _thread import allocate_lock, get_ident
 from base64 import b64decode
 from contextlib import suppress
 from pathlib import Path
 from select import POLLIN, poll
 from socket import CMSG_SPACE, SCM_RIGHTS, SOL_SOCKET, socket
-from threading import Thread
+from threading import Thread, main_thread
 from typing import Any, NoReturn
 
 from ..config.app_spec import AppSpec
@@ -38,6 +38,7 @@ from . import frames
 from .child_requests import Connection, RequestServer
 
 _POLL_MILLISECONDS = 1000  # between two looks at whether the server lives
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 _FAILED_CODE = 3  # the exit code of a worker whose app does not load
 
 
@@ -63,6 +64,7 @@ class _Worker:
         self._control_lock = allocate_lock()
         self._waiting: SimpleQueue[Connection] = SimpleQueue()
         self._connections: dict[int, Connection] = {}
+        self._masks: dict[int, set[signal.Signals | int]] = {}  # of signals, by thread, during a fork
         self._server: RequestServer | None = None
         self.stopped = allocate_lock()  # released when the process shall end
         self.stopped.acquire()
@@ -85,16 +87,24 @@ class _Worker:
         The handler is a function and not SIG_IGN, which programs that the app starts would inherit. A child that the
         app forks gets the default actions.
         """
-        numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
-        for number in numbers:
+        for number in _SIGNALS:
             signal.signal(number, _ignore)
-        os.register_at_fork(after_in_child=self._after_fork)
+        os.register_at_fork(before=self._block, after_in_parent=self._unblock, after_in_child=self._after_fork)
+
+    def _block(self) -> None:
+        """Keep signals pending during a fork: the child may get one before it has its default handlers."""
+        self._masks[get_ident()] = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+
+    def _unblock(self) -> None:
+        mask = self._masks.pop(get_ident(), None)
+        if mask is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     def _after_fork(self) -> None:
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
-            with suppress(ValueError, OSError):  # forked in a thread
-                if signal.getsignal(number) is _ignore:
-                    signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+        for number in _SIGNALS:
+            if signal.getsignal(number) is _ignore:
+                signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+        self._unblock()
         # The server takes an open connection for a request that is still served.
         self._control.close()
         for connection in list(self._connections.values()):
@@ -190,8 +200,10 @@ class _Worker:
                 self.stopped.release()
 
     def _stack(self, number: int) -> str:
+        """Return the stack of the thread that serves connection *number*, with 0 that of the main thread."""
         connection = self._connections.get(number)
-        frame = sys._current_frames().get(connection.thread) if connection else None
+        thread = connection.thread if connection else 0 if number else main_thread().ident or 0
+        frame = sys._current_frames().get(thread)
         summary = traceback.extract_stack(frame) if frame else []
         del frame  # it would keep the app's local variables alive
         own = {__file__, RequestServer.serve.__code__.co_filename, Thread.run.__code__.co_filename, "<string>"}

@@ -17,7 +17,7 @@ reads, and a server that sends before it reads, would wait for each other for ev
 A second socket, the control socket, has messages about the worker itself. The server sends `MESSAGE` structs:
 
     CONNECT  a new connection; its descriptor comes with the message
-    STACK    report the stack of the thread that serves the connection
+    STACK    report the stack of the thread that serves the connection; with 0, that of the main thread
     STOP     end the process in order
 
 The worker sends frames with JSON: READY, FAILED (the app did not load) and STACK. Either end of the control socket

@@ -29,6 +29,7 @@ LAST_PAUSE = 30.0
 STEADY_SECONDS = 30.0  # of service, after which the next death counts as the first
 WAIT_SECONDS = 10.0  # for which a request waits for a worker while none is ready
 _MEMORY_SECONDS = 1.0  # between two looks at the memory of the workers
+_STACK_SECONDS = 0.5  # for which a worker that does not start may report where it is
 _SPREAD = 0.1  # of ``max_requests``, so that the workers of a mount are not replaced together
 
 logger = logging.getLogger("mountpoint")
@@ -44,7 +45,7 @@ class _Place:
     def __init__(self) -> None:
         self.worker: Worker | None = None
         self.successor: Worker | None = None
-        self.max_requests = 0  # of the current worker
+        self.has_served = False  # whether the latest worker was ready
         self.deaths = 0  # in a row
         self.start_at = 0.0  # from `time.monotonic`: the next worker may start
 
@@ -133,17 +134,17 @@ class Pool:
         connection = worker.idle.pop() if worker.idle else worker.connect()
         worker.in_flight += 1
         worker.assigned += 1
+        if worker.assigned == worker.max_requests:
+            self._wake()
         return connection
 
     def _is_coming(self) -> bool:
-        """Whether a request may wait: a worker is busy, or one starts in the place of a worker that served."""
-        if self._is_closed:
-            return any(place.worker is not None and place.worker.accepts for place in self._places)
-        return any(
-            (place.worker is not None and place.worker.accepts)
-            or (self._has_served and place.deaths <= 1 and not self._is_trial)
-            for place in self._places
-        )
+        """Whether a request may wait: a worker is busy, or one starts soon in the place of a worker that served."""
+        busy = any(place.worker is not None and place.worker.accepts for place in self._places)
+        if busy or self._is_closed or self._is_trial:
+            return busy
+        soon = time.monotonic() + WAIT_SECONDS
+        return any(place.has_served and place.start_at < soon for place in self._places)
 
     # ------------------------------------------------------------------------------------- for the supervising thread
 
@@ -185,11 +186,18 @@ class Pool:
             self._supervise_place(place, now)
         for worker in self._retired:
             worker.expire(now)
-            worker.poll()
+            self._has_ended(worker)
             worker.stop_if_idle()
         self._retired = [worker for worker in self._retired if not worker.has_ended]
         if now >= self._memory_at:
             self._memory_at = now + _MEMORY_SECONDS
+
+    def _has_ended(self, worker: Worker) -> bool:
+        if not worker.poll():
+            return False
+        with self._condition:
+            worker.close_idle()
+        return True
 
     def _supervise_place(self, place: _Place, now: float) -> None:
         if self._is_closed:
@@ -201,14 +209,13 @@ class Pool:
             if place.successor is None and now >= place.start_at and not (self._is_trial and place.deaths):
                 place.worker = self._start(place, now)
             return
-        if worker.poll():
+        if self._has_ended(worker):
             self._bury(place, worker, now)
             return
         if not worker.is_ready:
             self._check_start(worker, now)
             return
-        if not self._has_served:
-            self._has_served = True
+        self._has_served = place.has_served = True
         self._outcome.set()
         self._logged_error = ""
         with self._condition:
@@ -228,7 +235,7 @@ class Pool:
             worker.retire(f"a request took longer than {own.timeout:g} s")
         if worker.reason:
             return worker.reason
-        if own.max_requests and worker.assigned >= place.max_requests:
+        if own.max_requests and worker.assigned >= worker.max_requests:
             return f"it has served {worker.assigned} requests"
         if own.max_memory and now >= self._memory_at and (used := worker.resident_bytes()) > own.max_memory:
             return f"its memory is {used >> 20} MiB"
@@ -238,7 +245,7 @@ class Pool:
         successor, worker = place.successor, place.worker
         if successor is None:
             return
-        if successor.poll():
+        if self._has_ended(successor):
             place.successor = None
             self._note_failure(successor)
             place.pause(now)
@@ -251,7 +258,6 @@ class Pool:
             with self._condition:
                 place.worker, place.successor = successor, None
                 place.deaths = 0
-                place.max_requests = self._spread_max_requests()
                 if worker is not None:
                     worker.retire(worker.reason)
                     self._retired.append(worker)
@@ -264,18 +270,22 @@ class Pool:
             self._note_error(error)
             place.pause(now)
             return None
-        place.max_requests = self._spread_max_requests()
-        return worker
-
-    def _spread_max_requests(self) -> int:
         limit = self._own.max_requests
-        return max(round(limit * random.uniform(1 - _SPREAD, 1)), 1)  # noqa: S311 - not for security
+        worker.max_requests = max(round(limit * random.uniform(1 - _SPREAD, 1)), 1)  # noqa: S311 - not for security
+        return worker
 
     def _check_start(self, worker: Worker, now: float) -> None:
         limit = self._own.start_timeout
-        if limit and not worker.reason and now - worker.started_at > limit:
-            worker.error = worker.error or LoadError(f"it was not ready after start_timeout, {limit:g} s")
-            worker.kill(f"not ready after {limit:g} s")
+        if not limit or now - worker.started_at <= limit:
+            return
+        if not worker.reason:
+            worker.reason = f"not ready after {limit:g} s"
+            worker.ask_where_it_loads()
+        elif worker.load_stack or now - worker.started_at > limit + _STACK_SECONDS:
+            message = f"its worker was not ready after start_timeout, {limit:g} s"
+            details = f"it is loading, at:\n{worker.load_stack}" if worker.load_stack else ""
+            worker.error = worker.error or LoadError(message, details=details)
+            worker.kill(worker.reason)
 
     def _bury(self, place: _Place, worker: Worker, now: float) -> None:
         """Restart a worker that has ended by itself."""
@@ -288,6 +298,7 @@ class Pool:
         if place.successor is not None:
             return
         if not worker.is_ready:
+            place.has_served = False
             self._note_failure(worker)
         if not self._is_trial:
             logger.info("%s: another worker starts in %.1f s", self.mount.key, seconds)

@@ -64,8 +64,10 @@ class Worker:
         self.has_ended = False
         self.in_flight = 0
         self.assigned = 0  # requests so far
+        self.max_requests = 0  # after which it is replaced, if the mount replaces it at all
         self.idle: list[Connection] = []
         self.connections: set[Connection] = set()
+        self.load_stack = ""  # where the main thread is, once `ask_where_it_loads` has its answer
         self.kill_at = 0.0  # from `time.monotonic`; 0 while it is not ended
         self.reason = ""  # why it is replaced or ended, in a few words
         self._is_stopped = False
@@ -118,6 +120,18 @@ class Worker:
             self._stack_came.wait_for(lambda: number in self._stacks, _STACK_SECONDS)
             missing = f"(worker {self.pid} does not report its stack: it computes in C, or is stopped)"
             return self._stacks.pop(number, missing) or f"(worker {self.pid} has not begun it)"
+
+    def ask_where_it_loads(self) -> None:
+        """Ask for the stack of the main thread, without waiting for it."""
+        with suppress(OSError):
+            self._send(frames.STACK, 0)
+
+    def close_idle(self) -> None:
+        """Close the connections without a request."""
+        for connection in self.idle:
+            self.connections.discard(connection)
+            connection.close()
+        self.idle.clear()
 
     def _send(self, kind: bytes, number: int, sock: socket.socket | None = None) -> None:
         message = frames.MESSAGE.pack(kind, number)
@@ -174,6 +188,8 @@ class Worker:
             files = [str(file) for file in fields["files"]]
             self.error = self.error or LoadError(str(fields["message"]), details=str(fields["details"]), files=files)
         else:
+            if fields["number"] == 0:
+                self.load_stack = str(fields["stack"])[: frames.MAX_TEXT]
             with self._stack_came:
                 self._stacks = {int(fields["number"]): str(fields["stack"])[: frames.MAX_TEXT]}
                 self._stack_came.notify_all()

@@ -7,6 +7,8 @@ import sys
 import tempfile
 import threading
 import time
+from pathlib import Path
+from urllib.parse import unquote
 
 TEXT = [("Content-Type", "text/plain")]
 CLOSED = []  # the paths whose response was closed
@@ -58,7 +60,7 @@ def respond_process(environ, start_response):
     start_response("200 OK", TEXT)
     found = {
         "argv": sys.argv,
-        "cwd": os.getcwd(),
+        "cwd": str(Path.cwd()),
         "path": sys.path,
         "version": list(sys.version_info[:2]),
         "env": dict(os.environ),
@@ -73,7 +75,7 @@ def respond_closed(environ, start_response):
     return [",".join(CLOSED).encode()]
 
 
-# -------------------------------------------------------------------------------------------------- shapes of a response
+# ------------------------------------------------------------------------------------------------- shapes of a response
 
 
 def respond_empty_list(environ, start_response):
@@ -168,7 +170,7 @@ def respond_write_only(environ, start_response):
 
 
 def respond_file(environ, start_response):
-    file = tempfile.TemporaryFile()
+    file = tempfile.TemporaryFile()  # noqa: SIM115 - the server closes it
     file.write(b"0123456789" * 50_000)
     file.seek(7)
     start_response("200 OK", TEXT)
@@ -186,21 +188,20 @@ def respond_file_empty(environ, start_response):
 
 
 def respond_file_like(environ, start_response):
-    class Reads:
-        data = [b"one", b"two", b""]
+    pieces = [b"one", b"two"]
 
+    class Reads:
         def read(self, size):
-            return self.data.pop(0) if self.data else b""
+            return pieces.pop(0) if pieces else b""
 
         def close(self):
             CLOSED.append("file_like")
 
-    Reads.data = [b"one", b"two", b""]
     start_response("200 OK", TEXT)
     return environ["wsgi.file_wrapper"](Reads())
 
 
-# ---------------------------------------------------------------------------------------------------- status and headers
+# --------------------------------------------------------------------------------------------------- status and headers
 
 
 def respond_duplicates(environ, start_response):
@@ -341,7 +342,7 @@ def respond_wide_header(environ, start_response):
     return [b"x"]
 
 
-# ------------------------------------------------------------------------------------------------- the body of a request
+# ------------------------------------------------------------------------------------------------ the body of a request
 
 
 def respond_read_all(environ, start_response):
@@ -383,7 +384,7 @@ def _digest(start_response, data):
     return [f"{len(data)} {sum(data)}".encode()]
 
 
-# ------------------------------------------------------------------------------------------------------ life and death
+# ------------------------------------------------------------------------------------------------------- life and death
 
 
 def respond_stream(environ, start_response):
@@ -435,15 +436,16 @@ def respond_sleep_later(environ, start_response):
 def respond_hold(environ, start_response):
     """Wait until the file in the query exists."""
     _touch(environ["QUERY_STRING"] + ".began")
-    while not os.path.exists(environ["QUERY_STRING"]):
+    while not Path(environ["QUERY_STRING"]).exists():
         _wait(environ, 0.01)
     start_response("200 OK", TEXT)
     return [b"held"]
 
 
 def respond_print(environ, start_response):
-    print("to stdout: " + environ["QUERY_STRING"])
-    sys.stderr.write("to stderr: " + environ["QUERY_STRING"] + "\n")
+    text = unquote(environ["QUERY_STRING"])
+    print("to stdout: " + text)
+    sys.stderr.write("to stderr: " + text + "\n")
     print("to wsgi.errors", file=environ["wsgi.errors"])
     start_response("200 OK", TEXT)
     return [b"printed"]
@@ -475,7 +477,7 @@ def respond_orphan(environ, start_response):
     if not pid:
         time.sleep(float(environ["QUERY_STRING"]))
         os._exit(0)
-    _touch("orphan-%d" % pid)
+    _touch(f"orphan-{pid}")
     os._exit(7)
 
 
@@ -511,5 +513,4 @@ def _wait(environ, seconds):
 
 
 def _touch(name):
-    with open(name, "w", encoding="utf-8"):
-        pass
+    Path(name).touch()
