@@ -1,7 +1,7 @@
 """``mountpoint check``: load every app of a table, and report problems and warnings.
 
 A problem is an error: the file is wrong, or an app does not load. A warning is about apps that load, but that will not
-work well under their prefix or together.
+work well under their prefix or together, and about settings that leave the server open to its clients.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from .config.reader import load_config, quoted
+from .config.reader import ServerConfig, load_config, quoted
 from .errors import ConfigError, Problem, UnreadableError, counted
-from .loading.app_check import is_instance_by_name
+from .loading.app_kinds import is_instance_by_name
+from .loading.load_thread import LoadThread
 from .loading.loader import LoadedMount
 from .loading.logs import configure_logging
 from .workers.trial import loaded_on_trial
@@ -74,8 +75,11 @@ class Report:
         return "\n".join([*lines, f"{mounts}, {problems}, {counted(len(self.warnings), 'warning')}"])
 
 
-def check(file: str | Path) -> Report:
-    """Validate *file*, load every app, and return the report. A wrong file is in the report and does not raise."""
+def check(file: str | Path, thread: LoadThread | None = None, timeout: float | None = None) -> Report:
+    """Validate *file*, load every app, and return the report. A wrong file is in the report and does not raise.
+
+    With *thread* the apps are imported there, and a load that takes more than *timeout* seconds is a problem.
+    """
     try:
         config = load_config(file)
         with contextlib.redirect_stdout(sys.stderr):  # stdout is for the report, not for a handler of [logging]
@@ -84,7 +88,7 @@ def check(file: str | Path) -> Report:
         problems = [Finding(problem.key, problem.message) for problem in error.problems]
         return Report(error.file or str(file), problems=problems, is_readable=not isinstance(error, UnreadableError))
     # stdout is for the report, not for the prints of an app.
-    with contextlib.redirect_stdout(sys.stderr), loaded_on_trial(config) as mounts:
+    with contextlib.redirect_stdout(sys.stderr), loaded_on_trial(config, thread, timeout) as mounts:
         pass
     rows = [
         {
@@ -100,6 +104,7 @@ def check(file: str | Path) -> Report:
     if config.proxy.trusted and not config.proxy.counts():
         message = "is set, but no header is counted; add x_for = 1 and x_proto = 1"
         found.append(Finding("proxy.trusted", message))
+    found += disabled_protections(config.server)
     return Report(str(config.file), rows, problems, found)
 
 
@@ -132,6 +137,30 @@ def warnings(mounts: Sequence[LoadedMount]) -> Iterator[Finding]:
                 f"this Django project is also mounted at {one.config.key}, and Django uses the prefix of its first "
                 "request for both mounts; serve one of the two from a process of its own",
             )
+
+
+def disabled_protections(server: ServerConfig) -> Iterator[Finding]:
+    """Yield a warning for each setting of ``[server]`` that switches off a protection against clients."""
+    if not server.header_timeout:
+        yield Finding(
+            "server.header_timeout",
+            "0 turns it off, so a client that drips its header keeps its connection; write header_timeout = 30",
+        )
+    if not server.body_timeout:
+        yield Finding(
+            "server.body_timeout",
+            "0 turns it off, so clients that upload slowly can take all connections for ever; write body_timeout = 30",
+        )
+    if not server.max_buffered_bodies:
+        yield Finding(
+            "server.max_buffered_bodies",
+            "0 turns it off, so uploads can fill the memory and $TMPDIR; leave it out, or write a number of bytes",
+        )
+    if server.adjustments.get("expose_tracebacks"):
+        yield Finding(
+            "server.expose_tracebacks",
+            "true shows the code of an app that fails to each client; leave it out where others can reach the server",
+        )
 
 
 def _key(mount: LoadedMount) -> str:

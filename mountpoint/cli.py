@@ -13,9 +13,9 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import re
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn, TextIO
@@ -24,7 +24,14 @@ from .config.address import listen_address
 from .config.reader import DEFAULT_FILE, load_config
 from .config.schema import LOG_LEVELS, SERVER_KEYS
 from .config.validators import Validator
-from .errors import MountpointError, UnreadableError, UsageError
+from .errors import MountpointError, Problem, UnreadableError, UsageError, did_you_mean
+
+#: Options of other servers, by the advice for `mountpoint serve`.
+_FOREIGN_OPTIONS = {
+    "--listen": ("--port", "-p", "--bind", "-b", "--host", "--address", "--http", "--socket"),
+    "--threads": ("--workers", "-w", "--processes"),
+    "the file without an option": ("--config", "-c", "--file", "-f"),
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -67,7 +74,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 def _parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentParser]]:
     """Return the main parser, and the parser of each command by its name."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="mountpoint", description="Serve several WSGI apps in one process, each under its own URL prefix."
     )
     parser.add_argument("--version", action=_Version, help="print the version and exit")
@@ -102,6 +109,13 @@ def _parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentP
     )
 
     check = _add_with_file(commands, "check", _check, "load every app of a mount table and list the problems")
+    check.add_argument(
+        "--timeout",
+        type=_seconds,
+        default=30.0,
+        metavar="S",
+        help="give up on an app that does not load within S seconds (default: 30)",
+    )
     check.add_argument("--json", action="store_true", help="print JSON")
 
     resolve = _add_with_file(commands, "resolve", _resolve, "show which mount gets a URL, without importing an app")
@@ -148,6 +162,29 @@ def _parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentP
     return parser, commands.choices
 
 
+class _Parser(argparse.ArgumentParser):
+    """Adds advice to the messages of argparse for the mistakes that have one."""
+
+    def error(self, message: str) -> NoReturn:
+        if unknown := re.match(r"unrecognized arguments: (\S+)", message):
+            message += self._advice_for_unknown(unknown[1])
+        elif command := re.match(r"argument COMMAND: invalid choice: '(.*?)'", message):
+            if command[1].endswith(".toml"):
+                message += f'; write "mountpoint serve {command[1]}"'
+            else:
+                message += did_you_mean(command[1], ("serve", "check", "resolve", "proxy-config", "doctor", "docs"))
+        super().error(message)
+
+    def _advice_for_unknown(self, argument: str) -> str:
+        if "://" in argument and "--url" in self._option_string_actions:
+            return f'; write "--url {argument}"'
+        name = argument.partition("=")[0]
+        for right, foreign in _FOREIGN_OPTIONS.items():
+            if name in foreign and (right[0] != "-" or right in self._option_string_actions):
+                return f"; write {right}"
+        return did_you_mean(name, self._option_string_actions) if name.startswith("--") else ""
+
+
 def _add_with_file(commands: Any, name: str, function: Any, text: str) -> argparse.ArgumentParser:
     parser = _add_command(commands, name, function, text)
     _add_file(parser)
@@ -170,6 +207,16 @@ def _request_limit(text: str) -> int:
     if not text.isdecimal() or not 0 < int(text) < 10**6:
         raise argparse.ArgumentTypeError(f'expected a number from 1 to 999999, found "{text}"')
     return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < 10**6:
+        raise argparse.ArgumentTypeError(f'expected seconds, a number above 0 and below 1000000, found "{text}"')
+    return seconds
 
 
 def _checked_by(validator: Validator, convert: Callable[[str], object] = str) -> Callable[[str], object]:
@@ -212,16 +259,16 @@ def _serve(options: argparse.Namespace) -> NoReturn:
 
         serve_with_autoreload(options.file, overrides)
     config = load_config(options.file, overrides)
-    from .lifecycle.serve import end_process, serve
+    from .lifecycle.ending import MIN_SECONDS, end_process
+    from .lifecycle.serve import serve_and_end
 
-    # end_process() does not wait for threads that an app has started, during the load or after the drain.
     try:
-        end_process(serve(config), config.server.drain_timeout)
-    except KeyboardInterrupt:
+        serve_and_end(config)
+    except KeyboardInterrupt:  # before the server handles signals
         end_process(130, 0)
     except MountpointError as error:
         print(error, file=sys.stderr, flush=True)
-        end_process(1, 0)
+        end_process(1, MIN_SECONDS)
 
 
 @contextmanager
@@ -242,28 +289,43 @@ def _reserved_stdout() -> Iterator[TextIO]:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from .check import check
+    from .check import Report, check
+    from .lifecycle.commands import run_loading_command
 
     with _reserved_stdout() as output:
-        report = check(options.file)
-        print(report.as_json() if options.json else report.as_text(), file=output)
-    if any(not thread.daemon and thread is not threading.current_thread() for thread in threading.enumerate()):
-        sys.stderr.flush()
-        os._exit(report.exit_code)  # Python would wait for the threads of the apps, which may never end
-    return report.exit_code
+
+        def finish(report: Report) -> int:
+            print(report.as_json() if options.json else report.as_text(), file=output, flush=True)
+            return report.exit_code
+
+        return run_loading_command(lambda thread: check(options.file, thread, options.timeout), finish)
 
 
 def _resolve(options: argparse.Namespace) -> int:
     from .resolve import resolve
 
+    if options.url.endswith(".toml") and not os.path.exists(options.file):  # noqa: PTH110 - it may be a URL
+        raise UsageError([_swapped("resolve FILE URL", options.url, options.file)])
     resolution = resolve(load_config(options.file), options.url, host=options.host, method=options.method)
     print(resolution.as_json() if options.json else resolution.as_text())
     return 0 if resolution.is_app else 1
 
 
-def _proxy_config(options: argparse.Namespace) -> int:
-    from .proxyconf import RenderOptions, proxy_config
+def _swapped(usage: str, first: str, second: str) -> Problem:
+    """Return the problem of two arguments in the wrong order; *first* and *second* are in the right one."""
+    command, *_ = usage.split()
+    message = f'expected "{usage}", found the other order; write "mountpoint {command} {first} {second}"'
+    return Problem("", message)
 
+
+def _proxy_config(options: argparse.Namespace) -> int:
+    from .proxyconf import PROXIES, RenderOptions, proxy_config
+
+    if options.file in PROXIES and options.proxy not in PROXIES:
+        raise UsageError([_swapped("proxy-config PROXY FILE", options.file, options.proxy)])
+    if options.proxy.endswith(".toml"):
+        message = f'expected the name of a proxy, found "{options.proxy}"; write "nginx {options.proxy}", for example'
+        raise UsageError([Problem("PROXY", message)])
     render_options = RenderOptions(
         server_name=options.server_name,
         shape=options.shape,
@@ -279,20 +341,32 @@ def _proxy_config(options: argparse.Namespace) -> int:
 
 
 def _doctor(options: argparse.Namespace) -> int:
+    from .doctor.findings import Report
     from .doctor.main import doctor
+    from .lifecycle.commands import run_loading_command
 
+    if options.file and "://" in options.file and not options.url:
+        message = f'expected the file of a table, found a URL; write "--url {options.file}"'
+        raise UsageError([Problem("FILE", message)])
     file = options.file if options.file or options.url else DEFAULT_FILE
+    progress = _show_progress if sys.stderr.isatty() else None
     with _reserved_stdout() as output:
+
+        def finish(report: Report) -> int:
+            if progress:
+                print("\r\x1b[K", end="", file=sys.stderr)
+            print(report.as_json() if options.json else report.as_text(), file=output, flush=True)
+            return report.exit_code
+
         try:
-            report = doctor(file, options.url, options.requests, _show_progress if sys.stderr.isatty() else None)
+            return run_loading_command(
+                lambda thread: doctor(file, options.url, options.requests, progress, thread), finish
+            )
         except MountpointError as error:  # for the doctor, any error means that it could not examine the site
+            if progress:
+                print("\r\x1b[K", end="", file=sys.stderr)
             print(error, file=sys.stderr)
             return 2
-        finally:
-            if sys.stderr.isatty():
-                print("\r\x1b[K", end="", file=sys.stderr)
-        print(report.as_json() if options.json else report.as_text(), file=output)
-    return report.exit_code
 
 
 def _docs(options: argparse.Namespace) -> int:

@@ -366,3 +366,18 @@ def test_a_trusted_proxy_without_counted_headers_gets_a_warning(tmp_path):
     assert [(warning["key"], warning["message"]) for warning in output["warnings"]] == [
         ("proxy.trusted", "is set, but no header is counted; add x_for = 1 and x_proto = 1")
     ]
+
+
+PROTECTIONS = [("header_timeout", 0, 30), ("body_timeout", 0, 30), ("max_buffered_bodies", 0, 1)]
+
+
+@pytest.mark.parametrize(("key", "off", "on"), [*PROTECTIONS, ("expose_tracebacks", "true", "false")])
+def test_a_protection_that_is_switched_off_gets_a_warning(tmp_path, key, off, on):
+    def warnings_of(value):
+        toml = f'[server]\n{key} = {value}\n[mounts]\n"/a" = "one:app"\n'
+        with imports_undone(tmp_path):
+            report = check(write(tmp_path, {"mounts.toml": toml, "one.py": APP}) / "mounts.toml")
+        return [(warning.key, warning.message.partition(" ")[0]) for warning in report.warnings]
+
+    assert warnings_of(off) == [(f"server.{key}", str(off))]
+    assert warnings_of(on) == []

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from support.tables import command, write
 
+from mountpoint.cli import main
+
 TABLE = '[mounts]\n"/tv" = "tv:app"\n"admin.example.com/" = "admin:app"\n"/日本" = "tokyo:app"\n'
 
 
@@ -39,7 +41,7 @@ def test_an_unknown_option_prints_the_usage_of_its_command(folder):
     assert done.returncode == 2
     assert done.stderr.startswith("usage: mountpoint serve ")
     assert "--listen" in done.stderr
-    assert done.stderr.endswith("mountpoint serve: error: unrecognized arguments: --port\n")
+    assert done.stderr.endswith("mountpoint serve: error: unrecognized arguments: --port; write --listen\n")
 
 
 @pytest.mark.parametrize(
@@ -54,6 +56,53 @@ def test_an_argument_that_is_not_a_url_gets_advice(folder, url, advice):
     done = command("resolve", url, cwd=folder)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == f'URL: expected a path or a URL, found "{url}"; {advice}\n'
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (
+            "resolve /tv/x mounts.toml",
+            'expected "resolve FILE URL", found the other order; write "mountpoint resolve mounts.toml /tv/x"',
+        ),
+        (
+            "resolve http://localhost/x mounts.toml",
+            'the other order; write "mountpoint resolve mounts.toml http://localhost/x"',
+        ),
+        ("resolve mount.toml /x", 'expected a mount table, found no such file; did you mean "mounts.toml"?'),
+        (
+            "proxy-config mounts.toml nginx",
+            'PROXY FILE", found the other order; write "mountpoint proxy-config nginx mounts.toml"',
+        ),
+        (
+            "proxy-config mounts.toml",
+            'PROXY: expected the name of a proxy, found "mounts.toml"; write "nginx mounts.toml", for example',
+        ),
+        (
+            "doctor http://localhost/",
+            'FILE: expected the file of a table, found a URL; write "--url http://localhost/"',
+        ),
+        ("doctor mounts.toml http://x/", 'unrecognized arguments: http://x/; write "--url http://x/"'),
+        ("serve mounts.toml --port 80", "unrecognized arguments: --port 80; write --listen"),
+        ("serve --bind=*:80", "unrecognized arguments: --bind=*:80; write --listen"),
+        ("serve -w 4", "unrecognized arguments: -w; write --threads"),
+        ("check --config mounts.toml", "unrecognized arguments: --config; write the file without an option"),
+        ("serve --listne a:1", 'unrecognized arguments: --listne; did you mean "--listen"?'),
+        ("check --workers 2", "unrecognized arguments: --workers"),
+        ("check mounts.toml x", "unrecognized arguments: x"),
+        ("mounts.toml", '; write "mountpoint serve mounts.toml"'),
+        ("chekc", '; did you mean "check"?'),
+        ("check hello:app", 'name an app in a table: write a file with [mounts], and "/" = "hello:app"'),
+    ],
+)
+def test_arguments_in_the_wrong_place_get_advice(folder, monkeypatch, capsys, line, message):
+    monkeypatch.chdir(folder)
+    try:
+        code = main(line.split())
+    except SystemExit as error:
+        code = error.code
+    assert code == 2
+    assert any(said.endswith(message) for output in capsys.readouterr() for said in output.splitlines())
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["serve", "--help"], ["check", "--help"], ["resolve", "--help"]])

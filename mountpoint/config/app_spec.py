@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 
 _FILE = re.compile(r"(?P<file>.+?\.py)(?::(?P<object>.*))?", re.DOTALL)
+_COMMAND = re.compile(r"(?:python[0-9.]*|flask|gunicorn|hypercorn|uvicorn|uwsgi|waitress-serve)\s(?:.*\s)?(?P<app>\S+)")
 _FORMS = 'expected "module:attribute", "module:factory()", "dir/file.py:attribute" or "module"'
 
 
@@ -43,6 +44,8 @@ def parse_spec(text: str) -> AppSpec:
     >>> parse_spec("apps/tv/web.py:app").folder, parse_spec("apps/tv/web.py:app").module
     ('apps/tv', 'web')
     """
+    if re.search(r"[\t\n\b\f\r]", text):  # "apps\tv.py" in double quotes contains a tab
+        raise ValueError(f'{_FORMS}, found "{text}"; TOML reads a backslash in double quotes as an escape: write "/"')
     folder, module, expression = _split(text)
     if expression is None:
         return AppSpec(text, module, folder=folder)
@@ -63,8 +66,13 @@ def parse_spec(text: str) -> AppSpec:
 
 def _split(text: str) -> tuple[str, str, str | None]:
     """Return the folder, the module and the expression after the colon, or None without a colon."""
+    if command := _COMMAND.fullmatch(text):
+        raise ValueError(f'{_FORMS}, found the command "{text}"; write "{command["app"]}"')
     if match := _FILE.fullmatch(text):
         file = PurePath(match["file"])
+        if "\\" in file.name:  # here and not on Windows, where it separates the folders
+            advice = text.replace("\\", "/")
+            raise ValueError(f'expected a path with slashes, found "{text}"; write "{advice}"')
         if not file.stem.isidentifier():
             identifier = re.sub(r"^(?=\d)|\W", "_", file.stem)
             raise ValueError(

@@ -31,7 +31,7 @@ from .schema import (
     WAITRESS_DEFAULTS,
     WAITRESS_KEYS,
 )
-from .toml_file import read_document
+from .toml_file import read_toml
 from .validators import Validator, any_table, connection_ceiling, toml_text
 
 DEFAULT_FILE = "mounts.toml"
@@ -115,7 +115,7 @@ def load_config(file: str | Path = DEFAULT_FILE, overrides: Mapping[str, object]
     Raises `UnreadableError` if the file cannot be read, and `ConfigError` with every problem in it.
     """
     file = Path(file)
-    document = read_document(file, DEFAULT_FILE)
+    document = read_toml(file, DEFAULT_FILE)
     validation = _Validation(file, overrides or {})
     config = validation.config(document)
     if validation.problems:
@@ -244,7 +244,7 @@ class _Validation:
             found = "a file" if folder.exists() else "nothing"
         except (OSError, ValueError) as error:  # no permission for a folder above it; a NUL character
             found = f"{getattr(error, 'strerror', None) or error},"
-        self.report(path, f'expected a folder, found {found} at "{folder}"')
+        self.report(path, f'expected a folder, found {found} at "{folder}"{_advice_for_folder(folder)}')
         return False
 
     def normalised(self, mounts: list[MountConfig]) -> tuple[MountConfig, ...]:
@@ -336,6 +336,16 @@ class _Validation:
         for problem in problems:
             self.report(f"proxy.{FILE_KEYS.get(problem.key, problem.key)}", problem.message)
         return settings
+
+
+def _advice_for_folder(folder: Path) -> str:
+    """Return advice for *folder*, which does not exist: a similar name, or an empty string."""
+    if re.search(r"[\t\n\b\f\r]", str(folder)):  # "C:\temp" in double quotes contains a tab
+        return "; TOML reads a backslash in double quotes as an escape: write the path in single quotes"
+    try:
+        return did_you_mean(folder.name, [entry.name for entry in folder.parent.iterdir() if entry.is_dir()])
+    except OSError:
+        return ""
 
 
 def _advice_for_misplaced(key: str, value: Any) -> str:

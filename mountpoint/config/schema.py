@@ -47,8 +47,8 @@ MOUNT_KEYS: Mapping[str, Key] = {
     ),
     "slash": Key(
         one_of(*get_args(Slash)),
-        'GET and HEAD of exactly the mount\'s prefix: `"redirect"` sends the client to the same path with a slash, '
-        '`"pass"` hands the request to the app.',
+        'A request for exactly the mount\'s prefix: `"redirect"` sends GET and HEAD to the same path with a slash, '
+        '`"pass"` hands the request to the app as it is, `"serve"` hands it to the app as `/`, also POST.',
         '`"redirect"`',
     ),
     "dot_segments": Key(

@@ -14,8 +14,10 @@ from itertools import combinations
 from pathlib import Path
 
 from ..config.reader import DEFAULT_FILE, Config, load_config
+from ..loading.load_thread import LoadThread
 from ..loading.loader import LoadedMount, build_router, build_table
 from ..loading.logs import configure_logging
+from ..loading.slow_loads import LOAD_TIMEOUT
 from ..workers.trial import loaded_on_trial
 from ..wsgi.keys import host_covers, is_below, wsgi_string
 from ..wsgi.percent import encode_path
@@ -28,8 +30,12 @@ from .fetch import HttpSite, Progress, WsgiSite
 from .findings import Report
 
 
-def examine_table(file: str | Path | None, url: str | None, limit: int, progress: Progress | None) -> Report:
+def examine_table(
+    file: str | Path | None, url: str | None, limit: int, progress: Progress | None, thread: LoadThread | None = None
+) -> Report:
     """Examine every mount of *file* in this process, and with *url* through the proxy that serves the table there.
+
+    With *thread* the apps are imported there, and a load that hangs fails.
 
     Raises `ConfigError` if *file* is wrong, and `CannotExamineError` if *url* does not respond or no app could be
     loaded.
@@ -37,7 +43,7 @@ def examine_table(file: str | Path | None, url: str | None, limit: int, progress
     config = load_config(file or DEFAULT_FILE)
     with contextlib.redirect_stdout(sys.stderr):  # the apps may print, and stdout is for the report
         configure_logging(config.server.log_level, access_log=False, dictionary=config.logging)
-        with loaded_on_trial(config) as mounts:
+        with loaded_on_trial(config, thread, LOAD_TIMEOUT) as mounts:
             examination = _Examination(config, mounts, url, limit, progress)
             examination.run()
     return examination.report

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import http.client
 import re
+import socket
 import ssl
+import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin
@@ -31,7 +33,15 @@ Progress = Callable[[int, int, str], object]
 #: The default limit of requests for one run of the doctor.
 REQUESTS = 200
 
+#: The headers of a browser that opens a page: some apps send a page only to a client that asks for HTML.
+BROWSER_HEADERS: Headers = (
+    ("User-Agent", "Mozilla/5.0 (compatible; mountpoint-doctor)"),
+    ("Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"),
+    ("Accept-Language", "en"),
+)
+
 _TIMEOUT = 10.0  # seconds, for each step of a request
+_DEADLINE = 20.0  # seconds, for a whole request after the connection is made
 _LARGEST_BODY = 2**20  # bytes that are read of a response; most links of a page are near its beginning
 _TOKENS = re.compile(rb"[A-Za-z0-9+/_=.-]{16,}")  # session tokens and nonces, which differ in every response
 
@@ -190,24 +200,60 @@ class HttpSite(Site):
         connect = http.client.HTTPSConnection if origin.scheme == "https" else http.client.HTTPConnection
         connection = connect(origin.host.strip("[]"), origin.port, timeout=_TIMEOUT)
         try:
-            connection.putrequest(method, target_of(url), skip_accept_encoding=True)
-            for name, value in (("User-Agent", "mountpoint-doctor"), ("Accept", "*/*"), ("Connection", "close")):
-                connection.putheader(name, value)
-            for name, value in headers:
-                connection.putheader(name, value)
-            if body is not None:
-                connection.putheader("Transfer-Encoding", "chunked")
-            # A server that rejects a body may close the connection before it has read all of it.
-            with suppress(BrokenPipeError, ConnectionResetError, ssl.SSLEOFError):
-                connection.endheaders(body, encode_chunked=body is not None)
-            response = connection.getresponse()
-            return ProbeResult(url, response.status, response.getheaders(), _body(response))
+            connection.connect()
+            with _deadline(connection.sock) as is_over:
+                try:
+                    result = _exchange(connection, method, url, headers, body)
+                except (OSError, http.client.HTTPException, ValueError):
+                    if not is_over():
+                        raise
+                # http.client may take the end of the connection for the end of the header.
+                return ProbeResult(url, error=f"no complete response within {_DEADLINE:g} s") if is_over() else result
         except ssl.SSLCertVerificationError as error:
             return ProbeResult(url, error=f"the certificate is not valid: {error.verify_message}")
         except (OSError, http.client.HTTPException, ValueError) as error:
             return ProbeResult(url, error=f"no response: {_reason(error)}")
         finally:
             connection.close()
+
+
+def _exchange(
+    connection: http.client.HTTPConnection, method: str, url: str, headers: Headers, body: Iterable[bytes] | None
+) -> ProbeResult:
+    """Send one request on *connection*, and return its response. Raises OSError, `HTTPException` and ValueError."""
+    connection.putrequest(method, target_of(url), skip_accept_encoding=True)
+    for name, value in (*BROWSER_HEADERS, ("Connection", "close"), *headers):
+        connection.putheader(name, value)
+    if body is not None:
+        connection.putheader("Transfer-Encoding", "chunked")
+    # A server that rejects a body may close the connection before it has read all of it.
+    with suppress(BrokenPipeError, ConnectionResetError, ssl.SSLEOFError):
+        connection.endheaders(body, encode_chunked=body is not None)
+    response = connection.getresponse()
+    return ProbeResult(url, response.status, response.getheaders(), _body(response))
+
+
+@contextmanager
+def _deadline(sock: socket.socket) -> Iterator[Callable[[], bool]]:
+    """Shut *sock* down if the block takes longer than `_DEADLINE`; yield a function that says whether it did.
+
+    The time-out of a socket counts from the last byte. A server that sends one byte of its header now and then, or a
+    "100 Continue" after the other, would never reach it.
+    """
+    over = threading.Event()
+
+    def shut_down() -> None:
+        over.set()
+        with suppress(OSError):  # the server has closed the connection
+            socket.socket.shutdown(sock, socket.SHUT_RDWR)  # not that of SSLSocket, which drops its TLS state first
+
+    timer = threading.Timer(_DEADLINE, shut_down)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield over.is_set
+    finally:
+        timer.cancel()
 
 
 def _body(response: http.client.HTTPResponse) -> bytes:
@@ -262,7 +308,7 @@ class WsgiSite(Site):
         builder = EnvironBuilder(
             method=method,
             base_url=str(origin),
-            headers=list(headers),
+            headers=[*BROWSER_HEADERS, *headers],
             data=b"".join(body or ()),
             environ_overrides={
                 "PATH_INFO": target.path_info.removeprefix(self._strips) or "/",
@@ -283,11 +329,12 @@ class WsgiSite(Site):
         from werkzeug.test import run_wsgi_app
 
         chunks, status, headers = run_wsgi_app(self._app, environ)
+        deadline = time.monotonic() + _TIMEOUT
         body = bytearray()
         try:
             for chunk in chunks:
                 body += chunk
-                if len(body) > _LARGEST_BODY:
+                if len(body) > _LARGEST_BODY or time.monotonic() > deadline:
                     break
         finally:
             if close := getattr(chunks, "close", None):

@@ -34,14 +34,13 @@ def serve_child(file: str, overrides: Mapping[str, object]) -> None:
     """Serve *file* once, in a child that hupper has started."""
     import hupper
 
-    from .serve import end_process, serve
+    from .serve import serve_and_end
 
     watch_files = hupper.get_reloader().watch_files
     watch_files([file])  # before it is read: hupper then restarts the child once an error in it is corrected
     try:
         config = load_config(file, overrides)
-        code = serve(config, watch_files=watch_files)
+        serve_and_end(config, watch_files=watch_files)
     except MountpointError as error:
         print(error, file=sys.stderr)
         sys.exit(1)
-    end_process(code, config.server.drain_timeout)

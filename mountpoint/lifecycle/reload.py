@@ -1,6 +1,8 @@
-"""SIGHUP: read the table again and load the mounts that have changed, while the old table keeps serving.
+"""Load the table at the start, and again at SIGHUP: the mounts that have changed, while the old table keeps serving.
 
-A reload runs in a thread of its own, because an import may take seconds. It never breaks a mount that works:
+A thread of its own reads the table and decides what to load. The main thread imports the apps (see
+`mountpoint.loading.load_thread`), and the loop serves meanwhile. At the start each mount is served once it is loaded. A
+reload never breaks a mount that works:
 
 - If the file has an error, or a mount that worked would now fail to load, the old table stays.
 - If a mount is new, or was broken before, and fails to load, it answers 503 and the other changes take effect. With
@@ -10,8 +12,8 @@ A reload runs in a thread of its own, because an import may take seconds. It nev
 A reload never loads a module a second time, because two versions of one module would mix. Changed code needs a new
 process (`mountpoint.lifecycle.takeover`).
 
-An import may hang for ever. A signal that comes during a reload logs the place where that reload is. If the reload has
-not ended `HANG_SECONDS` after its start, another one begins and its own outcome is dropped.
+An import may hang for ever. A signal that comes during a load logs the place where it is. If the load has not ended
+`HANG_SECONDS` after its start, another one begins and its own outcome is dropped.
 """
 
 from __future__ import annotations
@@ -26,9 +28,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..config.reader import Config, MountConfig, ServerConfig, load_config
-from ..errors import ConfigError
+from ..errors import ConfigError, LoadError
 from ..loading.eviction import namespace_of
-from ..loading.loader import LoadedMount, Loader, describe_broken
+from ..loading.load_thread import GivenUp
+from ..loading.loader import LoadedMount, Loader, LoadObserver, describe_broken
+from ..loading.places import place_in
 from ..server.slow_requests import stack_of
 
 SETTLE_SECONDS = 0.5  # the file must be unchanged for so long, because half of a table can be valid TOML
@@ -42,23 +46,74 @@ logger = logging.getLogger("mountpoint")
 
 
 class _Superseded(BaseException):
-    """Ends a reload that another one has superseded."""
+    """Ends a load that another one has superseded."""
 
 
 @dataclass(slots=True, eq=False)
-class _Run:
-    """A thread that reloads. ``started_at`` is from `time.monotonic`, and ``loads`` the key of the mount it loads."""
+class _Run(LoadObserver):
+    """A thread that loads the table, and then reloads it as often as asked.
 
+    ``started_at`` is from `time.monotonic`, ``loads`` the key of the mount that it loads, and ``loading_thread`` the
+    identifier of the thread that imports that mount.
+    """
+
+    reloader: TableReloader
     started_at: float
+    lets_others_overtake: bool = False
+    is_first: bool = False
     thread: threading.Thread | None = None
     loads: str = ""
+    loading_thread: int | None = None
+
+    @property
+    def waits_for_workers(self) -> bool:  # type: ignore[override]  # a constant elsewhere
+        return not self.is_first or self.reloader._start.waits_for_workers
+
+    def before(self, mount: MountConfig) -> None:
+        self.reloader._require_current(self)
+        self.loads, self.loading_thread = mount.key, None
+
+    def during(self, mount: MountConfig, seconds: float, thread: int | None) -> None:
+        self.reloader._require_current(self)
+        self.loading_thread = thread
+        if self.is_first:
+            self.reloader._start.during(mount, seconds, thread)
+
+    def after(self, mount: LoadedMount) -> None:
+        if self.is_first:
+            self.reloader._add_loaded(self, mount)
+
+    def only_slow_left(self) -> None:
+        self.reloader._start.only_slow_left()
+
+
+class StartObserver:
+    """Hears of the first load of a table. This one does nothing.
+
+    ``waits_for_workers`` is that of a `LoadObserver`.
+    """
+
+    waits_for_workers = False
+
+    def during(self, mount: MountConfig, seconds: float, thread: int | None) -> None:
+        """*mount* has been loading for *seconds* in *thread*, an identifier. Called a few times a second."""
+
+    def only_slow_left(self) -> None:
+        """All mounts are loaded but those that are slow."""
+
+    def ended(self, mounts: Sequence[LoadedMount]) -> None:
+        """*mounts* is the whole table, and each of its loads has ended."""
+
+    def failed(self, error: BaseException) -> None:
+        """The load has ended with *error*, a fault of this package or an interrupt."""
 
 
 class TableReloader:
-    """Replaces the table of a serving process.
+    """Loads the table of a process, and replaces it while the process serves.
 
-    *swap_table* is called with each new table once all of its mounts are loaded. *on_end* is called after every reload,
-    with its outcome in a few words. Both are called in the thread of the reload.
+    *mounts* are those of the first table. If they are not loaded yet, `load` begins that. *swap_table* is called with
+    each new table: during the first load after each mount, and later once all of its mounts are loaded. *on_end* is
+    called after every reload, with its outcome in a few words. Both are called in the thread that loads.
     """
 
     def __init__(
@@ -74,12 +129,21 @@ class TableReloader:
         self._loader = loader
         self._swap_table = swap_table
         self._on_end = on_end
+        self._start = StartObserver()
         self._file = config.file.absolute()
         self._module_times: dict[str, float] = {}  # when each module was first seen, a Unix time
         self._record_modules()
         self._lock = threading.Lock()
         self._is_requested = False
         self._current: _Run | None = None
+
+    def load(self, start: StartObserver) -> None:
+        """Begin the first load, in a thread; *start* hears of it. Raises RuntimeError if the thread cannot start."""
+        self._start = start
+        run = _Run(self, time.monotonic(), lets_others_overtake=True, is_first=True)
+        run.thread = threading.Thread(target=self._run, args=(run,), name="mountpoint-reload", daemon=True)
+        self._current = run
+        run.thread.start()
 
     def start(self) -> None:
         """Reload in a thread, and return at once. During a reload: once more after it, or instead of it if it hangs."""
@@ -88,14 +152,23 @@ class TableReloader:
             current = self._current
         if current and current.thread and current.thread.ident:
             logger.warning(
-                "a reload runs already, for %.1f s; another one begins once it has ended, or has run for %g s; it is "
+                "%s runs already, for %.1f s; another one begins once it has ended, or has run for %g s; it is "
                 "loading %s, at:\n%s",
+                "the first load" if current.is_first else "a reload",
                 time.monotonic() - current.started_at,
                 HANG_SECONDS,
                 current.loads or "the table",
-                stack_of(current.thread.ident),
+                stack_of(current.loading_thread or current.thread.ident),
             )
         self.start_pending()
+
+    def describe_load(self) -> str:
+        """Return the mount that is loading now, and the place in its code, for the log."""
+        current = self._current
+        if current is None:
+            return "a load"
+        root = next((mount.config.root for mount in self.mounts if mount.config.key == current.loads), Path())
+        return f"the load of {current.loads}, at {place_in(root, current.loading_thread)}"
 
     def start_pending(self) -> None:
         """Begin the reload that was asked for, unless one runs that does not hang. The loop calls this repeatedly."""
@@ -105,7 +178,7 @@ class TableReloader:
             hung, now = self._current, time.monotonic()
             if hung and now - hung.started_at < HANG_SECONDS:
                 return
-            run = _Run(now)
+            run = _Run(self, now)
             run.thread = threading.Thread(target=self._run, args=(run,), name="mountpoint-reload", daemon=True)
             self._current = run
             try:
@@ -119,15 +192,23 @@ class TableReloader:
             logger.error("not reloaded, the old table is kept: %s; send SIGHUP again", failure)
             self._on_end("not reloaded: no thread could be started")
         elif hung:
+            self._loader.give_up()
             logger.error("the reload that loads %s hangs; it is given up, and another one begins", hung.loads)
+            if hung.is_first:
+                self._give_up_first_load()
 
     def _run(self, run: _Run) -> None:
         try:
+            if run.is_first and not self._load_first(run):
+                return
+            run.is_first = run.lets_others_overtake = False
             while self._take_request(run):
                 try:
                     outcome = self._reload(run)
                 except _Superseded:
                     logger.warning("a reload that was given up has ended; it changes nothing")
+                    return
+                except GivenUp:  # the process ends
                     return
                 except BaseException:  # an app may raise KeyboardInterrupt, and the next reload must still run
                     logger.exception("reload failed; the old table is kept")
@@ -155,6 +236,36 @@ class TableReloader:
         if self._current is not run:
             raise _Superseded
 
+    def _load_first(self, run: _Run) -> bool:
+        """Load the first table; return False if the process ends, or if a reload has superseded this load."""
+        try:
+            self._loader.load(self._config, (), run)
+            self._require_current(run)
+        except (_Superseded, GivenUp):
+            return False
+        except BaseException as error:
+            self._start.failed(error)
+            return False
+        self._record_modules()
+        self._start.ended(self.mounts)
+        return True
+
+    def _add_loaded(self, run: _Run, loaded: LoadedMount) -> None:
+        """Serve a mount of the first table."""
+        if loaded.error:
+            logger.error("%s", describe_broken(loaded))
+        with self._lock:
+            self._require_current(run)
+            self.mounts = [loaded if one.config.key == loaded.config.key else one for one in self.mounts]
+            self._swap_table(self._config, self.mounts)
+
+    def _give_up_first_load(self) -> None:
+        error = LoadError("its load hung and was given up")
+        with self._lock:
+            self.mounts = [one if one.is_loaded else dataclasses.replace(one, error=error) for one in self.mounts]
+            self._swap_table(self._config, self.mounts)
+        self._start.ended(self.mounts)
+
     def _reload(self, run: _Run) -> str:
         logger.info("%s: reloading", self._config.file)
         try:
@@ -166,11 +277,7 @@ class TableReloader:
         self._record_modules()
         started_at, modules = time.time(), dict(sys.modules)
 
-        def before_each(mount: MountConfig) -> None:
-            self._require_current(run)
-            run.loads = mount.key
-
-        mounts = self._loader.load(config, self.mounts, before_each, waits=True)
+        mounts = self._loader.load(config, self.mounts, run)
         self._require_current(run)
         # These were read from their files just now, even if a failed load had imported them before.
         self._module_times |= {

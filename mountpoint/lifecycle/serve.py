@@ -4,6 +4,9 @@ SIGTERM, SIGINT   drain; a second one ends the drain at once, or the process if 
 SIGHUP            read the table again (`mountpoint.lifecycle.reload`)
 SIGUSR1           log the requests in flight (`mountpoint.server.slow_requests`)
 SIGUSR2           start a process that takes over (`mountpoint.lifecycle.takeover`)
+
+The main thread loads apps and handles signals. The loop runs in a thread of its own, and so does the one that reads the
+table, at the start and at SIGHUP.
 """
 
 from __future__ import annotations
@@ -14,30 +17,34 @@ import signal
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import FrameType
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from ..config.reader import Config
 from ..config.validators import hard_file_limit
-from ..errors import ConfigError, LoadError, ServeError, counted
-from ..loading.loader import LoadedMount, Loader, build_router, build_table, report_broken
+from ..errors import ConfigError, ServeError, counted
+from ..loading.load_thread import LoadThread
+from ..loading.loader import LoadedMount, Loader, build_router, build_table
 from ..loading.log_stream import detach_streams, drain_logs
 from ..loading.logs import configure_logging
+from ..loading.standard_streams import detached_standard_streams
 from ..server.fair_queue import QueueLimits
 from ..server.loop import MAX_WAIT, Server
+from ..server.slow_requests import stack_of
 from ..server.sockets import BoundSocket, bind, wrap_systemd_sockets
 from ..workers.processes import WorkerProcesses
+from .ending import MIN_SECONDS, end_by_signal, end_now, end_process
 from .inheritance import Inheritance, read_inheritance
 from .reload import TableReloader
+from .signals import SignalReceiver
+from .start import Start
 from .systemd import Notifier, inherited_sockets, reloading_lines, successor_environ, watchdog_interval
 from .takeover import Takeover
 
 _STOP_SIGNALS = ("SIGTERM", "SIGINT", "SIGBREAK")
-_OTHER_SIGNALS = ("SIGHUP", "SIGUSR1", "SIGUSR2")
+_SIGNALS = (*_STOP_SIGNALS, "SIGHUP", "SIGUSR1", "SIGUSR2")
 _STOP_SECONDS = 0.5  # for which the loop may end the process in order after the second signal
 
 logger = logging.getLogger("mountpoint")
@@ -46,10 +53,42 @@ logger = logging.getLogger("mountpoint")
 def serve(config: Config, *, watch_files: Callable[[list[str]], object] | None = None) -> int:
     """Load the apps of *config* and serve them until a signal; return the exit code.
 
-    The code is 0 if every request was finished, and 1 if one was cut off. Raises `ServeError` if the server cannot
-    listen on an address, and `LoadError` if an app fails to load under ``strict``. Off the main thread no signal is
-    handled. *watch_files* is called with the files whose change could repair a broken mount.
+    The code is 0 if every request was finished, and 1 if one was cut off. A signal that stops the server before it has
+    announced itself makes it 128 and the number of the signal. Raises `ServeError` if the server cannot listen on an
+    address, and `LoadError` if an app fails to load under ``strict``. Off the main thread no signal is handled.
+    *watch_files* is called with the files whose change could repair a broken mount.
     """
+    try:
+        with detached_standard_streams():
+            process = _start(config, watch_files)
+            try:
+                return process.run()
+            finally:
+                process.close()
+    finally:
+        drain_logs()
+
+
+def serve_and_end(config: Config, *, watch_files: Callable[[list[str]], object] | None = None) -> NoReturn:
+    """Serve *config* as `serve` does, and end the process with its exit code, in the rest of ``drain_timeout``.
+
+    Raises `ServeError` and `LoadError` as `serve` does.
+    """
+    with detached_standard_streams():
+        process = _start(config, watch_files)
+        try:
+            code = process.run()
+        except BaseException:
+            process.close()
+            raise
+    process.close_sockets()  # and not the handlers: another signal ends the process at once
+    drain_logs()
+    if code > 128:
+        end_by_signal(code - 128)
+    end_process(code, process.seconds_left(code), process.roots())
+
+
+def _start(config: Config, watch_files: Callable[[list[str]], object] | None) -> _Process:
     settings = config.server
     try:
         configure_logging(settings.log_level, access_log=settings.access_log, dictionary=config.logging)
@@ -57,12 +96,7 @@ def serve(config: Config, *, watch_files: Callable[[list[str]], object] | None =
         raise ConfigError(error.problems, file=str(config.file)) from error
     detach_streams()
     raise_file_limit()
-    process = _Process(config, watch_files)
-    try:
-        return process.run()
-    finally:
-        process.close()
-        drain_logs()
+    return _Process(config, watch_files)
 
 
 class _Process:
@@ -78,9 +112,24 @@ class _Process:
         self._inheritance = read_inheritance()
         self._workers = WorkerProcesses()
         self._bound = self._bind(self._inheritance)
-        self._previous_handlers: dict[int, Any] = {}  # by signal number
+        self._signals = SignalReceiver(_SIGNALS, self._handle_signal)
+        self._load_thread = LoadThread(self._signals.restore)
+        mounts = [LoadedMount(mount) for mount in config.mounts]
+        serves_early = not (
+            config.server.strict or self._inheritance.old_process_serves or any(one.from_systemd for one in self._bound)
+        )
+        self._start = Start(self, self._inheritance, strict=config.server.strict, serves_early=serves_early)
+        loader = Loader(self._load_thread, self._workers)
+        self._reloader = TableReloader(config, mounts, loader, self._swap_table, self._end_reload)
+        self._lock = threading.RLock()  # for the fields below
+        self._server: Server | None = None
+        self._table: tuple[Config, Sequence[LoadedMount]] = (config, mounts)  # the latest
         self._stop_signals = 0
-        self._deferred_signals: list[int] = []  # those that came before the loop ran
+        self._stop_number = 0  # the latest of them
+        self._stopped_at = 0.0  # a `time.monotonic`, in seconds: the first stop signal, or the takeover
+        self._is_announced = self._is_ready = False
+        self._deferred_signals: list[int] = []  # those that came before the announcement
+        self._outcome: int | BaseException | None = None
 
     def _bind(self, inheritance: Inheritance) -> list[BoundSocket]:
         sockets = inherited_sockets()
@@ -105,92 +154,100 @@ class _Process:
         )
 
     def close(self) -> None:
-        """End the workers, close the sockets, and restore the signal handlers."""
-        self._workers.close()
+        """Close the sockets, and restore the signal handlers."""
+        self.close_sockets()
+        self._signals.close()
+
+    def close_sockets(self) -> None:
+        """Close the listening sockets."""
         for bound in self._bound:
             bound.close()
-        for number, handler in self._previous_handlers.items():
-            signal.signal(number, handler)
 
     def run(self) -> int:
         """Load the apps and serve them; return the exit code."""
-        config = self._config
-        self._install_handlers(_OTHER_SIGNALS, self._defer_signal)
-        apps = "1 app" if len(config.mounts) == 1 else f"{len(config.mounts)} apps"
-        logger.info("%s: loading %s", config.file, apps)  # the last line if an import hangs
-        loader = Loader(self._workers)
-        # A successor serves when its workers do: until then the old process serves all mounts.
-        waits = config.server.strict or self._inheritance.old_process_serves
-        mounts = loader.load(config, waits=waits)
-        detach_streams()  # of the loggers that apps have configured
-        if self._watch_files:
-            self._watch_files([file for mount in mounts if mount.error for file in mount.error.files])
-        report_broken(mounts, strict=config.server.strict)
-        self._require_inherited_mounts(mounts)
-        server = Server(build_router(config, build_table(mounts)), queue_limits(config), config.server, self._bound)
-        self._server = server
-        self._reloader = TableReloader(config, mounts, loader, self._swap_table, self._end_reload)
-        # After the apps have loaded: they may have installed handlers of their own.
-        self._install_handlers(_STOP_SIGNALS, lambda *_: self._stop())
-        self._install_handlers(_OTHER_SIGNALS, lambda number, _: self._schedule_signal(number))
-        for number in self._deferred_signals:
-            self._schedule_signal(number)
+        self._signals.install()
+        apps = counted(len(self._config.mounts), "app")
+        logger.info("%s: loading %s", self._config.file, apps)  # the last line if an import hangs
+        self._start.begin()
+        if self._outcome is None:
+            self._reloader.load(self._start)
+        while True:
+            try:
+                self._load_thread.run()
+                break
+            except BaseException:  # the loop serves in another thread, and decides when the process ends
+                logger.exception("unhandled exception in the main thread; continuing")
+        self._workers.close()
+        if isinstance(self._outcome, BaseException):
+            raise self._outcome
+        assert self._outcome is not None
+        return self._outcome
+
+    @property
+    def mounts(self) -> Sequence[LoadedMount]:
+        """The mounts of the latest table."""
+        return self._reloader.mounts
+
+    def seconds_left(self, code: int) -> float:
+        """Return how long threads and exit handlers of apps may still run, once the loop has ended with *code*.
+
+        This is the rest of ``drain_timeout`` since the process began to stop. It is short if requests were cut off.
+        """
+        if self._stop_signals > 1:
+            return 0.0
+        rest = self._table[0].server.drain_timeout - (time.monotonic() - self._stopped_at)
+        return MIN_SECONDS if code or not self._stopped_at else max(rest, MIN_SECONDS)
+
+    def roots(self) -> list[tuple[Path, str]]:
+        """Return the root and the key of each mount."""
+        return [(mount.config.root, mount.config.key) for mount in self.mounts]
+
+    # ------------------------------------------------------------------------------------------ the loop, in its thread
+
+    def serve(self) -> None:
+        """Listen, and serve in a thread. Raises `ServeError` if an address is taken."""
+        with self._lock:
+            if self._outcome is not None:
+                return
+            config, mounts = self._table
+            router = build_router(config, build_table(mounts))
+            server = Server(router, queue_limits(config), config.server, self._bound)
+            threading.Thread(target=self._run_loop, args=(server,), name="mountpoint-loop", daemon=True).start()
+            self._server = server
+
+    def _run_loop(self, server: Server) -> None:
         # Half of the interval: an iteration may start just before a ping is due, and systemd allows no delay.
         max_wait = self._ping_interval / 2 if self._ping_interval else MAX_WAIT
-        return server.run(self._announce, self._on_iteration, max_wait)
+        outcome: int | BaseException
+        try:
+            outcome = server.run(on_iteration=self._on_iteration, max_wait=max_wait)
+        except BaseException as error:
+            outcome = error
+        self.end(outcome)
 
-    # -------------------------------------------------------------------------------------------------------- signals
+    def end(self, outcome: int | BaseException) -> None:
+        """Make `run` return or raise *outcome*. If the main thread is stuck in a load, end the process."""
+        with self._lock:
+            if self._outcome is not None:
+                return
+            if outcome == 0 and not self._is_announced and self._stop_signals:
+                outcome = 128 + self._stop_number
+            self._outcome = outcome
+        loading = self._load_thread.loading_thread
+        description = self._reloader.describe_load() if loading else ""
+        if not self._load_thread.stop():
+            if isinstance(outcome, BaseException):
+                logger.error("%s", outcome)
+            end_now(outcome if isinstance(outcome, int) else 1, description)
 
-    def _install_handlers(self, names: Sequence[str], handler: Callable[[int, FrameType | None], object]) -> None:
-        if threading.current_thread() is not threading.main_thread():
-            return
-        for number in (getattr(signal, name, None) for name in names):
-            if number is not None:
-                previous = signal.signal(number, handler)
-                self._previous_handlers.setdefault(number, previous)
-
-    def _defer_signal(self, number: int, frame: FrameType | None) -> None:
-        """Keep a signal until the loop runs: its default action would end the process. SIGUSR1 logs the stack now."""
-        if number == getattr(signal, "SIGUSR1", None):
-            logger.info("loading, at:\n%s", "".join(traceback.format_stack(frame)).rstrip())
-        elif number not in self._deferred_signals:
-            self._deferred_signals.append(number)
-
-    def _schedule_signal(self, number: int) -> None:
-        self._server.call_soon_threadsafe(lambda: self._handle_signal(number))
-
-    def _stop(self) -> None:
-        self._stop_signals += 1
-        if self._stop_signals > 1:
-            _end_after(_STOP_SECONDS)
-        self._takeover.stop()
-        if not self._takeover.is_complete:  # else the service continues in another process
-            self._notifier.notify("STOPPING=1")
-        self._server.stop()
-
-    def _handle_signal(self, number: int) -> None:
-        name = signal.Signals(number).name
-        if name == "SIGUSR1":
-            self._server.log_in_flight()
-        elif name == "SIGHUP":
-            self._notifier.notify(*reloading_lines())
-            self._reloader.start()
-        elif self._watch_files:
-            logger.warning("SIGUSR2 is ignored under --reload, which starts new processes by itself")
+    def _soon(self, callback: Callable[[], object]) -> None:
+        """Call *callback* in the loop, or here if the process does not serve yet."""
+        with self._lock:
+            server = self._server
+        if server is None:
+            callback()
         else:
-            working = [mount.config.key for mount in self._reloader.mounts if mount.app]
-            self._takeover.start(
-                self._bound,
-                working,
-                lambda pid: self._server.call_soon_threadsafe(lambda: self._complete_takeover(pid)),
-            )
-
-    # ------------------------------------------------------------------------------------------ start, reload, takeover
-
-    def _announce(self) -> None:
-        logger.info("%s", announcement(self._config, self._reloader.mounts, self._server.urls()))
-        self._notifier.notify("READY=1", f"STATUS={len(self._reloader.mounts)} mounts")
-        self._inheritance.notify_ready()
+            server.call_soon_threadsafe(callback)
 
     def _on_iteration(self) -> None:
         self._ping_watchdog()
@@ -199,29 +256,108 @@ class _Process:
 
     def _ping_watchdog(self) -> None:
         """Report to systemd that the loop runs. Without these reports systemd ends the process."""
-        if self._ping_interval and time.monotonic() >= self._next_ping:
+        if self._ping_interval and self._is_ready and time.monotonic() >= self._next_ping:
             self._next_ping = time.monotonic() + self._ping_interval
             self._notifier.notify("WATCHDOG=1")
+
+    # -------------------------------------------------------------------------------- signals, in the receiver's thread
+
+    def _handle_signal(self, number: int) -> None:
+        name = signal.Signals(number).name
+        if name in _STOP_SIGNALS:
+            self._stop(number)
+        elif name == "SIGUSR1":
+            self._log_work()
+        elif name == "SIGHUP":
+            self._soon(self._reload)
+        else:
+            with self._lock:
+                if not self._is_announced:
+                    if number not in self._deferred_signals:
+                        self._deferred_signals.append(number)
+                    return
+            self._soon(self._start_takeover)
+
+    def _stop(self, number: int) -> None:
+        with self._lock:
+            self._stop_signals += 1
+            count, server = self._stop_signals, self._server
+            self._stop_number = number
+            self._stopped_at = self._stopped_at or time.monotonic()
+        if count > 1:
+            _end_after(_STOP_SECONDS)
+        self._takeover.stop()
+        if not self._takeover.is_complete and self._is_announced:  # else the service continues in another process
+            self._notifier.notify("STOPPING=1")
+        if server is None:
+            self.end(0)
+        else:
+            server.stop()
+
+    def _log_work(self) -> None:
+        thread = self._load_thread.loading_thread
+        if thread is not None:
+            logger.info("loading, at:\n%s", stack_of(thread))
+        if self._server is not None:
+            self._soon(self._server.log_in_flight)
+
+    def _reload(self) -> None:
+        if self._is_ready:
+            self._notifier.notify(*reloading_lines())
+        self._reloader.start()
+
+    def _start_takeover(self) -> None:
+        if self._watch_files:
+            logger.warning("SIGUSR2 is ignored under --reload, which starts new processes by itself")
+            return
+        working = [mount.config.key for mount in self.mounts if mount.app]
+        self._takeover.start(self._bound, working, lambda pid: self._soon(lambda: self._complete_takeover(pid)))
+
+    # ------------------------------------------------------------------------------------------ start, reload, takeover
+
+    def announce(self) -> None:
+        assert self._server is not None
+        mounts = self.mounts
+        if self._watch_files:
+            self._watch_files([file for mount in mounts if mount.error for file in mount.error.files])
+        with self._lock:
+            self._is_announced = True
+            deferred, self._deferred_signals = self._deferred_signals, []
+        logger.info("%s", announcement(self._config, mounts, self._server.urls()))
+        self._inheritance.notify_ready()
+        for number in deferred:
+            self._handle_signal(number)
+
+    def notify_ready(self) -> None:
+        mounts = self.mounts
+        loading = [mount.config.key for mount in mounts if not mount.is_loaded]
+        status = f"{len(mounts)} mounts" + (f", still loading: {', '.join(loading)}" if loading else "")
+        self._notifier.notify("READY=1", f"STATUS={status}")
+        self._is_ready = True
 
     def _swap_table(self, config: Config, mounts: Sequence[LoadedMount]) -> None:
         """Serve a new table, from the next iteration of the loop on."""
         detach_streams()
-        router, limits = build_router(config, build_table(mounts)), queue_limits(config)
-
-        def swap() -> None:
-            self._server.replace(router, limits, config.server)
-            self._workers.retain(mount.app for mount in mounts)
-
-        self._server.call_soon_threadsafe(swap)
+        with self._lock:
+            self._table = config, mounts
+            server = self._server
+            if server is None:
+                return
+            router, limits = build_router(config, build_table(mounts)), queue_limits(config)
+            server.call_soon_threadsafe(lambda: server.replace(router, limits, config.server))
 
     def _end_reload(self, outcome: str) -> None:
+        unused = self._workers.unused_by(mount.app for mount in self.mounts)
+
         def report() -> None:
+            unused.close()
             logger.info("reload ended: %s", outcome)
             self._notifier.notify("READY=1", f"STATUS={outcome}")
 
-        self._server.call_soon_threadsafe(report)  # after the callback of `_swap_table`
+        self._soon(report)  # after the callback of `_swap_table`
 
     def _complete_takeover(self, pid: int) -> None:
+        assert self._server is not None
         if not self._takeover.can_complete(pid):
             return
         # systemd ends the service with its main process, so it must know the new one before this one exits. Both lines
@@ -232,17 +368,8 @@ class _Process:
         else:
             self._takeover.complete()
             logger.info("process %d serves; this one ends", pid)
+            self._stopped_at = time.monotonic()
             self._server.drain_and_keep_sockets()
-
-    def _require_inherited_mounts(self, mounts: Sequence[LoadedMount]) -> None:
-        """Raise `LoadError` if a mount is broken here that works in the process that this one is to replace.
-
-        If that process has ended, nothing would serve the other mounts without this one.
-        """
-        working_mounts = self._inheritance.working_mounts
-        lost = [mount.config.key for mount in mounts if mount.error and mount.config.key in working_mounts]
-        if lost and self._inheritance.old_process_serves:
-            raise LoadError(f"not taking over: these mounts work in the old process and fail here: {', '.join(lost)}")
 
 
 def queue_limits(config: Config) -> Mapping[str, QueueLimits]:
@@ -255,30 +382,6 @@ def _working_folder() -> Path | None:
         return Path.cwd()
     except OSError:  # the folder has been deleted
         return None
-
-
-def end_process(code: int, timeout: float) -> NoReturn:
-    """End the process with *code*, or with 1 if threads of apps still run after *timeout* seconds or at an interrupt.
-
-    Python waits at exit for every thread that is not a daemon, so one that never ends would keep a stopped server
-    alive. If *code* says that a request was cut off already, threads are not waited for.
-    """
-    deadline = time.monotonic() + (0 if code else timeout)
-    current = threading.current_thread()
-    running = [thread for thread in threading.enumerate() if not thread.daemon and thread is not current]
-    with suppress(KeyboardInterrupt):
-        if running and not code:
-            logger.info("waiting up to %g s for threads that apps have started", timeout)
-        # Not join(): from Python 3.13 on it cannot be interrupted, and Python 3.11 marks a thread as ended if it was.
-        while running and time.monotonic() < deadline:
-            time.sleep(0.02)
-            running = [thread for thread in running if thread.is_alive()]
-    if running:
-        logger.warning("cut off: threads that apps have started: %s", ", ".join(thread.name for thread in running))
-        logging.shutdown()
-        drain_logs()
-        os._exit(code or 1)
-    sys.exit(code)
 
 
 def _end_after(seconds: float) -> None:

@@ -2,12 +2,21 @@
 
 Read in this order:
 
-    sys_path    put the roots of the mounts on ``sys.path``
-    app_check   check that an object is a WSGI application
-    importing   import the module, find the attribute, call the factory, check the result
-    isolation   restore the state of the process after each load
-    eviction    remove the modules of a failed load from ``sys.modules``
-    loader      load the apps of a whole table and wrap them in their middleware
-    logs        configure logging, before any app is loaded
-    log_stream  keep a hanging reader of the log from blocking the threads that log
+    sys_path          put the roots of the mounts on ``sys.path``
+    app_kinds         objects of known packages that people name in place of an app
+    signatures        tell an app from a factory by its parameters
+    app_check         check that an object is a WSGI application
+    import_advice     explain a missing file, a name that is taken, a relative import
+    importing         import the module, find the attribute, call the factory, check the result
+    blocking          refuse servers and questions that would block a load
+    isolation         restore the state of the process after each load
+    eviction          remove the modules of a failed load from ``sys.modules``
+    app_thread        a thread that runs apps, and that the process does not wait for
+    load_thread       load apps in the main thread, and give up loads that hang
+    places            the line of an app at which a thread is
+    slow_loads        report loads that take long
+    loader            load the apps of a whole table and wrap them in their middleware
+    logs              configure logging, before any app is loaded
+    log_stream        keep a hanging reader of the log from blocking the threads that log
+    standard_streams  the same for apps that print, and for ``wsgi.errors``
 """

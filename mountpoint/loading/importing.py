@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from ..config.app_spec import AppSpec
 from ..errors import AppRaised, NoSuchAttribute, NoSuchModule, NotAnApp, did_you_mean
 from . import app_check
+from .import_advice import describe_elsewhere, relative_import_advice, require_file, shadowed_module
 from .sys_path import top_level_modules
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def load_app(spec: AppSpec, root: Path) -> WSGIApplication:
 
 
 def _import(spec: AppSpec, root: Path) -> ModuleType:
+    require_file(spec, root)
     expected = _source_in(spec, root)
     process = os.getpid()
     try:
@@ -61,7 +63,7 @@ def _import(spec: AppSpec, root: Path) -> ModuleType:
         missing = error.name
         if missing and _is_self_or_parent(missing, spec.module) and _own_frames(error.__traceback__) is None:
             if expected.exists():  # Python has found another package under the name of this one
-                raise _shadowed(spec, expected, sys.modules.get(spec.module.partition(".")[0])) from None
+                raise shadowed_module(spec, expected, sys.modules.get(spec.module.partition(".")[0])) from None
             hint = _hint_at_root(spec, root) or _hint_at_nearest_module(missing, root)
             raise NoSuchModule(
                 f'no module "{missing}" in the folder "{root}", nor installed{hint}', files=[str(expected)]
@@ -71,21 +73,12 @@ def _import(spec: AppSpec, root: Path) -> ModuleType:
         raise
     except BaseException as error:  # sys.exit() in one app must not end the process that serves the others
         _exit_if_forked(process)
-        raise _app_raised(spec, error, "could not be imported", expected) from error
+        advice = relative_import_advice(spec, root, error, _own_frames(error.__traceback__))
+        raise _app_raised(spec, error, "could not be imported", expected, advice=advice) from error
     origin = getattr(module, "__file__", None)  # a built-in module has none
     if expected.exists() and (origin is None or not expected.samefile(origin)):
-        raise _shadowed(spec, expected, module)
+        raise shadowed_module(spec, expected, module)
     return module
-
-
-def _shadowed(spec: AppSpec, expected: Path, module: ModuleType | None) -> NoSuchModule:
-    """Return the error for a file that Python does not import, because *module* was imported earlier under its name."""
-    other = getattr(module, "__file__", None) or "a built-in module"
-    return NoSuchModule(
-        f'expected "{spec.module}" to be {expected}, but {other} is already imported under that name; '
-        "rename one of the two",
-        files=[str(expected)],
-    )
 
 
 def _hint_at_root(spec: AppSpec, root: Path) -> str:
@@ -128,7 +121,8 @@ def _attribute(spec: AppSpec, root: Path, module: ModuleType) -> Any:
             if hasattr(module, name):
                 return getattr(module, name)
         raise NoSuchAttribute(
-            f'module "{spec.module}" has neither "application" nor "app"; {_list_names(module)}',
+            f'module "{spec.module}" has neither "application" nor "app"; {_names_or_app(spec, module)}'
+            f"{describe_elsewhere(module, root)}",
             files=_source_of(module),
         )
     found: Any = module
@@ -139,6 +133,7 @@ def _attribute(spec: AppSpec, root: Path, module: ModuleType) -> Any:
             found = getattr(found, name)
         except AttributeError:
             hint = did_you_mean(name, _public_names(found)) or f"; {_list_names(found)}"
+            hint += describe_elsewhere(module, root)
             raise NoSuchAttribute(f'"{path}" has no attribute "{name}"{hint}', files=_source_of(module)) from None
         except Exception as error:
             raise _app_raised(spec, error, "could not be read", *_source_of(module)) from error
@@ -162,6 +157,12 @@ def _list_names(owner: object) -> str:
     return "it is empty"
 
 
+def _names_or_app(spec: AppSpec, module: ModuleType) -> str:
+    """Return advice to name the only app of *module*. If it has none or several, list its names."""
+    apps = app_check.wsgi_names(module)
+    return f'write "{spec.text}:{apps[0]}"' if len(apps) == 1 else _list_names(module)
+
+
 def _is_imported(module: object, value: object) -> bool:
     """Whether *value* is a class or function that *module* imports from elsewhere."""
     is_definition = inspect.isclass(value) or inspect.isfunction(value)
@@ -169,11 +170,7 @@ def _is_imported(module: object, value: object) -> bool:
 
 
 def _call_factory(spec: AppSpec, factory: Any) -> Any:
-    if not callable(factory):
-        raise NotAnApp(
-            f'"{spec.module}:{spec.attribute}" is an object of type {app_check.type_name(factory)}, '
-            'which cannot be called; remove the "()"'
-        )
+    app_check.require_factory(spec, factory)
     process = os.getpid()
     try:
         app = factory(*(spec.args or ()), **spec.kwargs)
@@ -182,24 +179,21 @@ def _call_factory(spec: AppSpec, factory: Any) -> Any:
     except BaseException as error:
         _exit_if_forked(process)
         raise _app_raised(spec, error, "raised when it was called", *_source_of(sys.modules[spec.module])) from error
-    if inspect.iscoroutine(app):
-        app.close()
-        raise NotAnApp(f'the factory "{spec.text}" is a coroutine function; write "def" instead of "async def"')
-    if app is None:
-        raise NotAnApp(f'the factory "{spec.text}" returned None; write "return app" at its end')
+    app_check.require_result(spec, factory, app)
     return app
 
 
 # ------------------------------------------------------------------------------------------------- the app's own fault
 
 
-def _app_raised(spec: AppSpec, error: BaseException, action: str, *sources: str | Path) -> AppRaised:
+def _app_raised(spec: AppSpec, error: BaseException, action: str, *sources: str | Path, advice: str = "") -> AppRaised:
     """Return the error for an exception from the app's own code, with the traceback from the app's first frame.
 
-    Its ``files`` are *sources*, every file in the traceback, and a file with a syntax error.
+    Its ``files`` are *sources*, every file in the traceback, and a file with a syntax error. With *advice*, the mistake
+    is in the table and not in the code, so there is no traceback to read.
     """
     own = _own_frames(error.__traceback__)
-    details = "".join(traceback.format_exception(type(error), error, own))
+    details = "" if advice else "".join(traceback.format_exception(type(error), error, own))
     files = {frame.filename for frame in traceback.extract_tb(own)} if own else set()
     if isinstance(error, SyntaxError) and error.filename:
         files.add(error.filename)
@@ -207,7 +201,7 @@ def _app_raised(spec: AppSpec, error: BaseException, action: str, *sources: str 
     without_traceback.__notes__ = None  # the summary is the last line, and notes would follow it
     summary = [*without_traceback.format_exception_only()][-1].strip().partition("\n")[0]
     return AppRaised(
-        f'"{spec.text}" {action}: {summary}', details=details, files=sorted(files | set(map(str, sources)))
+        f'"{spec.text}" {action}: {summary}{advice}', details=details, files=sorted(files | set(map(str, sources)))
     )
 
 
@@ -219,7 +213,9 @@ def _own_frames(tb: TracebackType | None) -> TracebackType | None:
 
 
 def _is_machinery(filename: str) -> bool:
-    return filename in (__file__, app_check.__file__, importlib.__file__) or filename.startswith("<frozen importlib")
+    if filename in (importlib.__file__, inspect.__file__) or filename.startswith("<frozen importlib"):
+        return True
+    return os.path.dirname(filename) == os.path.dirname(__file__)  # noqa: PTH120 - it may be "<string>"
 
 
 def _exit_if_forked(process: int) -> None:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Hashable, Sequence
+import threading
+import time
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -19,16 +21,21 @@ from ..wsgi.limits import ConcurrencyLimit, MaxBody
 from ..wsgi.responses import unavailable
 from ..wsgi.router import Router
 from ..wsgi.table import Mount, MountTable
-from .app_check import is_instance_by_name
+from . import slow_loads
+from .app_kinds import is_instance_by_name
+from .blocking import explain_blocking, refuse_to_block
 from .eviction import evict_failed_modules, record_failed_load
 from .importing import load_app
 from .isolation import preserve_process_state
+from .load_thread import Load, LoadThread
 from .sys_path import prepend_to_sys_path, sys_path_entries, top_level_modules
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
 
 RETRY_AFTER = 60  # seconds until a client may ask again for an app that failed to load
+_WORKER_SECONDS = 0.25  # between two reports of a worker that starts
+RETRY_AFTER_LOADING = 5  # the same for an app that is still loading
 
 logger = logging.getLogger("mountpoint")
 
@@ -53,21 +60,98 @@ def load(file: str | Path = DEFAULT_FILE, *, strict: bool = False) -> WSGIApplic
 
 @dataclass(frozen=True, slots=True)
 class LoadedMount:
-    """A mount of the file after its load: it has either an app or an error."""
+    """A mount of the file. After its load it has either an app or an error, and before that neither."""
 
     config: MountConfig
     app: WSGIApplication | None = None
     error: LoadError | None = None
+    needs_main_thread: bool = False  # whether it has failed in another thread, where signals and event loops fail
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether its load has ended, with an app or with an error."""
+        return self.app is not None or self.error is not None
 
     @property
     def state(self) -> str:
-        """``ready``, or ``broken: `` and the reason in one line."""
+        """``ready``, ``loading``, or ``broken: `` and the reason in one line."""
+        if not self.is_loaded:
+            return "loading"
         return f"broken: {self.error}" if self.error else "ready"
 
 
-def load_mounts(config: Config) -> Sequence[LoadedMount]:
-    """Load every app of *config* and return the mounts in the table's order. A failed load does not raise."""
-    return Loader().load(config)
+class LoadObserver:
+    """Hears of each load of a table, in the thread that called `Loader.load`. This one does nothing.
+
+    ``lets_others_overtake`` says that the next mounts are loaded while a slow load goes on, in other threads.
+    ``waits_for_workers`` says that a mount with processes of its own is loaded when its first process is ready.
+    """
+
+    lets_others_overtake = False
+    waits_for_workers = True
+
+    def before(self, mount: MountConfig) -> None:
+        """*mount* is about to be loaded."""
+
+    def during(self, mount: MountConfig, seconds: float, thread: int | None) -> None:
+        """*mount* has been loading for *seconds* in *thread*, an identifier. Called a few times a second.
+
+        A `LoadError` from here gives the load up, and is its outcome.
+        """
+
+    def after(self, mount: LoadedMount) -> None:
+        """*mount* has been loaded."""
+
+    def only_slow_left(self) -> None:
+        """All mounts are loaded but those that are slow."""
+
+
+class _TimeLimit(LoadObserver):
+    """Gives up each load that has not ended after *timeout* seconds."""
+
+    def __init__(self, timeout: float | None) -> None:
+        self._timeout = timeout
+
+    def during(self, mount: MountConfig, seconds: float, thread: int | None) -> None:
+        if self._timeout is not None and seconds >= self._timeout:
+            raise slow_loads.timed_out(mount, self._timeout, thread)
+
+
+class _PendingLoad:
+    """The load of a mount in *thread*, which has begun."""
+
+    def __init__(self, thread: LoadThread, load: Load[LoadedMount], mount: MountConfig) -> None:
+        self._thread = thread
+        self._load = load
+        self._mount = mount
+        self._slow_load = slow_loads.SlowLoad(mount)
+
+    def wait(self, observer: LoadObserver, seconds: float | None) -> LoadedMount | None:
+        """Return the loaded mount, or None if the load has not ended *seconds* after its start."""
+
+        def on_wait(passed: float) -> bool:
+            self._slow_load.report(passed, self._load.thread)
+            observer.during(self._mount, passed, self._load.thread)
+            return seconds is None or passed < seconds
+
+        try:
+            return self._load.result() if self._thread.wait(self._load, on_wait) else None
+        except LoadError as error:
+            return LoadedMount(self._mount, error=error)
+
+
+def load_mounts(
+    config: Config,
+    thread: LoadThread | None = None,
+    timeout: float | None = None,
+    processes: OwnProcesses | None = None,
+) -> Sequence[LoadedMount]:
+    """Load every app of *config* and return the mounts in the table's order. A failed load does not raise.
+
+    With *thread* the apps are imported there, and a load that takes more than *timeout* seconds fails.
+    *processes* starts the mounts with processes of their own. Without it they are broken.
+    """
+    return Loader(thread, processes).load(config, observer=_TimeLimit(timeout))
 
 
 class OwnProcesses(Protocol):
@@ -76,40 +160,38 @@ class OwnProcesses(Protocol):
     def start(self, mount: MountConfig) -> WSGIApplication:
         """Start the processes of *mount* and return its app at once. Raises `LoadError`."""
 
-    def wait(self, app: WSGIApplication) -> LoadError | None:
-        """Wait until the first process of *app* is ready or has failed to start; return the error."""
+    def wait(self, app: WSGIApplication, seconds: float) -> bool:
+        """Wait up to *seconds*; return whether the first process of *app* is ready, or has failed to start."""
+
+    def error(self, app: WSGIApplication) -> LoadError | None:
+        """Return why the processes of *app* do not start, None if one was ready."""
 
 
 class Loader:
     """Loads the apps of a table, and again after each change of the table.
 
     It remembers the process-wide resources that mounts have taken, such as top-level module names: they stay taken
-    when a later table no longer has the mount.
+    when a later table no longer has the mount. With *thread* the apps are imported there, and the loads are observed.
+    *processes* starts the mounts with processes of their own.
     """
 
-    def __init__(self, processes: OwnProcesses | None = None) -> None:
+    def __init__(self, thread: LoadThread | None = None, processes: OwnProcesses | None = None) -> None:
         self._processes = processes
         self._sys_path: Sequence[str] = ()
         self._modules: dict[str, Path] = {}  # the file of each top-level module that a root has claimed
         self._clashes: dict[Path, list[tuple[Path, Path]]] = {}  # by root: its files, each with the one it clashes with
         self._django: MountConfig | None = None  # the first mount of the Django project in this process
+        self._thread = thread
 
     def load(
-        self,
-        config: Config,
-        before: Sequence[LoadedMount] = (),
-        before_each: Callable[[MountConfig], object] = lambda mount: None,
-        *,
-        waits: bool = False,
+        self, config: Config, before: Sequence[LoadedMount] = (), observer: LoadObserver | None = None
     ) -> Sequence[LoadedMount]:
         """Load every app of *config* and return the mounts in the table's order. A failed load does not raise.
 
-        Mounts with processes of their own start before the others load. With *waits*, their first process is ready, or
-        they are broken, when this returns.
-
-        *before* are the mounts of the previous table. A mount that has not changed since keeps its app.
-        *before_each* is called with each mount before its load. An exception from it ends this load.
+        *before* are the mounts of the previous table. A mount that has not changed since keeps its app. An exception
+        from *observer* ends this load. Mounts with processes of their own start before the others load.
         """
+        observer = observer or LoadObserver()
         ready = {_load_key(mount.config): mount for mount in before if mount.app}
         evict_failed_modules()
         self._sys_path = sys_path_entries(mount.root for mount in config.mounts if mount.own is None)
@@ -117,27 +199,25 @@ class Loader:
         self._clashes.clear()
         # An imported module stays in the process, and so does its name. Other files may have been renamed since.
         self._modules = {name: file for name, file in self._modules.items() if name in sys.modules or file.exists()}
-        started = {
-            mount.key: self._start(mount)
-            for mount in config.mounts
-            if mount.own is not None and _load_key(mount) not in ready
-        }
-        mounts = []
+        loaded: dict[str, LoadedMount] = {}
+        overtaken: list[_PendingLoad] = []
+        started = [self._start(mount) for mount in config.mounts if mount.own and _load_key(mount) not in ready]
+        waiting = [mount for mount in started if mount.app and observer.waits_for_workers]
+        for begun in started:
+            if begun not in waiting:
+                loaded[begun.config.key] = begun
+                observer.after(begun)
         for mount in config.mounts:
             if known := ready.get(_load_key(mount)):
-                mounts.append(replace(known, config=mount))
-            elif mount.own is None:
-                before_each(mount)
-                mounts.append(self._load(mount))
-            else:
-                mounts.append(started[mount.key])
-        if waits:
-            for index, loaded in enumerate(mounts):
-                if loaded.config.key in started and loaded.app and self._processes:
-                    before_each(loaded.config)
-                    if error := self._processes.wait(loaded.app):
-                        mounts[index] = LoadedMount(loaded.config, error=error)
-        return mounts
+                loaded[mount.key] = replace(known, config=mount)
+            elif mount.own is None and (found := self._load_observed(mount, observer, overtaken)) is not None:
+                loaded[mount.key] = found
+        if overtaken:
+            observer.only_slow_left()
+            loaded |= self._await_overtaken(overtaken, observer, loaded)
+        if waiting:
+            loaded |= self._await_workers(waiting, observer)
+        return [loaded[mount.key] for mount in config.mounts]
 
     def _start(self, mount: MountConfig) -> LoadedMount:
         """Start a mount with processes of its own."""
@@ -151,18 +231,86 @@ class Loader:
         except LoadError as error:
             return LoadedMount(mount, error=error)
 
+    def _await_workers(self, waiting: Sequence[LoadedMount], observer: LoadObserver) -> Mapping[str, LoadedMount]:
+        """Wait until the first process of each mount in *waiting* is ready, or has failed to start."""
+        assert self._processes is not None
+        found = {}
+        started_at, is_slow = time.monotonic(), False
+        for mount in waiting:
+            assert mount.app is not None
+            observer.before(mount.config)
+            try:
+                while not self._processes.wait(mount.app, _WORKER_SECONDS):
+                    seconds = time.monotonic() - started_at
+                    if seconds >= slow_loads.SLOW_SECONDS and not is_slow:
+                        is_slow = True
+                        observer.only_slow_left()
+                    observer.during(mount.config, seconds, None)
+                error = self._processes.error(mount.app)
+            except LoadError as failure:
+                error = failure
+            done = found[mount.config.key] = LoadedMount(mount.config, error=error) if error else mount
+            observer.after(done)
+        return found
+
+    def give_up(self) -> None:
+        """Give up the load that the main thread runs, because another call of `load` is to replace it."""
+        if self._thread is not None:
+            self._thread.give_up()
+
+    def _load_observed(
+        self, mount: MountConfig, observer: LoadObserver, overtaken: list[_PendingLoad]
+    ) -> LoadedMount | None:
+        """Load *mount*; return None if it has been added to *overtaken*, because it is slow."""
+        observer.before(mount)
+        if self._thread is None:
+            loaded: LoadedMount | None = self._load(mount)
+        else:
+            pending = _PendingLoad(self._thread, self._thread.start(lambda: self._load(mount)), mount)
+            loaded = pending.wait(observer, slow_loads.SLOW_SECONDS if observer.lets_others_overtake else None)
+            if loaded is None:
+                overtaken.append(pending)
+        if loaded is not None:
+            observer.after(loaded)
+        return loaded
+
+    def _await_overtaken(
+        self, overtaken: list[_PendingLoad], observer: LoadObserver, loaded: Mapping[str, LoadedMount]
+    ) -> Mapping[str, LoadedMount]:
+        """Wait for the slow loads. Then load the mounts again that have failed only outside of the main thread."""
+        again = [mount.config for mount in loaded.values() if mount.needs_main_thread]
+        found = {}
+        while overtaken:
+            pending = overtaken.pop(0)
+            if (done := pending.wait(observer, 0)) is None:
+                overtaken.append(pending)
+            else:
+                found[done.config.key] = done
+                observer.after(done)
+        if again:
+            evict_failed_modules()
+        for mount in again:
+            logger.info("%s is loaded again, in the main thread", mount.key)
+            if (done := self._load_observed(mount, observer, [])) is not None:
+                found[mount.key] = done
+        return found
+
     def _load(self, mount: MountConfig) -> LoadedMount:
         modules = set(sys.modules)
         try:
             self._require_unique_modules(mount.root)
-            with preserve_process_state(mount.env):
+            with preserve_process_state(mount.env), refuse_to_block():
                 app = load_app(mount.app, mount.root)
             if is_instance_by_name(app, "django.WSGIHandler"):
                 self._require_same_django_project(mount)
             return LoadedMount(mount, app=app)
         except LoadError as error:
             record_failed_load(mount.root, modules, error.files)
-            return LoadedMount(mount, error=error)
+            is_main = threading.current_thread() is threading.main_thread()
+            return LoadedMount(mount, error=explain_blocking(error, mount), needs_main_thread=not is_main)
+        except KeyboardInterrupt:
+            record_failed_load(mount.root, modules)
+            raise
         except OSError as error:  # the root cannot be read; an OSError of the app itself would be a LoadError here
             return LoadedMount(mount, error=LoadError(f"{error.filename} cannot be read: {error.strerror}"))
         finally:
@@ -232,12 +380,18 @@ def build_table(mounts: Sequence[LoadedMount], *, limits: bool = False) -> Mount
 
 def _wrap_app(mount: LoadedMount, limits: bool) -> WSGIApplication:
     """Return the app of *mount*, or one that responds 503, in the middleware that its settings ask for."""
-    app = mount.app or unavailable(RETRY_AFTER, "the app could not be loaded")
+    app = mount.app or _unavailable(mount)
     if mount.config.cookies == "scoped":
         app = ScopedCookies(app)
     if limits and mount.config.limit is not None:
         app = ConcurrencyLimit(app, mount.config.limit)
     return app if mount.config.max_body is None else MaxBody(app, mount.config.max_body)
+
+
+def _unavailable(mount: LoadedMount) -> WSGIApplication:
+    if mount.is_loaded:
+        return unavailable(RETRY_AFTER, "the app could not be loaded")
+    return unavailable(RETRY_AFTER_LOADING, "the app is still loading")
 
 
 def build_router(config: Config, table: MountTable) -> Router:

@@ -52,7 +52,12 @@ class DetachedStream:
 
     def write(self, text: str) -> int:
         """Write *text*, keep it for the thread, or drop it. Raises OSError if the reader has gone."""
-        data = text.encode(self.encoding, "backslashreplace")
+        self.write_bytes(text.encode(self.encoding, "backslashreplace"))
+        return len(text)
+
+    def write_bytes(self, data: bytes) -> int:
+        """Do the same with text that is encoded already. Return the length of *data*."""
+        length = len(data)
         with self._lock:
             if not self._pending:
                 try:
@@ -62,11 +67,12 @@ class DetachedStream:
                 except OSError as error:
                     if error.errno != errno.EBADF:
                         raise
-                    self.stream.write(text)  # an app has closed our descriptor, and maybe not this one
+                    # An app has closed our descriptor, and maybe not this one.
+                    self.stream.write(data.decode(self.encoding, "replace"))
                     self.stream.flush()
-                    return len(text)
+                    return length
                 if not data:
-                    return len(text)
+                    return length
             if self._pending and self._pending_bytes + len(data) > MAX_PENDING_BYTES:
                 self._dropped += 1
             else:
@@ -74,7 +80,7 @@ class DetachedStream:
                 self._pending_bytes += len(data)
             self._start_thread()
             self._changed.notify_all()
-        return len(text)
+        return length
 
     def flush(self) -> None:
         """Do nothing: logging calls this after every line. See `drain`."""
@@ -141,16 +147,22 @@ def detach_streams() -> None:
     Call it again when an app may have added handlers. Handlers that write to one pipe share a stream, so their lines
     keep their order.
     """
-    if sys.platform == "win32":  # it has no poll() for pipes
-        return
     for handler in _stream_handlers():
-        stream = handler.stream
-        with suppress(OSError, ValueError, AttributeError, TypeError):  # such as io.StringIO
-            status = os.fstat(stream.fileno())
-            if not isinstance(stream, DetachedStream) and not stat.S_ISREG(status.st_mode):
-                stream.flush()
-                handler.stream = _streams.get(key := (status.st_dev, status.st_ino)) or DetachedStream(stream)
-                _streams[key] = handler.stream
+        if not isinstance(handler.stream, DetachedStream) and (detached := detach(handler.stream)):
+            handler.stream = detached
+
+
+def detach(stream: Any) -> DetachedStream | None:
+    """Return the detached stream to the pipe, terminal or socket of *stream*; None if it writes to something else."""
+    if sys.platform == "win32":  # it has no poll() for pipes
+        return None
+    with suppress(OSError, ValueError, AttributeError, TypeError):  # such as io.StringIO
+        status = os.fstat(stream.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            stream.flush()
+            key = status.st_dev, status.st_ino
+            return _streams.get(key) or _streams.setdefault(key, DetachedStream(stream))
+    return None
 
 
 def drain_logs(timeout: float = 1.0) -> None:

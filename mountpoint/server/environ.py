@@ -6,9 +6,9 @@ sent it, and the queue of a request depends on its environ.
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 
+from ..loading.standard_streams import errors_stream
 from ..wsgi.record import RECORD_KEY, RequestRecord
 from .file_wrapper import FileWrapper
 from .parser import Parser
@@ -41,7 +41,7 @@ def make_environ(channel: Any, request: Parser) -> WSGIEnvironment:
         "QUERY_STRING": request.query,
         "wsgi.url_scheme": request.url_scheme,
         "wsgi.version": (1, 0),
-        "wsgi.errors": sys.stderr,
+        "wsgi.errors": errors_stream(),
         "wsgi.multithread": True,
         "wsgi.multiprocess": False,
         "wsgi.run_once": False,

@@ -47,6 +47,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
+from ..loading.app_thread import AppThread
+
 PATIENCE = 1.0  # seconds after which a running request counts as slow, and a spare thread may start another one
 MIN_CHARGE = 0.001  # seconds
 MAX_CREDIT = 0.1  # seconds
@@ -148,7 +150,7 @@ class FairQueues(Generic[C]):
         self._rejected: list[tuple[Queue[C], C]] = []
         self._running: dict[int, RunningRequest[C]] = {}  # by thread identifier
         for number in range(self._max_running):  # the spare threads too: a start could fail when they are needed
-            threading.Thread(target=self._serve, name=f"mountpoint-{number}", daemon=True).start()
+            AppThread(target=self._serve, name=f"mountpoint-{number}").start()
 
     # ------------------------------------------------------------------------------------------- in the loop's thread
 

@@ -16,12 +16,9 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from . import frames
-
-if TYPE_CHECKING:
-    from .worker import Worker
 
 _RECEIVE = 65_536  # bytes
 _FIRST_FRAMES = (frames.HEAD, frames.ERROR, frames.WANT)
@@ -67,10 +64,10 @@ class ResponseHead(NamedTuple):
 
 
 class Connection:
-    """A connection to *worker*. One request is on it at a time. *timeout* is in seconds, 0 for none."""
+    """A connection to the worker *pid*. One request is on it at a time. *timeout* is in seconds, 0 for none."""
 
-    def __init__(self, worker: Worker, sock: socket.socket, number: int, timeout: float) -> None:
-        self.worker = worker
+    def __init__(self, pid: int, sock: socket.socket, number: int, timeout: float) -> None:
+        self.pid = pid
         self.number = number
         self.deadline = 0.0  # from `time.monotonic`, in seconds, while the server waits for the worker; else 0
         self.has_expired = False
@@ -251,4 +248,4 @@ class Connection:
     def _lost(self, error: type[WorkerLost]) -> WorkerLost:
         if self.has_expired:
             return RequestTimedOut(f"the app sent nothing for {self._timeout:g} s")
-        return error(f"worker {self.worker.pid} has ended")
+        return error(f"worker {self.pid} has ended")

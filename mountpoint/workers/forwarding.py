@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from ..wsgi.record import RECORD_KEY
 from ..wsgi.responses import OwnResponse, unavailable
 from . import frames
-from .connection import AppFailed, BrokenWorker, Connection, RequestNotTaken, RequestTimedOut, ResponseHead, WorkerLost
+from .connection import AppFailed, BrokenWorker, RequestNotTaken, RequestTimedOut, ResponseHead, WorkerLost
 from .pool import NoWorker, Pool
+from .worker import WorkerConnection
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
@@ -66,12 +67,14 @@ class ForwardingApp:
             return self._respond(connection, head, start_response)
         return _DIED(environ, start_response)
 
-    def _give_up(self, connection: Connection, error: WorkerLost) -> None:
+    def _give_up(self, connection: WorkerConnection, error: WorkerLost) -> None:
         if isinstance(error, BrokenWorker):
             self.pool.report_broken(connection.worker, f"it has sent {error}")
         self.pool.release(connection, reusable=False)
 
-    def _respond(self, connection: Connection, head: ResponseHead, start_response: StartResponse) -> Iterable[bytes]:
+    def _respond(
+        self, connection: WorkerConnection, head: ResponseHead, start_response: StartResponse
+    ) -> Iterable[bytes]:
         try:
             start_response(head.status, head.headers)
         except BaseException:
@@ -89,9 +92,9 @@ class ForwardingApp:
 class _Response:
     """The body of a response that has not arrived completely. ``close`` gives up a response that has not ended."""
 
-    def __init__(self, app: ForwardingApp, connection: Connection) -> None:
+    def __init__(self, app: ForwardingApp, connection: WorkerConnection) -> None:
         self._app = app
-        self._connection: Connection | None = connection
+        self._connection: WorkerConnection | None = connection
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -116,7 +119,7 @@ class _Response:
             raise StopIteration
         return piece
 
-    def _next_piece(self, connection: Connection) -> bytes | None:
+    def _next_piece(self, connection: WorkerConnection) -> bytes | None:
         return connection.next_piece()
 
     def close(self) -> None:
@@ -133,7 +136,7 @@ class _SingleResponse(_Response):
     def __len__(self) -> int:
         return 1
 
-    def _next_piece(self, connection: Connection) -> bytes | None:
+    def _next_piece(self, connection: WorkerConnection) -> bytes | None:
         if self._is_read:
             return connection.next_piece()
         self._is_read = True

@@ -21,7 +21,7 @@ from contextlib import suppress
 
 MAX_LINE = 8192  # bytes; a longer line is logged in pieces
 MAX_RATE = 1 << 18  # bytes that are logged in a second
-_TAIL_LINES = 10
+_TAIL_LINES = 20
 _READ = 65_536
 _PAUSE = 0.01  # seconds between two reads beyond the rate
 _POLL_SECONDS = 0.2

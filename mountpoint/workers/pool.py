@@ -21,8 +21,7 @@ from contextlib import suppress
 
 from ..config.reader import MountConfig
 from ..errors import LoadError
-from .connection import Connection
-from .worker import Worker
+from .worker import Worker, WorkerConnection
 
 FIRST_PAUSE = 0.1  # seconds between the death of a worker and its restart
 LAST_PAUSE = 30.0
@@ -84,7 +83,7 @@ class Pool:
 
     # ---------------------------------------------------------------------------------------- for the serving threads
 
-    def acquire(self) -> Connection:
+    def acquire(self) -> WorkerConnection:
         """Return a connection to the worker with the fewest requests. Raises `NoWorker` if there is none in time."""
         deadline = 0.0
         with self._condition:
@@ -102,7 +101,7 @@ class Pool:
                     raise NoWorker
                 self._condition.wait(deadline - now)
 
-    def release(self, connection: Connection, *, reusable: bool) -> None:
+    def release(self, connection: WorkerConnection, *, reusable: bool) -> None:
         """Give *connection* back. It is closed unless it is *reusable*: the response on it was complete."""
         worker = connection.worker
         with self._condition:
@@ -130,7 +129,7 @@ class Pool:
                 chosen, least = worker, worker.in_flight
         return chosen
 
-    def _connection(self, worker: Worker) -> Connection:
+    def _connection(self, worker: Worker) -> WorkerConnection:
         connection = worker.idle.pop() if worker.idle else worker.connect()
         worker.in_flight += 1
         worker.assigned += 1
@@ -174,9 +173,13 @@ class Pool:
         self._is_closed = True
         self._wake()
 
-    def wait(self, timeout: float | None = None) -> LoadError | None:
-        """Wait until the first worker is ready, or has failed to start; return the error."""
-        self._outcome.wait(timeout)
+    def wait(self, seconds: float) -> bool:
+        """Wait up to *seconds*; return whether the first worker is ready, or has failed to start."""
+        return self._outcome.wait(seconds)
+
+    @property
+    def error(self) -> LoadError | None:
+        """Why no worker starts, None if one was ready."""
         return None if self._has_served else self._error
 
     def supervise(self) -> None:

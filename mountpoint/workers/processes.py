@@ -27,11 +27,14 @@ if sys.platform == "win32":
                 "another system"
             )
 
-        def wait(self, app: object) -> NoReturn:
+        def wait(self, app: object, seconds: float) -> NoReturn:
             raise NotImplementedError
 
-        def retain(self, apps: Iterable[object]) -> None:
-            pass
+        def error(self, app: object) -> NoReturn:
+            raise NotImplementedError
+
+        def unused_by(self, apps: Iterable[object]) -> WorkerProcesses:
+            return self
 
         def close(self) -> None:
             pass

@@ -24,6 +24,7 @@ from .connection import serving
 from .forwarding import ForwardingApp
 from .launch import server_environ
 from .pool import Pool
+from .worker import WorkerConnection
 
 _RETRY_SECONDS = 1.0
 
@@ -59,18 +60,21 @@ class WorkerProcesses:
         self._wake()
         return ForwardingApp(pool)
 
-    def wait(self, app: object) -> LoadError | None:
-        """Wait until the first worker of *app* is ready or has failed to start; return the error."""
+    def wait(self, app: object, seconds: float) -> bool:
+        """Wait up to *seconds*; return whether the first worker of *app* is ready, or has failed to start."""
         assert isinstance(app, ForwardingApp)
-        return app.pool.wait()
+        return app.pool.wait(seconds)
 
-    def retain(self, apps: Iterable[object]) -> None:
-        """Close the pools of all mounts that none of *apps* forwards to. Their requests in flight finish."""
-        kept = {app.pool for app in apps if isinstance(app, ForwardingApp)}
+    def error(self, app: object) -> LoadError | None:
+        """Return why the workers of *app* do not start, None if one was ready."""
+        assert isinstance(app, ForwardingApp)
+        return app.pool.error
+
+    def unused_by(self, apps: Iterable[object]) -> UnusedPools:
+        """Return the pools that exist now, except those that one of *apps* forwards to."""
+        used = {app.pool for app in apps if isinstance(app, ForwardingApp)}
         with self._lock:
-            for pool in self._pools:
-                if pool not in kept:
-                    pool.close()
+            return UnusedPools([pool for pool in self._pools if pool not in used])
 
     def close(self) -> None:
         """End all workers, each within its ``grace``, and wait for that."""
@@ -125,7 +129,19 @@ class WorkerProcesses:
             pool.supervise()
 
 
+class UnusedPools:
+    """Pools that no mount of the table uses any longer."""
+
+    def __init__(self, pools: Iterable[Pool]) -> None:
+        self._pools = pools
+
+    def close(self) -> None:
+        """Close the pools. Their requests in flight finish."""
+        for pool in self._pools:
+            pool.close()
+
+
 def worker_stack(thread: int) -> str | None:
     """Return the stack in the worker that *thread* of the server waits for, None if it waits for none."""
     connection = serving.get(thread)
-    return None if connection is None else connection.worker.stack(connection.number)
+    return connection.worker.stack(connection.number) if isinstance(connection, WorkerConnection) else None

@@ -7,20 +7,24 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from ..config.reader import Config, MountConfig
-from ..loading.loader import LoadedMount, Loader
+from ..loading.load_thread import LoadThread
+from ..loading.loader import LoadedMount, load_mounts
 from .processes import WorkerProcesses
 
 
 @contextmanager
-def loaded_on_trial(config: Config) -> Iterator[Sequence[LoadedMount]]:
+def loaded_on_trial(
+    config: Config, thread: LoadThread | None = None, timeout: float | None = None
+) -> Iterator[Sequence[LoadedMount]]:
     """Load every app of *config* and yield the mounts. Processes of their own end with the context.
 
-    Each of those mounts has one process, which is not restarted. Its output is in the log.
+    *thread* and *timeout*, in seconds, are those of `load_mounts`. Each mount with processes has only one, which is not
+    restarted. Its output is in the log.
     """
     mounts = tuple(_with_one_worker(mount) for mount in config.mounts)
     processes = WorkerProcesses(is_trial=True)
     try:
-        yield Loader(processes).load(dataclasses.replace(config, mounts=mounts), waits=True)
+        yield load_mounts(dataclasses.replace(config, mounts=mounts), thread, timeout, processes)
     finally:
         processes.close()
 

@@ -37,6 +37,14 @@ _STACK_SECONDS = 1.0  # for which the server waits for the stack of a thread
 logger = logging.getLogger("mountpoint")
 
 
+class WorkerConnection(Connection):
+    """A connection that knows its *worker*."""
+
+    def __init__(self, worker: Worker, sock: socket.socket, number: int, timeout: float) -> None:
+        super().__init__(worker.pid, sock, number, timeout)
+        self.worker = worker
+
+
 class Worker:
     """A worker process of *mount*. Raises `LoadError` if it cannot be started.
 
@@ -65,8 +73,8 @@ class Worker:
         self.in_flight = 0
         self.assigned = 0  # requests so far
         self.max_requests = 0  # after which it is replaced, if the mount replaces it at all
-        self.idle: list[Connection] = []
-        self.connections: set[Connection] = set()
+        self.idle: list[WorkerConnection] = []
+        self.connections: set[WorkerConnection] = set()
         self.load_stack = ""  # where the main thread is, once `ask_where_it_loads` has its answer
         self.kill_at = 0.0  # from `time.monotonic`; 0 while it is not ended
         self.reason = ""  # why it is replaced or ended, in a few words
@@ -95,7 +103,7 @@ class Worker:
 
     # ------------------------------------------------------------------------------------------------------- requests
 
-    def connect(self) -> Connection:
+    def connect(self) -> WorkerConnection:
         """Return a new connection. Raises OSError if the worker has ended or takes none."""
         ours, theirs = socket.socketpair()
         self._numbers += 1
@@ -105,7 +113,7 @@ class Worker:
         except OSError:
             ours.close()
             raise
-        connection = Connection(self, ours, self._numbers, self._own.timeout)
+        connection = WorkerConnection(self, ours, self._numbers, self._own.timeout)
         self.connections.add(connection)
         return connection
 

@@ -134,10 +134,13 @@ class Dispatcher:
             return _response_to_non_path(environ, path), environ, None
 
         record: RequestRecord | None = environ.get(RECORD_KEY)
-        if prefix and not path and mount.slash != "pass" and environ["REQUEST_METHOD"] in ("GET", "HEAD"):
-            if record is not None and record.mount is None:
-                record.mount = mount.key
-            return _slash_redirect(environ, script_name), environ, mount.key
+        if prefix and not path:
+            if mount.slash == "serve":
+                path = "/"
+            elif mount.slash != "pass" and environ["REQUEST_METHOD"] in ("GET", "HEAD"):
+                if record is not None and record.mount is None:
+                    record.mount = mount.key
+                return _slash_redirect(environ, script_name), environ, mount.key
         inner = environ.copy()
         inner["SCRIPT_NAME"] = script_name
         inner["PATH_INFO"] = path

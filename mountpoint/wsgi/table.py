@@ -29,7 +29,7 @@ from .keys import host_name, split_key, wsgi_string
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
 
-Slash = Literal["redirect", "pass"]
+Slash = Literal["redirect", "pass", "serve"]
 DotSegments = Literal["refuse", "pass"]
 
 
@@ -40,9 +40,9 @@ class Mount:
     ``key`` is ``[host]/path``: ``/shop`` for every host, ``admin.example.com/shop`` for one host, ``*.example.com/``
     for its subdomains. One trailing slash is dropped. Both ``/`` and the empty string are the root.
 
-    ``slash`` is the rule for GET and HEAD of the exact prefix: ``"redirect"`` sends the client to the slash form,
-    ``"pass"`` calls the app with an empty ``PATH_INFO``. ``dot_segments`` is the rule for a path with a ``.`` or ``..``
-    segment: ``"refuse"`` responds 400, ``"pass"`` calls the app.
+    ``slash`` is the rule for the exact prefix: ``"redirect"`` sends GET and HEAD to the slash form, ``"pass"`` calls
+    the app with an empty ``PATH_INFO``, and ``"serve"`` calls it with ``/``, for every method. ``dot_segments`` is the
+    rule for a path with a ``.`` or ``..`` segment: ``"refuse"`` responds 400, ``"pass"`` calls the app.
 
     A mount with a mistake raises nothing. The `MountTable` raises instead, so that it can name all mistakes at once.
 
@@ -76,9 +76,9 @@ class Mount:
         has_valid_key = not problems
         for name, choices in (("slash", get_args(Slash)), ("dot_segments", get_args(DotSegments))):
             if (value := getattr(self, name)) not in choices:
-                problems.append(
-                    Problem(str(self.key), f"{name}: expected {' or '.join(map(repr, choices))}, found {value!r}")
-                )
+                *others, last = map(repr, choices)
+                expected = f"{', '.join(others)} or {last}"
+                problems.append(Problem(str(self.key), f"{name}: expected {expected}, found {value!r}"))
         if not callable(self.app):
             problems.append(Problem(str(self.key), f"expected a WSGI application (a callable), found {self.app!r}"))
         object.__setattr__(self, "has_valid_key", has_valid_key)

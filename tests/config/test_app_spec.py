@@ -126,3 +126,32 @@ def test_a_file_that_python_cannot_import_gets_a_suggested_name(name, suggested)
 def test_nesting_that_is_too_deep_to_parse_is_rejected(text):
     with pytest.raises(ValueError, match="expected"):
         parse_spec(text)
+
+
+@pytest.mark.parametrize("text", ["apps\tv.py:app", "apps\new:app", "apps\blog.wsgi"])
+def test_a_backslash_that_toml_has_read_as_an_escape_is_explained(text):
+    with pytest.raises(ValueError, match='TOML reads a backslash in double quotes as an escape: write "/"'):
+        parse_spec(text)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a backslash separates folders there")
+def test_a_path_with_backslashes_gets_slashes():
+    with pytest.raises(
+        ValueError, match=re.escape('expected a path with slashes, found "apps\\tv.py:app"; write "apps/')
+    ):
+        parse_spec("apps\\tv.py:app")
+
+
+@pytest.mark.parametrize(
+    ("command", "spec"),
+    [
+        ("gunicorn tv:app", "tv:app"),
+        ("gunicorn -w 4 tv:app", "tv:app"),
+        ("python tv.py", "tv.py"),
+        ("python3.12 apps/tv.py", "apps/tv.py"),
+        ("waitress-serve --listen=*:80 tv:app", "tv:app"),
+    ],
+)
+def test_a_command_is_rejected_with_the_app_in_it(command, spec):
+    with pytest.raises(ValueError, match=re.escape(f'found the command "{command}"; write "{spec}"')):
+        parse_spec(command)

@@ -63,6 +63,39 @@ def test_a_file_without_read_permission_is_unreadable(tmp_path):
         load_config(file)
 
 
+@pytest.mark.parametrize(
+    ("name", "others", "advice"),
+    [
+        ("mounts.toml", [], "name the file, or write one"),
+        ("mounts.toml", ["pyproject.toml"], "name the file, or write one"),
+        ("mounts.toml", ["site.toml"], 'did you mean "<folder>site.toml"?'),
+        ("mount.toml", ["mounts.toml", "zebra.toml"], 'did you mean "<folder>mounts.toml"?'),
+        ("x.toml", ["mounts.toml", "zebra.toml"], "name the file, or write one"),
+        ("apps/mounts.toml", [], "name the file, or write one"),
+        ("hello:app", [], 'name an app in a table: write a file with [mounts], and "/" = "hello:app"'),
+        ("hello.py", [], 'name an app in a table: write a file with [mounts], and "/" = "hello.py"'),
+        ("127.0.0.1:8080", [], "an address to listen at belongs to --listen of serve, or to listen under [server]"),
+        ("8080", [], "an address to listen at belongs to --listen of serve, or to listen under [server]"),
+        ("http://localhost/", [], "a URL is not the file of a table; name the file first"),
+    ],
+)
+def test_a_missing_file_gets_advice(tmp_path, monkeypatch, name, others, advice):
+    monkeypatch.chdir(tmp_path)
+    for other in others:
+        (tmp_path / other).write_text(TABLE)
+    with pytest.raises(UnreadableError) as caught:
+        load_config(name)
+    assert str(caught.value).endswith(f": expected a mount table, found no such file; {advice.replace('<folder>', '')}")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows reports only that access is denied")
+def test_the_message_about_a_folder_names_the_table_in_it(tmp_path):
+    (tmp_path / "site.toml").write_text(TABLE)
+    with pytest.raises(UnreadableError) as caught:
+        load_config(tmp_path)
+    assert str(caught.value).endswith(f'found a folder; did you mean "{tmp_path / "site.toml"}"?')
+
+
 def test_an_empty_file_is_rejected(tmp_path):
     assert problems_of(tmp_path, "") == [
         'mounts: expected at least one mount, found an empty file; write [mounts], and "/path" = "module:app"'
@@ -90,10 +123,11 @@ def test_a_byte_that_is_not_utf8_is_rejected_with_its_position(tmp_path, mark):
     assert str(caught.value) == f"{file}:2:6: expected UTF-8, found the byte 0xe9; save the file as UTF-8"
 
 
-def test_utf16_is_rejected_as_not_utf8(tmp_path):
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_utf16_is_rejected_as_not_utf8(tmp_path, encoding):
     file = tmp_path / "mounts.toml"
-    file.write_bytes(TABLE.encode("utf-16"))
-    with pytest.raises(ConfigError, match="expected UTF-8, found the byte 0xf"):
+    file.write_bytes(TABLE.encode(encoding))
+    with pytest.raises(ConfigError, match="expected UTF-8, found UTF-16; save the file as UTF-8"):
         load_config(file)
 
 
@@ -220,6 +254,22 @@ def test_the_logging_section_is_kept_unchanged(tmp_path):
 def test_the_message_about_an_unknown_key_suggests_the_nearest_one(tmp_path, wrong, right):
     problems = problems_of(tmp_path, f'[mounts."/a"]\napp = "a:app"\n[mounts."/b"]\napp = "b:app"\n{wrong} = "x"\n')
     assert problems == [f'mounts."/b".{wrong}: unknown key; did you mean "{right}"?']
+
+
+@pytest.mark.parametrize("key", ["root", "app"])
+def test_a_missing_folder_gets_the_nearest_name(tmp_path, key):
+    (tmp_path / "apps").mkdir()
+    (tmp_path / "apes").write_text("")
+    other = 'app = "tv:app"\nroot = "aps"' if key == "root" else 'app = "aps/tv.py:app"'
+    [problem] = problems_of(tmp_path, f'[mounts."/"]\n{other}\n')
+    assert (
+        problem == f'mounts."/".{key}: expected a folder, found nothing at "{tmp_path / "aps"}"; did you mean "apps"?'
+    )
+
+
+def test_a_root_with_an_escape_gets_advice_to_use_single_quotes(tmp_path):
+    [problem] = problems_of(tmp_path, '[mounts."/"]\napp = "tv:app"\nroot = "C:\\temp"\n')
+    assert problem.endswith("; TOML reads a backslash in double quotes as an escape: write the path in single quotes")
 
 
 def test_a_root_with_an_impossible_name_is_reported(tmp_path):

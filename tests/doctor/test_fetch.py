@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
+import select
+import socket
 import threading
 from collections.abc import Iterator
 
 import pytest
 
+from mountpoint.doctor import fetch
 from mountpoint.doctor.addresses import Origin, at_origin, checked_url, origin_of
 from mountpoint.doctor.fetch import HttpSite, OutOfRequests
 from mountpoint.errors import UsageError
@@ -92,3 +96,74 @@ def test_the_origin_of_a_url(url, origin):
 def test_text_that_is_not_an_http_url_is_rejected(text):
     with pytest.raises(UsageError, match="expected"):
         checked_url(text)
+
+
+# -------------------------------------------------------------------------------------------- a server that never ends
+
+
+@contextlib.contextmanager
+def dripping(start: bytes, drop: bytes, received: list[bytes] | None = None) -> Iterator[str]:
+    """Yield the URL of a server that sends *start*, and then *drop* again and again until the client closes."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            sock, _ = listener.accept()
+            with sock, contextlib.suppress(ConnectionError):
+                request = sock.recv(65_536)
+                if received is not None:
+                    received.append(request)
+                sock.sendall(start)
+                while True:
+                    sock.sendall(drop)
+                    if select.select([sock], [], [], 0.01)[0] and not sock.recv(65_536):
+                        return
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("start", "drop"),
+    [
+        (b"", b"H"),
+        (b"HTTP/1.1 200 OK\r\nX: ", b"x"),
+        (b"HTTP/1.1 200 OK\r\n", b"X: x\r\n"),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        (b"HTTP/1.1 100 Continue\r\nX: ", b"x"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"0"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;", b"x"),
+    ],
+)
+def test_a_response_that_never_ends_has_a_deadline(monkeypatch, start, drop):
+    monkeypatch.setattr(fetch, "_DEADLINE", 0.15)
+    with dripping(start, drop) as url:
+        result = site_at(url).get(url)
+    assert (result.status, result.fails) == (0, True)
+    # http.client bounds the number of headers and the length of a line; it may reach that bound first.
+    assert result.error.startswith(("no complete response within 0.15 s", "no response: got more than"))
+
+
+def test_a_body_that_never_ends_is_read_until_its_deadline(monkeypatch):
+    monkeypatch.setattr(fetch, "_TIMEOUT", 0.1)
+    with dripping(b"HTTP/1.1 200 OK\r\n\r\n", b"x") as url:
+        result = site_at(url).get(url)
+    assert (result.status, result.body[:1], result.error) == (200, b"x", "")
+
+
+def test_pages_are_requested_as_a_browser_requests_them():
+    seen = []
+
+    def app(environ, start_response):
+        seen.append(environ["HTTP_ACCEPT"])
+        start_response("200 OK", [])
+        return []
+
+    fetch.WsgiSite(app, Origin("http", "localhost", 80), 10).get("http://localhost/")
+    received = []
+    with dripping(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", b"", received) as url:
+        site_at(url).get(url)
+    assert seen == [dict(fetch.BROWSER_HEADERS)["Accept"]]
+    assert seen[0].startswith("text/html,")
+    assert f"Accept: {seen[0]}\r\n".encode() in received[0]

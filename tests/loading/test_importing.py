@@ -1,9 +1,12 @@
 """An app is found by its spec; a missing module or attribute gets advice."""
 
 import pytest
-from support.tables import APP
+from support.tables import APP, imports_undone, write
 
+from mountpoint.config.app_spec import parse_spec
 from mountpoint.errors import AppRaised, NoSuchAttribute, NoSuchModule
+from mountpoint.loading.importing import load_app
+from mountpoint.loading.sys_path import prepend_to_sys_path
 
 # ------------------------------------------------------------------------------------------------------ apps that load
 
@@ -67,14 +70,143 @@ def test_a_module_that_is_not_a_package_has_no_submodules(failure):
 @pytest.mark.parametrize("name", ["json", "time", "sys", "logging"])
 def test_a_module_named_like_an_imported_one_is_reported_as_a_clash(failure, tmp_path, name):
     error = failure(NoSuchModule, f"{name}:app", {f"{name}.py": APP})
-    assert str(error).startswith(f'expected "{name}" to be {tmp_path / f"{name}.py"}, but ')
-    assert str(error).endswith(" is already imported under that name; rename one of the two")
+    file = tmp_path / f"{name}.py"
+    assert str(error) == (
+        f'expected "{name}" to be {file}, but "{name}" is a module of Python\'s standard library; '
+        f'rename the file "{file}"'
+    )
+
+
+@pytest.mark.parametrize("files", [{"site/__init__.py": "", "site/wsgi.py": APP}, {"site/wsgi.py": APP}])
+def test_a_package_named_like_a_module_of_python_gets_advice_to_rename_its_folder(failure, tmp_path, files):
+    error = failure(NoSuchModule, "site.wsgi:app", files)
+    assert str(error) == (
+        f'expected "site.wsgi" to be {tmp_path / "site" / "wsgi.py"}, but "site" is a module of Python\'s standard '
+        f'library; rename the folder "{tmp_path / "site"}"'
+    )
+
+
+def test_a_module_named_like_an_installed_package_gets_advice_to_rename_it(failure, tmp_path):
+    error = failure(NoSuchModule, "pytest:app", {"pytest.py": APP})
+    assert str(error).endswith(f'"pytest" is an installed package; rename the file "{tmp_path / "pytest.py"}"')
+
+
+def test_a_module_that_another_root_has_imported_is_named(failure, load, tmp_path):
+    load("tv:app", {"tv.py": APP})
+    other = tmp_path / "other"
+    with pytest.raises(NoSuchModule, match="is already imported under that name; rename one of the two"):
+        load_app(parse_spec("tv:app"), write(other, {"tv.py": APP}))
+
+
+@pytest.mark.parametrize(("spec", "name"), [("json:app", "json"), ("json", "json"), ("pytest:site", "pytest")])
+def test_a_module_from_elsewhere_is_named_as_such(failure, tmp_path, spec, name):
+    whose = "an installed package" if name == "pytest" else "a module of Python's standard library"
+    error = failure(NoSuchAttribute, spec, {})
+    assert str(error).endswith(f'; "{name}" is {whose}, and "{tmp_path}" has no such module')
 
 
 def test_a_package_named_like_an_imported_one_is_reported_as_a_clash(failure, tmp_path):
     error = failure(NoSuchModule, "json.web:app", {"json/__init__.py": "", "json/web.py": APP})
     assert str(tmp_path / "json" / "web.py") in str(error)
     assert "rename" in str(error)
+
+
+# ------------------------------------------------------------------------------------------- a file, named directly
+
+
+@pytest.mark.parametrize(
+    ("spec", "files", "advice"),
+    [
+        ("hello.py:app", {}, ""),
+        ("hello.py:app", {"helo.py": APP, "zebra.py": APP}, '; did you mean "helo.py"?'),
+        ("hello.py:app", {"hi/hello.py": APP}, '; there is <root>/hi/hello.py: write "hi/hello.py:app"'),
+        (
+            "hello.py:app",
+            {"hello/__init__.py": APP},
+            '; there is <root>/hello/__init__.py: write "hello/__init__.py:app"',
+        ),
+        ("hello.py", {"helo.py": APP}, '; did you mean "helo.py"?'),
+        ("json.py:app", {}, ""),
+    ],
+    ids=["nothing", "similar", "in a folder", "a package", "no attribute", "a name of the standard library"],
+)
+def test_a_file_that_does_not_exist_is_reported_as_a_file(failure, tmp_path, spec, files, advice):
+    file = tmp_path / spec.partition(":")[0]
+    error = failure(NoSuchModule, spec, files)
+    expected = advice.replace("<root>", str(tmp_path))
+    assert str(error) == f'expected the file "{file}", found no such file{expected}'
+    assert error.files == (str(file),)
+
+
+def test_a_folder_with_the_name_of_a_file_is_reported(failure):
+    assert 'hello.py", found a folder' in str(failure(NoSuchModule, "hello.py:app", {"hello.py/x.txt": ""}))
+
+
+@pytest.mark.parametrize(
+    ("spec", "folder", "files", "advice"),
+    [
+        ("shop/web.py:app", "shop", {"shop/web.py": "from .db import x"}, 'app = "shop.web:app"'),
+        ("shop/web.py:make('a.py:b')", "shop", {"shop/web.py": "from . import x"}, "app = \"shop.web:make('a.py:b')\""),
+        ("shop/web.py", "shop", {"shop/web.py": "from .db import x"}, 'app = "shop.web"'),
+        (
+            "apps/shop/web.py:app",
+            "apps/shop",
+            {"apps/shop/web.py": "from .db import x"},
+            'app = "shop.web:app", and root = "<root>/apps"',
+        ),
+        (
+            "apps/shop/web.py:app",
+            "apps/shop",
+            {"apps/__init__.py": "", "apps/shop/__init__.py": "", "apps/shop/web.py": "from .db import x"},
+            'app = "apps.shop.web:app"',
+        ),
+        (
+            "apps/shop/web.py:app",
+            "apps/shop",
+            {"apps/shop/web.py": "from ..db import x"},
+            'app = "apps.shop.web:app"',
+        ),
+        ("web:app", "shop", {"shop/web.py": "from .db import x"}, 'app = "shop.web:app", and root = "<root>"'),
+        (
+            "shop.web:app",
+            "site1",
+            {"site1/shop/__init__.py": "", "site1/shop/web.py": "from ..db import x"},
+            'app = "site1.shop.web:app", and root = "<root>"',
+        ),
+        (
+            "shop.web:app",
+            "site1",
+            {
+                "site1/shop/__init__.py": "",
+                "site1/shop/web.py": "from . import b",
+                "site1/shop/b.py": "from ..db import x",
+            },
+            'app = "site1.shop.web:app", and root = "<root>"',
+        ),
+    ],
+)
+def test_relative_imports_get_the_name_of_the_module_in_its_package(tmp_path, spec, folder, files, advice):
+    write(tmp_path, files)
+    prepend_to_sys_path([str(tmp_path / folder)])
+    with imports_undone(tmp_path), pytest.raises(AppRaised) as caught:
+        load_app(parse_spec(spec), tmp_path / folder)
+    expected = advice.replace("<root>", str(tmp_path))
+    assert caught.value.details == ""
+    assert str(caught.value).endswith(
+        f"; it uses relative imports, so name it as a part of its package: write {expected}"
+    )
+
+
+def test_a_package_whose_folder_has_no_python_name_is_to_be_renamed(tmp_path):
+    write(tmp_path, {"my-shop/web.py": "from .db import x"})
+    prepend_to_sys_path([str(tmp_path / "my-shop")])
+    with imports_undone(tmp_path), pytest.raises(AppRaised, match='rename "my-shop" to "my_shop", for example'):
+        load_app(parse_spec("my-shop/web.py:app"), tmp_path / "my-shop")
+
+
+def test_a_relative_import_in_another_module_gets_no_advice(failure):
+    error = failure(AppRaised, "tv:app", {"tv.py": "import helpers_of_tv", "helpers_of_tv.py": "from .db import x"})
+    assert str(error).endswith("attempted relative import with no known parent package")
 
 
 # -------------------------------------------------------------------------------------------------- no such attribute
@@ -100,6 +232,12 @@ def test_the_missing_part_of_a_dotted_attribute_is_named(failure):
 def test_a_spec_without_attribute_needs_application_or_app(failure):
     error = failure(NoSuchAttribute, "tv", {"tv.py": "def site(environ, start_response): ...\n"})
     assert str(error) == 'module "tv" has neither "application" nor "app"; it has site'
+
+
+def test_a_spec_without_attribute_gets_that_of_the_only_app(failure):
+    code = "from flask import Flask, request\nsite = Flask('tv')\nnumber = 3\n"
+    error = failure(NoSuchAttribute, "tv", {"tv.py": code})
+    assert str(error) == 'module "tv" has neither "application" nor "app"; write "tv:site"'
 
 
 def test_an_empty_module_is_reported_as_empty(failure):

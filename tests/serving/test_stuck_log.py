@@ -1,4 +1,4 @@
-"""The reader of stderr hangs: requests are answered, the process ends at a signal, and no line is lost unsaid."""
+"""The reader of stdout and stderr hangs: requests are answered, a signal ends the process, lost lines are counted."""
 
 import os
 import re
@@ -31,7 +31,7 @@ class Stuck:
             ours, theirs = socket.socketpair()
             self.reader, writer = ours.detach(), theirs.detach()
         command = [sys.executable, "-m", "mountpoint", "serve", "--listen", f"unix:{socket_path}"]
-        self.process = subprocess.Popen(command, cwd=folder, stderr=writer, stdout=subprocess.DEVNULL)
+        self.process = subprocess.Popen(command, cwd=folder, stderr=writer, stdout=writer)
         os.close(writer)
         self.socket_path = socket_path
         self.received = bytearray()
@@ -136,6 +136,58 @@ def test_a_second_sigterm_ends_the_process_at_once(stuck):
     with server.connect() as client:
         client.request("/app/hold/it")
         time.sleep(0.1)
+        server.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: not server._is_serving())
+        server.process.send_signal(signal.SIGTERM)
+        assert server.wait() == 1
+
+
+#: The statements by which an app writes TEXT, one line, without logging.
+PRINTING = {
+    "wsgi.errors": "print(TEXT, file=environ['wsgi.errors'], flush=True)",
+    "stdout": "print(TEXT)",
+    "stderr": "print(TEXT, file=sys.stderr)",
+    "bytes": "sys.stdout.buffer.write(TEXT.encode() + b'\\n')",
+    "wrapped": "OWN.write(TEXT + '\\n'); OWN.flush()",
+    "warning": "warnings.warn(TEXT, stacklevel=1)",
+    "closed": "sys.stderr.close(); print(TEXT, file=environ['wsgi.errors'])",
+    "none": "sys.stderr = None; print(TEXT, file=environ['wsgi.errors'])",
+}
+
+
+@pytest.mark.parametrize("statement", PRINTING.values(), ids=PRINTING)
+def test_an_app_that_prints_does_not_wait(stuck, tmp_path, statement):
+    (tmp_path / "prints.py").write_text(
+        "import codecs, sys, warnings\n"
+        "warnings.simplefilter('always')\n"
+        "OWN = codecs.getwriter('utf-8')(sys.stderr.buffer)\n"
+        "def app(environ, start_response):\n"
+        "    TEXT = 'line-' + environ['QUERY_STRING']\n"
+        f"    {statement}\n"
+        "    start_response('200 OK', [('Content-Type', 'text/plain'), ('Content-Length', '0')])\n    return []\n"
+        + LINTED
+    )
+    server = stuck('[mounts]\n"/app" = "prints:app"\n')
+    server.ask(30)  # the pipe takes 4, and the server keeps the rest
+    server.process.send_signal(signal.SIGTERM)
+    server.read()
+    assert server.wait() == 0
+    server.thread.join(TIMEOUT)
+    assert [int(number) for number in re.findall(r"line-(\d+)-x{8000}\n", server.log)] == list(range(30))
+    assert server.log.endswith("stopped, nothing was cut off\n")
+
+
+def test_a_second_sigterm_ends_a_process_whose_app_writes_to_descriptor_2(stuck, tmp_path):
+    (tmp_path / "writes.py").write_text(
+        "import os, pathlib\n"
+        "def app(environ, start_response):\n"
+        "    pathlib.Path('writing').touch()\n"
+        "    os.write(2, b'x' * 1_000_000)\n"  # no stream of Python, so nothing keeps it from waiting
+    )
+    server = stuck('[mounts]\n"/app" = "writes:app"\n')
+    with server.connect() as client:
+        client.request("/app/")
+        wait_until((tmp_path / "writing").exists)
         server.process.send_signal(signal.SIGTERM)
         wait_until(lambda: not server._is_serving())
         server.process.send_signal(signal.SIGTERM)

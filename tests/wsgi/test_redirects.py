@@ -31,6 +31,29 @@ def test_slash_pass_passes_get_and_head_to_the_app(call, make_environ, echo, met
         assert (response.seen["script_name"], response.seen["path_info"]) == ("/tv_ws", "")
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "OPTIONS"])
+@pytest.mark.parametrize("outer", ["", "/apps"])
+def test_slash_serve_gives_the_app_its_root_for_every_method(call, echo, method, outer):
+    dispatcher = Dispatcher([Mount("/tv_ws", echo("tv"), slash="serve")])
+    response = call(dispatcher, "/tv_ws", method, SCRIPT_NAME=outer)
+    assert response.status == 200
+    if method != "HEAD":
+        assert (response.seen["script_name"], response.seen["path_info"]) == (f"{outer}/tv_ws", "/")
+
+
+@pytest.mark.parametrize("path", ["/tv_ws/", "/tv_ws//", "/tv_ws/x", "/tv_ws/tv_ws"])
+def test_slash_serve_changes_no_other_path(call, echo, path):
+    dispatcher = Dispatcher([Mount("/tv_ws", echo("tv"), slash="serve")])
+    seen = call(dispatcher, path, "POST").seen
+    assert seen["script_name"] + seen["path_info"] == path
+
+
+@pytest.mark.parametrize("slash", ["redirect", "pass", "serve"])
+def test_the_root_mount_ignores_slash(call, echo, slash):
+    seen = call(Dispatcher([Mount("/", echo("home"), slash=slash)]), "", "POST", SCRIPT_NAME="/apps").seen
+    assert (seen["script_name"], seen["path_info"]) == ("/apps", "")
+
+
 @pytest.mark.parametrize("path", ["/tv_ws/", "/tv_ws//", "/tv_ws/x"])
 def test_only_the_exact_prefix_is_redirected(call, echo, path):
     assert call(Dispatcher({"/tv_ws": echo("tv")}), path).status == 200

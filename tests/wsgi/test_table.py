@@ -110,7 +110,7 @@ def test_every_invalid_mount_is_named_not_only_the_first():
         'bad: expected a path that starts with a slash, found "bad"; write "/bad"',
         "/good: expected one mount with this key, found two; remove one of them",
         "/none: expected a WSGI application (a callable), found None",
-        "/odd: slash: expected 'redirect' or 'pass', found 'maybe'",
+        "/odd: slash: expected 'redirect', 'pass' or 'serve', found 'maybe'",
         "/odd: dot_segments: expected 'refuse' or 'pass', found 'keep'",
         "/odd: expected one mount with this key, found two; remove one of them",
     ]
