@@ -220,7 +220,9 @@ class Connection:
             raise BrokenWorker("a head that is not one") from None
         texts = [status, *(text for pair in headers for text in pair)]
         numbers = [number for number in (length, file_length) if number is not None]
-        if not all(isinstance(text, str) for text in texts) or any(type(number) is not int for number in numbers):
+        if not all(isinstance(text, str) for text in texts) or any(
+            type(number) is not int or number < 0 for number in numbers
+        ):
             raise BrokenWorker("a head with values of wrong types")
         if file_length is not None:
             headers = [(name, value) for name, value in headers if name.lower() != "content-length"]

@@ -102,6 +102,7 @@ def launch(mount: MountConfig, environ: Mapping[str, str]) -> Launched:
             f"user and group need a server that runs as root, and this one runs as user {os.geteuid()}; remove them, "
             "or start the server as root"
         )
+    identity = _identity(own)
     control, other_control = socket.socketpair()
     descriptors = [other_control.detach()]
     try:
@@ -122,7 +123,7 @@ def launch(mount: MountConfig, environ: Mapping[str, str]) -> Launched:
             cwd=own.cwd or mount.root,
             pass_fds=[descriptors[0], source],
             start_new_session=True,  # Ctrl-C reaches the server, which then drains
-            **_identity(own),
+            **identity,
         )
     except OSError as failure:
         control.close()
