@@ -64,7 +64,7 @@ def _owner(top_level: str, file: str | None) -> str:
     if top_level in getattr(sys, "stdlib_module_names", ()):
         return "a module of Python's standard library"
     packages = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
-    if file and any(folder in Path(file).parents for folder in packages):
+    if file and any(Path(folder) in Path(file).parents for folder in packages):
         return "an installed package"
     return ""
 

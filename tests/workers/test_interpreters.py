@@ -95,11 +95,6 @@ def test_modules_of_the_app_do_not_stand_in_for_those_of_python(start, tmp_path)
     assert call_app(start(app="plain:app"), "/").body == b"x"
 
 
-def app(environ, start_response):\n    start_response('200 OK', [])\n    return [b'x']\n"},
-    )
-    assert call_app(start(app="plain:app"), "/").body == b"x"
-
-
 def test_a_program_that_is_not_python_is_reported(start):
     with pytest.raises(LoadError, match="its worker ended before it was ready, exit code 1"):
         start('python = "/bin/false"')
