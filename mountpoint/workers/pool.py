@@ -84,7 +84,7 @@ class Pool:
     # ---------------------------------------------------------------------------------------- for the serving threads
 
     def acquire(self) -> WorkerConnection:
-        """Return a connection to the worker with the fewest requests. Raises `NoWorker` if there is none in time."""
+        """Return a connection to the worker with the fewest requests. Raises `NoWorker` if none is free in time."""
         deadline = 0.0
         with self._condition:
             while True:
@@ -138,7 +138,7 @@ class Pool:
         return connection
 
     def _is_coming(self) -> bool:
-        """Whether a request may wait: a worker is busy, or one starts soon in the place of a worker that served."""
+        """Whether a request may wait: a worker is busy, or one starts soon where a worker served."""
         busy = any(place.worker is not None and place.worker.accepts for place in self._places)
         if busy or self._is_closed or self._is_trial:
             return busy

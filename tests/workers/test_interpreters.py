@@ -30,7 +30,7 @@ def interpreter(version):
     for path in filter(None, found):
         if subprocess.run([path, "-c", ""], check=False, capture_output=True).returncode == 0:
             return path
-    return pytest.skip(f"there is no Python {version} here")
+    return pytest.skip(f"Python {version} is not installed")
 
 
 @pytest.mark.parametrize("version", VERSIONS)
