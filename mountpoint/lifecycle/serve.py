@@ -177,7 +177,7 @@ class _Process:
                 break
             except BaseException:  # the loop serves in another thread, and decides when the process ends
                 logger.exception("unhandled exception in the main thread; continuing")
-        self._workers.close()
+        self._workers.close(is_urgent=self._outcome != 0)  # after a drain that has cut requests off, time is over
         if isinstance(self._outcome, BaseException):
             raise self._outcome
         assert self._outcome is not None

@@ -21,7 +21,7 @@ import pickle
 import signal
 import traceback
 from _queue import SimpleQueue
-from _thread import allocate_lock, get_ident
+from _thread import allocate_lock, get_ident, start_new_thread
 from base64 import b64decode
 from contextlib import suppress
 from pathlib import Path
@@ -62,6 +62,8 @@ class _Worker:
         self._control = socket(fileno=settings["control"])
         self._control.set_inheritable(False)
         self._control_lock = allocate_lock()
+        self._idle = 0  # threads that wait for a connection
+        self._idle_lock = allocate_lock()
         self._waiting: SimpleQueue[Connection] = SimpleQueue()
         self._connections: dict[int, Connection] = {}
         self._masks: dict[int, set[signal.Signals | int]] = {}  # of signals, by thread, during a fork
@@ -112,7 +114,8 @@ class _Worker:
 
     def start_threads(self) -> None:
         Thread(target=self._run_control, name="mountpoint-control", daemon=True).start()
-        for number in range(self._settings["threads"]):
+        self._idle = self._settings["threads"]
+        for number in range(self._idle):
             Thread(target=self._run_requests, name=f"mountpoint-{number}", daemon=True).start()
 
     # ------------------------------------------------------------------------------------------------------- the app
@@ -151,14 +154,32 @@ class _Worker:
 
     def _run_requests(self) -> None:
         while True:
-            connection = self._waiting.get()
-            assert self._server is not None  # the server connects to a worker that is ready
-            try:
-                self._server.serve(connection)
-            except BaseException:  # such as MemoryError: the thread serves on
-                traceback.print_exc()
-            finally:
-                self._connections.pop(connection.number, None)
+            self._serve(self._waiting.get())
+            with self._idle_lock:
+                self._idle += 1
+
+    def _serve(self, connection: Connection) -> None:
+        assert self._server is not None  # the server connects to a worker that is ready
+        try:
+            self._server.serve(connection)
+        except BaseException:  # such as MemoryError: the thread serves on
+            traceback.print_exc()
+        finally:
+            self._connections.pop(connection.number, None)
+
+    def _dispatch(self, connection: Connection) -> None:
+        """Hand *connection* to an idle thread.
+
+        The server has no more requests in flight than there are threads. But a thread may still be in the iteration of
+        a response whose client has left. Then a thread more is started: by this function, which gevent cannot replace.
+        """
+        with self._idle_lock:
+            is_idle = self._idle > 0
+            self._idle -= is_idle
+        if is_idle:
+            self._waiting.put(connection)
+        else:
+            start_new_thread(self._serve, (connection,))
 
     # ---------------------------------------------------------------------------------------------- the control socket
 
@@ -192,7 +213,7 @@ class _Worker:
             descriptor = descriptors.pop()
             os.set_inheritable(descriptor, False)
             connection = self._connections[number] = Connection(socket(fileno=descriptor), number)
-            self._waiting.put(connection)
+            self._dispatch(connection)
         elif kind == frames.STACK:
             self._report(frames.STACK, {"number": number, "stack": self._stack(number)})
         elif kind == frames.STOP:

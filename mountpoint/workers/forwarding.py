@@ -56,6 +56,7 @@ class ForwardingApp:
                 self.pool.release(connection, reusable=False)
                 return _TIMED_OUT(environ, start_response)
             except RequestNotTaken:
+                self.pool.report_gone(connection.worker)
                 self.pool.release(connection, reusable=False)
                 continue
             except WorkerLost as error:

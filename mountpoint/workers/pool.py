@@ -77,7 +77,8 @@ class Pool:
         self._error: LoadError | None = None  # of the latest worker that did not start
         self._logged_error = ""
         self._has_served = False  # whether a worker was ready once
-        self._is_closed = False
+        self._is_closed = self._is_urgent = False
+        self._closed_at = 0.0  # from `time.monotonic`: from then on the workers take no requests
         self._memory_at = 0.0
         self._outcome = threading.Event()  # the first worker is ready, or has failed to start
 
@@ -121,6 +122,12 @@ class Pool:
         worker.kill(reason)
         self._wake()
 
+    def report_gone(self, worker: Worker) -> None:
+        """Hand no more requests to a worker that has closed a connection."""
+        with self._condition:
+            worker.expect_end()
+        self._wake()
+
     def _least_busy(self) -> Worker | None:
         chosen, least = None, self._own.threads
         for place in self._places:
@@ -158,8 +165,12 @@ class Pool:
     @property
     def tick(self) -> float:
         """The seconds until the next call of `supervise`, at most."""
-        if any(worker.is_changing for worker in self.workers) or any(place.worker is None for place in self._places):
+        now = time.monotonic()
+        if any(worker.is_changing for worker in self.workers):
             return 0.05
+        starts = [place.start_at - now for place in self._places if place.worker is None]
+        if starts and not self._is_trial:
+            return min(max(min(starts), 0.05), 1.0)
         timeout = self._own.timeout
         return min(max(timeout / 4, 0.05), 1.0) if timeout else 1.0
 
@@ -168,8 +179,15 @@ class Pool:
         """Whether the pool is closed, and all of its workers have ended."""
         return self._is_closed and not self.workers
 
-    def close(self) -> None:
-        """Serve the requests in flight, start no further worker, and end all. Called in any thread."""
+    def close(self, seconds: float = 0.0, *, is_urgent: bool = False) -> None:
+        """Serve the requests in flight, start no further worker, and end all. Called in any thread.
+
+        For *seconds* more the workers take requests: a thread of the server may be about to forward one. With
+        *is_urgent* the workers are killed.
+        """
+        if not self._is_closed:
+            self._closed_at = time.monotonic() + seconds
+        self._is_urgent = is_urgent
         self._is_closed = True
         self._wake()
 
@@ -188,6 +206,8 @@ class Pool:
         for place in self._places:
             self._supervise_place(place, now)
         for worker in self._retired:
+            if self._is_urgent:
+                worker.kill("the server ends")
             worker.expire(now)
             self._has_ended(worker)
             worker.stop_if_idle()
@@ -204,7 +224,8 @@ class Pool:
 
     def _supervise_place(self, place: _Place, now: float) -> None:
         if self._is_closed:
-            self._empty(place)
+            if now >= self._closed_at:
+                self._empty(place)
             return
         self._supervise_successor(place, now)
         worker = place.worker
@@ -235,7 +256,8 @@ class Pool:
     def _reason_to_replace(self, place: _Place, worker: Worker, now: float) -> str:
         own = self._own
         if worker.expire(now):
-            worker.retire(f"a request took longer than {own.timeout:g} s")
+            with self._condition:  # afterwards no request is handed over, and the count of those in flight is right
+                worker.retire(f"a request took longer than {own.timeout:g} s")
         if worker.reason:
             return worker.reason
         if own.max_requests and worker.assigned >= worker.max_requests:

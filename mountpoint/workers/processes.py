@@ -36,7 +36,7 @@ if sys.platform == "win32":
         def unused_by(self, apps: Iterable[object]) -> WorkerProcesses:
             return self
 
-        def close(self) -> None:
+        def close(self, *, is_urgent: bool = False) -> None:
             pass
 
     def worker_stack(thread: int) -> str | None:

@@ -27,6 +27,8 @@ from .pool import Pool
 from .worker import WorkerConnection
 
 _RETRY_SECONDS = 1.0
+_LINGER_SECONDS = 1.0  # for which the workers of a former mount still take requests
+_OUTPUT_SECONDS = 1.0  # for which the end waits until the last lines of the workers are in the log
 
 logger = logging.getLogger("mountpoint")
 
@@ -76,16 +78,20 @@ class WorkerProcesses:
         with self._lock:
             return UnusedPools([pool for pool in self._pools if pool not in used])
 
-    def close(self) -> None:
-        """End all workers, each within its ``grace``, and wait for that."""
+    def close(self, *, is_urgent: bool = False) -> None:
+        """End all workers, each within its ``grace`` or at once if it *is_urgent*, and wait for that."""
         with self._lock:
             pools, thread = [*self._pools], self._thread
         self._is_closed = True
+        workers = [worker for pool in pools for worker in pool.workers]
         for pool in pools:
-            pool.close()
+            pool.close(is_urgent=is_urgent)
         if thread is not None:
             self._wake()
             thread.join()
+        deadline = time.monotonic() + _OUTPUT_SECONDS
+        for worker in workers:
+            worker.join_output(max(deadline - time.monotonic(), 0.0))
 
     def _wake(self) -> None:
         if self._wake_pipe is not None:
@@ -138,7 +144,7 @@ class UnusedPools:
     def close(self) -> None:
         """Close the pools. Their requests in flight finish."""
         for pool in self._pools:
-            pool.close()
+            pool.close(_LINGER_SECONDS)
 
 
 def worker_stack(thread: int) -> str | None:

@@ -30,9 +30,10 @@ from .connection import Connection
 from .launch import launch
 from .output import OutputReader
 
-_EXIT_SECONDS = 1.0  # between the end of the control socket and that of the process
+_EXIT_SECONDS = 1.0  # between the end of the first connection and that of the process
 _OUTPUT_SECONDS = 0.5  # for which the end of a failed start waits for the last lines of its output
-_STACK_SECONDS = 1.0  # for which the server waits for the stack of a thread
+_STACK_SECONDS = 0.5  # for which the server waits for the stack of a thread
+_NO_STACKS_SECONDS = 10.0  # for which it asks no more after a worker has not answered
 
 logger = logging.getLogger("mountpoint")
 
@@ -80,10 +81,11 @@ class Worker:
         self.reason = ""  # why it is replaced or ended, in a few words
         self._is_stopped = False
         self._control_data = b""
-        self._control_ended_at = 0.0  # from `time.monotonic`; 0 while the other end is open
+        self._ends_since = 0.0  # from `time.monotonic`: a connection was closed there; 0 before that
         self._control_lock = threading.Lock()
         self._numbers = 0
-        self._stacks: dict[int, str] = {}
+        self._stacks: dict[int, str | None] = {}  # those that were asked for, None until they come
+        self._no_stacks_until = 0.0  # from `time.monotonic`
         self._stack_came = threading.Condition()
         self._ended = threading.Event()
         self._output = OutputReader(mount.key, launched.output, lambda: self.has_ended, self._log_end)
@@ -94,12 +96,12 @@ class Worker:
 
     def fileno(self) -> int:
         """Return the descriptor of the control socket, -1 once either end is closed."""
-        return -1 if self._control_ended_at else self._control.fileno()
+        return -1 if self._ends_since else self._control.fileno()
 
     @property
     def is_changing(self) -> bool:
         """Whether the process starts or ends."""
-        return not self.is_ready or self.kill_at > 0 or self._control_ended_at > 0
+        return not self.is_ready or self.kill_at > 0 or self._ends_since > 0
 
     # ------------------------------------------------------------------------------------------------------- requests
 
@@ -119,15 +121,22 @@ class Worker:
 
     def stack(self, number: int) -> str:
         """Return the stack of the thread that serves connection *number*."""
+        missing = f"(worker {self.pid} does not report its stack: it computes in C, or is stopped)"
         with self._stack_came:
-            self._stacks.pop(number, None)
+            if time.monotonic() < self._no_stacks_until:  # the loop may be what asks, and must not wait for each thread
+                return missing
+            self._stacks[number] = None
             try:
                 self._send(frames.STACK, number)
             except OSError:
+                self._stacks.pop(number, None)
                 return f"(worker {self.pid} has ended)"
-            self._stack_came.wait_for(lambda: number in self._stacks, _STACK_SECONDS)
-            missing = f"(worker {self.pid} does not report its stack: it computes in C, or is stopped)"
-            return self._stacks.pop(number, missing) or f"(worker {self.pid} has not begun it)"
+            self._stack_came.wait_for(lambda: self._stacks.get(number, "") is not None, _STACK_SECONDS)
+            stack = self._stacks.pop(number, None)
+            if stack is None:
+                self._no_stacks_until = time.monotonic() + _NO_STACKS_SECONDS
+                return missing
+            return stack or f"(worker {self.pid} has not begun it)"
 
     def ask_where_it_loads(self) -> None:
         """Ask for the stack of the main thread, without waiting for it."""
@@ -161,8 +170,7 @@ class Worker:
         except OSError:
             data = b""
         if not data:
-            self.accepts = False
-            self._control_ended_at = time.monotonic()
+            self.expect_end()
             return
         self._control_data += data
         while len(self._control_data) >= frames.FRAME.size:
@@ -199,8 +207,14 @@ class Worker:
             if fields["number"] == 0:
                 self.load_stack = str(fields["stack"])[: frames.MAX_TEXT]
             with self._stack_came:
-                self._stacks = {int(fields["number"]): str(fields["stack"])[: frames.MAX_TEXT]}
-                self._stack_came.notify_all()
+                if fields["number"] in self._stacks:  # else nothing waits for it any longer
+                    self._stacks[fields["number"]] = str(fields["stack"])[: frames.MAX_TEXT]
+                    self._stack_came.notify_all()
+
+    def expect_end(self) -> None:
+        """Take no new requests: the process has closed a connection, so it has ended, or is about to."""
+        self.accepts = False
+        self._ends_since = self._ends_since or time.monotonic()
 
     def poll(self) -> bool:
         """Return whether the process has ended. Then all of its connections end too."""
@@ -211,8 +225,8 @@ class Worker:
             self._control.close()
             for connection in [*self.connections]:
                 connection.shut_down()
-        elif self._control_ended_at and time.monotonic() - self._control_ended_at > _EXIT_SECONDS:
-            self.kill("it has closed its control socket")
+        elif self._ends_since and time.monotonic() - self._ends_since > _EXIT_SECONDS:
+            self.kill("it has closed a connection to the server")
         return self.has_ended
 
     def expire(self, now: float) -> bool:
@@ -259,6 +273,10 @@ class Worker:
         if self._process.poll() is None:
             with suppress(OSError):
                 self._process.send_signal(getattr(signal, "SIGKILL", signal.SIGTERM))
+
+    def join_output(self, timeout: float) -> None:
+        """Wait until the last line of the process is in the log."""
+        self._output.join(timeout)
 
     def start_error(self) -> LoadError:
         """Return why a process that has ended was never ready."""

@@ -160,6 +160,37 @@ def test_an_idle_worker_that_is_killed_costs_no_request(serve_own):
         server.wait_for(READY, count=count)
 
 
+def test_many_idle_connections_of_a_dead_worker_cost_no_request(serve_own, connect_each, tmp_path):
+    server = serve_own(threads=4, cwd=str(tmp_path))
+    clients = connect_each(server, ["/own/hold?go"] * 3)  # so that each takes a connection of its own
+    wait_until((tmp_path / "go.began").exists)
+    (tmp_path / "go").touch()
+    assert [client.answer().status for client in clients] == [200] * 3
+    os.kill(pids(server)[0], signal.SIGKILL)
+    assert server.request("/own/").status == 200
+
+
+def test_the_request_after_a_client_that_has_left_does_not_wait(serve_own, connect):
+    server = serve_own(threads=1)
+    client = connect(server, "/own/pauses")
+    client.head()
+    client.reset()
+    assert server.request("/own/").status == 200
+    assert len(pids(server)) == 1
+
+
+def test_a_frozen_worker_reports_no_stack_and_holds_nothing_up(serve_own, connect_each):
+    server = serve_own(timeout=0, grace=0)
+    connect_each(server, ["/own/sleep?30"] * 3)
+    wait_until(lambda: server.request("/own/").status == 200)
+    os.kill(pids(server)[0], signal.SIGSTOP)
+    server.send(signal.SIGUSR1)
+    log = server.wait_for("requests in flight")
+    assert log.count("does not report its stack") == 3
+    assert server.request("/shared/").status == 200
+    os.kill(pids(server)[0], signal.SIGKILL)  # the drain would wait for its requests
+
+
 def test_pauses_before_a_restart_grow(serve_own):
     server = serve_own()
     for count in range(2, 5):

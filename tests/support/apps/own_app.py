@@ -403,6 +403,15 @@ def respond_stream(environ, start_response):
     return events()
 
 
+def respond_pauses(environ, start_response):
+    """Send a piece, pause, and send another one, for which the client has left."""
+    start_response("200 OK", TEXT)
+    for pause in (0.2, 60):
+        yield b"x" * 1000
+        time.sleep(pause)
+    yield b"never"
+
+
 def respond_die(environ, start_response):
     os._exit(7)
 
