@@ -87,9 +87,9 @@ MOUNT_KEYS: Mapping[str, Key] = {
     ),
     "env": Key(
         environment,
-        'Environment variables that are set while the app is loaded: `{ KEY = "value" }`. An app in a process of its '
-        "own keeps them. `{prefix}` stands for the prefix of the mount. A mount also gets those of `[defaults]`, "
-        "unless it sets the same name.",
+        'Environment variables that are set while the app is loaded: `{ KEY = "value" }`. A request finds them in '
+        "environ, except for names of CGI and of headers. An app in a process of its own keeps them. `{prefix}` stands "
+        "for the prefix of the mount. A mount also gets those of `[defaults]`, unless it sets the same name.",
         "`{}`",
     ),
     **PROCESS_KEYS,

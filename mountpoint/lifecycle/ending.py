@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from ..loading.app_thread import running_app_threads
+from ..loading.forking import end_processes
 from ..loading.log_stream import drain_logs
 from ..loading.places import root_of_thread
 from .signals import SignalReceiver
@@ -40,12 +41,14 @@ def end_process(
         sys.exit(code)
     ending = _Ending(code, roots, is_quiet)
     SignalReceiver(("SIGTERM", "SIGINT", "SIGBREAK"), lambda _: ending.cut_off()).install()
+    timeout = max(timeout, _SOONEST)
+    # Before the exit handler of multiprocessing, which waits for its processes without a limit.
+    atexit.register(end_processes, min(timeout, MIN_SECONDS) / 2)
     atexit.register(ending.note_exit_handlers)  # the first that Python calls
     if not code and not is_quiet and running_app_threads():
         logger.info("waiting up to %g s for threads that apps have started", round(timeout, 1))
     with suppress(RuntimeError):  # no thread can be started
-        arguments = (max(timeout, _SOONEST),)
-        threading.Thread(target=ending.cut_off_after, args=arguments, name="mountpoint-end", daemon=True).start()
+        threading.Thread(target=ending.cut_off_after, args=(timeout,), name="mountpoint-end", daemon=True).start()
     sys.exit(code)
 
 

@@ -28,12 +28,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..config.reader import Config, MountConfig, ServerConfig, load_config
-from ..errors import ConfigError, LoadError
+from ..errors import ConfigError, LoadError, counted
 from ..loading.eviction import namespace_of
 from ..loading.load_thread import GivenUp
-from ..loading.loader import LoadedMount, Loader, LoadObserver, describe_broken
+from ..loading.loader import LoadedMount, Loader, LoadObserver, describe_broken, log_warnings
 from ..loading.places import place_in
 from ..server.slow_requests import stack_of
+from .installed_code import InstalledCode
 
 SETTLE_SECONDS = 0.5  # the file must be unchanged for so long, because half of a table can be valid TOML
 
@@ -131,6 +132,7 @@ class TableReloader:
         self._on_end = on_end
         self._start = StartObserver()
         self._file = config.file.absolute()
+        self._installed_code = InstalledCode()
         self._module_times: dict[str, float] = {}  # when each module was first seen, a Unix time
         self._record_modules()
         self._lock = threading.Lock()
@@ -252,6 +254,7 @@ class TableReloader:
 
     def _add_loaded(self, run: _Run, loaded: LoadedMount) -> None:
         """Serve a mount of the first table."""
+        log_warnings([loaded])
         if loaded.error:
             logger.error("%s", describe_broken(loaded))
         with self._lock:
@@ -285,6 +288,9 @@ class TableReloader:
         }
         broken = [mount for mount in mounts if mount.error]
         worked = [mount for mount in broken if (old := before.get(mount.config.key)) and old.app]
+        log_warnings(
+            mount for mount in mounts if (old := before.get(mount.config.key)) is None or mount.app is not old.app
+        )
         for mount in broken:
             logger.error("%s", describe_broken(mount))
         if worked or (broken and config.server.strict):
@@ -326,6 +332,7 @@ class TableReloader:
         return state.st_mtime, state.st_size
 
     def _record_modules(self) -> None:
+        self._installed_code.record()
         now = time.time()
         for name in list(sys.modules):
             self._module_times.setdefault(name, now)
@@ -345,6 +352,12 @@ class TableReloader:
                     f"{mount.config.key}: its code has changed ({', '.join(sorted(changed)[:3])}), but a reload keeps "
                     "loaded modules; send SIGUSR2 to start a new process with the new code"
                 )
+        if installed := self._installed_code.changed([mount.config.root for mount in mounts]):
+            names = ", ".join(installed[:3]) + (f" and {counted(len(installed) - 3, 'other')}" if installed[3:] else "")
+            yield (
+                f"packages outside the roots have changed ({names}), but a reload keeps loaded modules; send SIGUSR2 "
+                "to start a new process with the new code"
+            )
 
 
 def _modified(file: str) -> float:

@@ -11,15 +11,15 @@ Apps may replace both while they load. `mountpoint.loading.isolation` restores t
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import socket
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import FrameType
 from typing import Any
+
+from ..loading.forking import close_in_children
 
 logger = logging.getLogger("mountpoint")
 
@@ -49,7 +49,7 @@ class SignalReceiver:
         self._wakeup(writer.fileno())
         for number in sorted(self._numbers):
             self._previous_handlers[number] = signal.signal(number, self._handle)
-        _receivers.append(self)
+        close_in_children(self)
 
     def restore(self) -> None:
         """Undo the changes of an app that has just loaded: its wakeup descriptor, and handlers that may raise.
@@ -72,12 +72,19 @@ class SignalReceiver:
             if handler is not None:  # None stands for a handler that was set in C
                 signal.signal(number, handler)
         self._wakeup(-1)
-        _receivers.remove(self)
         reader, writer = self._sockets
         self._sockets = None
         writer.close()  # ends the thread, which closes the reader
         if not self._has_thread:
             reader.close()
+
+    def close_in_child(self) -> None:
+        """Forget the signals in a forked child. Otherwise each of its signals would be reported to the server."""
+        sockets, self._sockets = self._sockets, None
+        if sockets is not None:
+            self._wakeup(-1)
+            for sock in sockets:
+                sock.close()
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         """Act on a signal if its number has not gone to the thread."""
@@ -105,9 +112,6 @@ class SignalReceiver:
                         _call(self._on_signal, number)
 
 
-_receivers: list[SignalReceiver] = []
-
-
 class _Guard:
     """A signal handler of an app. It logs the exceptions of the handler, because they would end the main thread."""
 
@@ -133,18 +137,3 @@ def _call(function: Callable[[int], object], number: int) -> None:
         function(number)
     except Exception:
         logger.exception("unhandled exception after %s; continuing", signal.Signals(number).name)
-
-
-def _after_fork_in_child() -> None:
-    """Let signals end a forked child as usual. Otherwise the child would report each of its signals to the server."""
-    while _receivers:
-        receiver = _receivers.pop()
-        receiver._sockets = None
-        receiver._wakeup(-1)
-        for number in receiver._numbers:
-            if signal.getsignal(number) == receiver._handle:
-                signal.signal(number, signal.SIG_DFL if number != signal.SIGINT else signal.default_int_handler)
-
-
-if hasattr(os, "register_at_fork") and sys.platform != "win32":
-    os.register_at_fork(after_in_child=_after_fork_in_child)

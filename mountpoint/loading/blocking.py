@@ -96,18 +96,23 @@ def _refused_servers(thread: int) -> Iterator[None]:
             raise ServerStarted(call)
         original_popen(self, *arguments, **options)
 
-    original_listen: Callable[..., None] = socket.socket.listen
+    sockets = socket.socket  # the app may replace it
+    original_listen: Callable[..., None] = getattr(sockets, "listen", socket.SocketType.listen)
+    is_inherited = "listen" not in vars(sockets)  # from _socket.socket, in a process that is not patched
     original_popen: Callable[..., None] = subprocess.Popen.__init__
     original_serve = socketserver.BaseServer.serve_forever
-    socket.socket.listen = listen  # type: ignore[method-assign,assignment]
+    if hasattr(sockets, "listen"):  # a class of eventlet has none
+        sockets.listen = listen  # type: ignore[method-assign,assignment]
     socketserver.BaseServer.serve_forever = serve_forever  # type: ignore[method-assign]
     subprocess.Popen.__init__ = popen  # type: ignore[method-assign]
     try:
         yield
     finally:
         # Not if another load has replaced them in between: its thread restores them.
-        if socket.socket.listen is listen:
-            del socket.socket.listen  # inherited from _socket.socket
+        if vars(sockets).get("listen") is listen and is_inherited:
+            del sockets.listen
+        elif vars(sockets).get("listen") is listen:
+            sockets.listen = original_listen  # type: ignore[method-assign]
         if socketserver.BaseServer.serve_forever is serve_forever:
             socketserver.BaseServer.serve_forever = original_serve  # type: ignore[method-assign]
         if subprocess.Popen.__init__ is popen:

@@ -19,7 +19,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 # The server's own signals, and SIGPIPE: scripts like to restore its default action, which ends the process when a
 # client disconnects. Other signals stay as the app sets them: it may have started a timer, and the default action of
@@ -31,7 +31,7 @@ _HANDLER_ATTRIBUTES = ("level", "formatter", "filters")
 
 
 @contextmanager
-def preserve_process_state(env: Mapping[str, str] | None = None) -> Iterator[None]:
+def preserve_process_state(env: Mapping[str, str] | None = None, program: str | None = None) -> Iterator[None]:
     """Run the body, which loads an app, and restore the state that the app must not change for others.
 
     The state is restored whether the body returns or raises:
@@ -43,6 +43,8 @@ def preserve_process_state(env: Mapping[str, str] | None = None) -> Iterator[Non
     - Which of these signals are blocked, on the thread that runs the body. A blocked SIGTERM would not stop the server.
     - The environment variables *env*, which are set during the body only. An app that reads one later, in a request,
       finds the previous value. Variables of other names stay as the app sets them.
+    - ``sys.argv``, which has only *program* during the body. An app that parses its arguments would take the options of
+      the server for its own, print its usage and exit.
 
     All of this is global to the process. Other threads see the changes while the body runs, and a change that another
     thread makes during that time is reverted too.
@@ -53,6 +55,7 @@ def preserve_process_state(env: Mapping[str, str] | None = None) -> Iterator[Non
         _preserve_signal_mask(),  # outside of the next: a signal that waits then goes to the server's handler
         _preserve_signals(),
         _temporary_environment(env or {}),
+        _temporary_arguments(program),
     ):
         yield
 
@@ -139,7 +142,7 @@ def _ignore_close() -> None:
     """Do nothing, in place of the ``close`` of a handler while an app is loaded."""
 
 
-# ------------------------------------------------------------------------- working directory, signals and environment
+# ----------------------------------------------------------- working directory, signals, environment and arguments
 
 
 @contextmanager
@@ -197,3 +200,25 @@ def _temporary_environment(env: Mapping[str, str]) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+class _Arguments:
+    """``sys.argv`` as it was before the first of the loads that run now."""
+
+    original: ClassVar[list[str]]
+    loads = 0
+
+
+@contextmanager
+def _temporary_arguments(program: str | None) -> Iterator[None]:
+    if not _Arguments.loads:
+        _Arguments.original = sys.argv
+    _Arguments.loads += 1
+    if program is not None:
+        sys.argv = [program]
+    try:
+        yield
+    finally:
+        _Arguments.loads -= 1
+        if not _Arguments.loads:
+            sys.argv = _Arguments.original

@@ -11,10 +11,12 @@ Read in this order:
     file_wrapper    responses that the loop sends from a file
     environ         the WSGI environ of a request
     app_header      check the status and the headers of an app
+    app_body        check the body of an app
     tasks           run a request and write its response
     closing         the end of a connection: half-closed clients, and clients that still send
     accepting       a listening socket that cannot accept
     channel         a client connection and its listener
+    descriptors     close the sockets in a child that an app has forked
     fair_queue      a queue for each mount, and the threads that serve the queues
     slow_requests   report requests that run for too long
     loop            run the event loop of waitress, stop it, drain it

@@ -1,8 +1,7 @@
-"""A client connection and its listener: the classes of waitress, changed in eight ways.
+"""A client connection and its listener: the classes of waitress, changed in seven ways.
 
 - All of their clocks are monotonic. waitress uses the system's clock, and setting that would stop its time-outs.
 - `Channel.route` finds the mount of a request before the request is queued, and builds its environ once.
-- The header of a response and the start of its body leave in one packet (`Channel.cork`).
 - A request that mountpoint itself answers is answered before its body has arrived (`Channel._answer_early`).
 - `Channel.close_if_stuck` closes a connection whose client never finishes its header or stops reading;
   `Channel.close_if_body_is_slow` closes one whose client sends a body too slowly.
@@ -29,7 +28,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from waitress.buffers import OverflowableBuffer, ReadOnlyFileBasedBuffer
-from waitress.channel import ClientDisconnected
 from waitress.server import TcpWSGIServer
 
 from ..config.address import Address
@@ -68,7 +66,6 @@ class Channel(ClosingChannel):
     outbuf_lock: threading.Condition
     task_class = AppTask  # type: ignore[assignment]  # typeshed wants a WSGITask
     error_task_class = LoggedErrorTask
-    _corked: list[bytes] | None = None
     _is_rejected = False  # whether the loop itself answers the first request
     _active_at = 0.0  # this and the next two are from `time.monotonic`, in seconds
     _previous_activity = 0.0  # ``last_activity`` before the data that is being read
@@ -138,28 +135,11 @@ class Channel(ClosingChannel):
 
     # ------------------------------------------------------------------------------------- while a response is written
 
-    def cork(self) -> None:
-        """Collect all writes until `uncork`, so that the header and the start of the body leave together.
-
-        That takes one system call and one packet. waitress makes two of each, with a needless iteration of its loop.
-        """
-        self._corked = []
-
-    def uncork(self) -> None:
-        """Write the collected data."""
-        corked, self._corked = self._corked, None
-        self.write_soon(b"".join(corked or ()))
-
     def write_soon(self, data: Any) -> int:
         if isinstance(data, ReadOnlyFileBasedBuffer) and self.first_request.command == "HEAD":
             data.close()  # waitress would close it after the last byte
             return 0
-        if self._corked is None:
-            return self._store(data)
-        if not self.connected:
-            raise ClientDisconnected
-        self._corked.append(data)
-        return len(data)
+        return self._store(data)
 
     def _store(self, data: Any) -> int:
         """Send *data*, or store it until the client reads. Raises `ResponseCutOff` if the disk is full."""

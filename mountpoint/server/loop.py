@@ -23,6 +23,7 @@ from ..config.reader import ServerConfig
 from ..wsgi.dispatch import Route
 from .body_limits import BodyBudget
 from .channel import IDLE_SECONDS, Channel, Router, listener_class
+from .descriptors import ServerDescriptors
 from .fair_queue import FairQueues, QueueLimits
 from .slow_requests import SlowRequestReporter, log_in_flight, log_slow_end
 from .sockets import BoundSocket, listen_error
@@ -49,6 +50,7 @@ class Server:
         self._router = router
         self._bound = bound
         self._map: dict[int, Any] = {}
+        self._descriptors = ServerDescriptors(self._map)
         self._callbacks: deque[Callable[[], object]] = deque()
         self._stop_calls = 0
         self._keeps_sockets = False  # open for the successor, while this process drains

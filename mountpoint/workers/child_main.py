@@ -33,7 +33,6 @@ from typing import Any, NoReturn
 from ..config.app_spec import AppSpec
 from ..errors import LoadError
 from ..loading.importing import load_app
-from ..loading.sys_path import prepend_to_sys_path
 from . import frames
 from .child_requests import Connection, RequestServer
 
@@ -128,7 +127,7 @@ class _Worker:
         args, kwargs = pickle.loads(b64decode(settings["arguments"]))  # noqa: S301 - from the server
         spec = AppSpec(settings["app"], settings["module"], settings["attribute"], args, kwargs)
         sys.argv = [spec.text, *settings["argv"]]
-        prepend_to_sys_path([root])
+        sys.path[:] = [root, *(entry for entry in sys.path if entry != root)]
         with suppress(AttributeError, ValueError, OSError):
             sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
         try:

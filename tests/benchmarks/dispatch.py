@@ -102,7 +102,7 @@ def print_cells(cells: Sequence[Cell]) -> None:
     )
     print(
         f"worst cell against the best of them, like for like: {worst:.2f} ({cell.mounts} mounts, {cell.layout}, "
-        f"{cell.path})   {verdict(worst, 2.0)}"
+        f"{cell.path})   {verdict(worst, 1.5)}"
     )
 
 

@@ -31,16 +31,20 @@ CLASSES = {
     "adjustments": Adjustments,
     "buffer": buffers.OverflowableBuffer,
     "channel": channel.Channel,
-    "data": buffers.ReadOnlyFileBasedBuffer,
+    "file": buffers.ReadOnlyFileBasedBuffer,
     "idle": channel.Channel,
     "item[1]": channel.Channel,
     "listener": channel.TcpListener,
+    "owner": channel.Channel,
+    "pipe": waitress.trigger.trigger,
     "request": HTTPRequestParser,
-    "response": buffers.ReadOnlyFileBasedBuffer,
+    "data": buffers.ReadOnlyFileBasedBuffer,
     "running.channel": channel.Channel,
     "self._buffer": buffers.OverflowableBuffer,
     "self.adj": Adjustments,
     "self.channel": channel.Channel,
+    "self.channel.server": channel.TcpListener,
+    "self.channel.server.adj": Adjustments,
     "self.client_request": HTTPRequestParser,
     "self.first_request": HTTPRequestParser,
     "self.request": HTTPRequestParser,
@@ -63,6 +67,9 @@ OTHERS = {
         "found",
         "head",
         "headers",
+        "lines",
+        "os",
+        "owner.socket",
         "logger",
         "one",
         "queue.limits",
@@ -73,7 +80,7 @@ OTHERS = {
 #: Classes of ours that waitress uses instead of its own, though they do not inherit from those.
 STAND_INS = {"FairQueues": task.ThreadedTaskDispatcher, "Parser": HTTPRequestParser}
 #: Modules that parse text and never meet an object of waitress.
-PURE = {"head", "body", "body_limits"}
+PURE = {"app_body", "app_header", "head", "body", "body_limits"}
 
 LISTED = {(entry.owner, name) for entry in waitress_names.DEPENDENCIES for name in entry.names}
 

@@ -12,6 +12,7 @@ import pytest
 from support.client import app_file
 from support.tables import write
 from support.wsgi_calls import call_app
+from test_import_directions import imported
 
 from mountpoint.errors import LoadError
 from mountpoint.workers import launch
@@ -87,6 +88,19 @@ def test_the_sources_of_a_worker_have_the_grammar_of_python_38(name):
     file = Path(launch.__file__).parent.parent / f"{name}.py"
     if file.exists():
         ast.parse(file.read_text("utf-8"), feature_version=(3, 8))
+
+
+def test_each_source_of_a_worker_comes_after_those_that_it_imports():
+    package = Path(launch.__file__).parent.parent
+    for index, name in enumerate(launch.SOURCES):
+        file = package / f"{name}.py"
+        needed = imported(file.read_text("utf-8"), file) if file.exists() else ()
+        own = {
+            module.removeprefix("mountpoint.").replace(".", "/")
+            for module in needed
+            if module.startswith("mountpoint.")
+        }
+        assert own <= {*launch.SOURCES[:index]}, name
 
 
 def test_modules_of_the_app_do_not_stand_in_for_those_of_python(start, tmp_path):
