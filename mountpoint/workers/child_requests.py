@@ -24,18 +24,10 @@ from . import frames
 _STATUS = re.compile(r"[2-5][0-9]{2} [\t -~\x80-\xff]*", re.ASCII)
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _VALUE = re.compile(r"[\t -~\x80-\xff]*")
-_HOP_BY_HOP = frozenset(
-    [
-        "connection",
-        "keep-alive",
-        "proxy-authenticate",
-        "proxy-authorization",
-        "te",
-        "trailers",
-        "transfer-encoding",
-        "upgrade",
-    ]
-)
+
+
+_END = frames.FRAME.pack(frames.END, 0)
+_DONE = frames.FRAME.pack(frames.DONE, 0)
 
 
 class ServerGone(ConnectionError):
@@ -57,7 +49,11 @@ class Connection:
 
     def send(self, kind: bytes, payload: bytes = b"", *more: bytes) -> None:
         """Send one frame, and then *more*, which are whole frames already. Raises `ServerGone`."""
-        data = b"".join((frames.FRAME.pack(kind, len(payload)), payload, *more))
+        self.send_frames(frames.FRAME.pack(kind, len(payload)), payload, *more)
+
+    def send_frames(self, *parts: bytes) -> None:
+        """Send *parts*, which are whole frames together. Raises `ServerGone`."""
+        data = b"".join(parts)
         try:
             with self._lock:
                 self._socket.sendall(data)
@@ -273,31 +269,34 @@ class _Response:
         finally:
             if os.getpid() != process:  # a child that the app has forked: it must neither respond nor serve
                 os._exit(1)
+        if type(result) in (list, tuple) and not self._is_sent and len(result) <= 1:
+            self._send_whole(b"".join(result), len(result))
+            return
+        close = getattr(result, "close", None)
+        end = (_END,) if close is not None else (_END, _DONE)
         try:
-            if type(result) in (list, tuple) and not self._is_sent and len(result) <= 1:
-                self._send_whole(b"".join(result), len(result))
-                return
             self._send_each(result)
+            if not self._is_sent:
+                self._connection.send(frames.HEAD, self._head(), *end)
+            else:
+                self._connection.send_frames(*end)
         finally:
-            if hasattr(result, "close"):
-                result.close()
-        if not self._is_sent:
-            self._connection.send(frames.HEAD, self._head(), frames.FRAME.pack(frames.END, 0))
-        else:
-            self._connection.send(frames.END)
+            if close is not None:
+                close()
+        if close is not None:
+            self._connection.send_frames(_DONE)
 
     def _send_whole(self, data: bytes, items: int) -> None:
         """Send a response that is complete, in one call of the system if it is short."""
-        end = frames.FRAME.pack(frames.END, 0)
         if len(data) > frames.MAX_PIECE:
             self._write(data, self._head(length=len(data)))
-            self._connection.send(frames.END)
+            self._connection.send_frames(_END, _DONE)
         elif data:
             head = self._head(is_single=True)
             piece = frames.FRAME.pack(frames.DATA, len(data))
-            self._connection.send(frames.HEAD, head, piece, data, end)
+            self._connection.send(frames.HEAD, head, piece, data, _END, _DONE)
         else:
-            self._connection.send(frames.HEAD, self._head(is_single=items == 1), end)
+            self._connection.send(frames.HEAD, self._head(is_single=items == 1), _END, _DONE)
 
     def _send_each(self, result: Any) -> None:
         head = None
@@ -355,6 +354,7 @@ class _Response:
             assert head is not None
             self._connection.send(frames.HEAD, head, *packed)
             self._is_sent = True
+            self._is_over = self._is_head and bool(data)
         elif data:
             self._connection.send(frames.DATA, bytes(first))
         for start in range(frames.MAX_PIECE, len(view), frames.MAX_PIECE):
@@ -375,8 +375,6 @@ def _check(status: object, headers: Any, mount: object) -> None:
     for name, value in headers:
         _require_text("header name", name, _NAME, "a token", mount)
         _require_text("header value", value, _VALUE, "latin-1 without control characters", mount)
-        if name.lower() in _HOP_BY_HOP:
-            raise ValueError(f'mount {mount}: {name} is a "hop-by-hop" header; it cannot be used by a WSGI application')
 
 
 def _require_text(kind: str, text: object, pattern: Any, expected: str, mount: object) -> None:

@@ -23,13 +23,17 @@ from . import frames
 _RECEIVE = 65_536  # bytes
 _FIRST_FRAMES = (frames.HEAD, frames.ERROR, frames.WANT)
 _LATER_FRAMES = (frames.DATA, frames.END, frames.ERROR, frames.WANT)
+_LAST_FRAMES = (frames.DONE, frames.ERROR)
 _LIMITS = {
     frames.HEAD: frames.MAX_HEAD,
     frames.DATA: frames.MAX_PIECE,
     frames.END: 0,
+    frames.DONE: 0,
     frames.ERROR: 4 * frames.MAX_TEXT,
     frames.WANT: frames.LENGTH.size,
 }
+
+_DONE = frames.FRAME.pack(frames.DONE, 0)
 
 #: The connection that each thread of the server waits for, by the identifier of the thread.
 serving: dict[int, Connection] = {}
@@ -126,8 +130,14 @@ class Connection:
         self._left -= len(piece)
         return piece
 
+    def finish(self) -> None:
+        """Wait until the app has closed its response, whose end has come. Raises `AppFailed` or `WorkerLost`."""
+        kind, length = self._next_frame(_LAST_FRAMES)
+        if kind == frames.ERROR:
+            raise AppFailed(self._text(length))
+
     def buffered_body(self) -> list[bytes] | None:
-        """Return the body of one piece at most, if all of it has arrived already, and the end of the response."""
+        """Return the body of one piece at most, if all of it has arrived already, and the app has closed it."""
         buffer = self._buffer
         size = frames.FRAME.size
         if len(buffer) < size:
@@ -141,9 +151,9 @@ class Connection:
                 return None
             body = [buffer[size : size + length]]
             kind, length = frames.FRAME.unpack_from(buffer, end - size)
-        if kind != frames.END or length:
+        if kind != frames.END or buffer[end : end + size] != _DONE:
             return None
-        self._buffer = buffer[end:]
+        self._buffer = buffer[end + size :]
         return body
 
     def read_whole(self) -> bytes:

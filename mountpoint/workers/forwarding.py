@@ -65,7 +65,7 @@ class ForwardingApp:
             except BaseException:  # the body of the request cannot be read
                 self.pool.release(connection, reusable=False)
                 raise
-            return self._respond(connection, head, start_response)
+            return self._respond(connection, head, start_response, environ["REQUEST_METHOD"] == "HEAD")
         return _DIED(environ, start_response)
 
     def _give_up(self, connection: WorkerConnection, error: WorkerLost) -> None:
@@ -74,7 +74,7 @@ class ForwardingApp:
         self.pool.release(connection, reusable=False)
 
     def _respond(
-        self, connection: WorkerConnection, head: ResponseHead, start_response: StartResponse
+        self, connection: WorkerConnection, head: ResponseHead, start_response: StartResponse, is_head: bool
     ) -> Iterable[bytes]:
         try:
             start_response(head.status, head.headers)
@@ -87,14 +87,20 @@ class ForwardingApp:
             if head.is_single:
                 return body or [b""]
             return iter(body)  # without a length, as the app's own iterable
-        return (_SingleResponse if head.is_single else _Response)(self, connection)
+        return (_SingleResponse if head.is_single else _Response)(self, connection, is_head)
 
 
 class _Response:
-    """The body of a response that has not arrived completely. ``close`` gives up a response that has not ended."""
+    """The body of a response that has not arrived completely.
 
-    def __init__(self, app: ForwardingApp, connection: WorkerConnection) -> None:
+    ``close`` waits until the app has closed its own response. It gives up a response that has not ended, unless
+    *is_head*: then the worker ends it by itself.
+    """
+
+    def __init__(self, app: ForwardingApp, connection: WorkerConnection, is_head: bool) -> None:
         self._app = app
+        self._is_head = is_head
+        self._has_ended = False
         self._connection: WorkerConnection | None = connection
 
     def __iter__(self) -> Iterator[bytes]:
@@ -102,7 +108,7 @@ class _Response:
 
     def __next__(self) -> bytes:
         connection = self._connection
-        if connection is None:
+        if connection is None or self._has_ended:
             raise StopIteration
         try:
             piece = self._next_piece(connection)
@@ -115,8 +121,7 @@ class _Response:
             self._app._give_up(connection, error)
             raise
         if piece is None:
-            self._connection = None
-            self._app.pool.release(connection, reusable=True)
+            self._has_ended = True
             raise StopIteration
         return piece
 
@@ -124,9 +129,24 @@ class _Response:
         return connection.next_piece()
 
     def close(self) -> None:
+        if self._is_head:
+            for _ in self:
+                pass
         connection, self._connection = self._connection, None
-        if connection is not None:
+        if connection is None:
+            return
+        if not self._has_ended:
             self._app.pool.release(connection, reusable=False)
+            return
+        try:
+            connection.finish()
+        except AppFailed:
+            self._app.pool.release(connection, reusable=True)
+            raise
+        except WorkerLost as error:  # the client has the whole response
+            self._app._give_up(connection, error)
+        else:
+            self._app.pool.release(connection, reusable=True)
 
 
 class _SingleResponse(_Response):

@@ -7,12 +7,14 @@ The server is the one that asks, and both ends come from the same release.
                        BODY     the next piece of the body, as the answer to WANT; empty at the end of the body
     worker -> server   HEAD     status, headers and lengths as JSON
                        DATA     a piece of the response
-                       END      the response is complete, and its ``close()`` has run
+                       END      the response is complete
+                       DONE     its ``close()`` has run, and the connection is free
                        ERROR    the app raised; the payload is the traceback as UTF-8
                        WANT     the app reads: send up to so many bytes of the body (4 bytes, big-endian)
 
-A response without END is incomplete. The server sends the body only on WANT, because an app that writes before it
-reads, and a server that sends before it reads, would wait for each other for ever.
+A response without END is incomplete. ERROR may stand for each of HEAD, DATA, END and DONE. The server sends the body
+only on WANT, because an app that writes before it reads, and a server that sends before it reads, would wait for each
+other for ever.
 
 A second socket, the control socket, has messages about the worker itself. The server sends `MESSAGE` structs:
 
@@ -39,6 +41,7 @@ BODY = b"B"
 HEAD = b"H"
 DATA = b"D"
 END = b"E"
+DONE = b"O"
 ERROR = b"X"
 WANT = b"W"
 

@@ -259,7 +259,7 @@ def test_a_worker_is_killed_after_its_grace(serve_own, connect):
     with pytest.raises(ConnectionError):
         stream.body(headers)
     wait_until(lambda: not is_alive(first))
-    assert f"worker {first} ended" in server.log()
+    server.wait_for(f"worker {first} ended")
 
 
 def test_a_stream_may_take_longer_than_the_timeout(serve_own, connect):
@@ -365,6 +365,15 @@ def test_the_traceback_of_an_app_begins_at_its_own_frame(serve_own):
     log = server.wait_for("ValueError: raised by the app")
     assert "in respond_raise\n" in log
     assert "child_requests" not in log
+
+
+def test_a_slow_close_does_not_hold_the_end_of_its_response_up(serve_own, connect, tmp_path):
+    server = serve_own(cwd=str(tmp_path))
+    for page in ("slow_close", "slow_close_length"):
+        assert connect(server, f"/own/{page}?{page}").answer().body == b"abcdef"
+        assert not (tmp_path / page).exists()
+        (tmp_path / f"{page}.go").touch()
+        wait_until((tmp_path / page).exists)
 
 
 # ------------------------------------------------------------------------------------------------------------------ end

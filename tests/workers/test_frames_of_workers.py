@@ -48,11 +48,12 @@ def response(connection):
     body = connection.buffered_body()
     if body is None:
         body = list(iter(connection.next_piece, None))
+        connection.finish()
     return head, b"".join(body)
 
 
 def test_a_response_is_read(talk):
-    head, body = response(talk(frame(b"H", OK) + frame(b"D", b"one") + frame(b"D", b"two") + frame(b"E")))
+    head, body = response(talk(frame(b"H", OK) + frame(b"D", b"one") + frame(b"D", b"two") + frame(b"E") + frame(b"O")))
     assert head == ("200 OK", [("A", "b")], False)
     assert body == b"onetwo"
 
@@ -69,6 +70,8 @@ def test_a_response_is_read(talk):
         frame(b"H", length=2**32 - 1),
         frame(b"H", OK) + frame(b"D", length=frames.MAX_PIECE + 1),
         frame(b"H", OK) + frame(b"E", b"x"),
+        frame(b"H", OK) + frame(b"E") + frame(b"O", b"x"),
+        frame(b"H", OK) + frame(b"O"),
         frame(b"X", length=2**31),
         frame(b"W", b"123"),
         frame(b"W", struct.pack("!I", 0)),
@@ -88,16 +91,16 @@ def test_a_response_is_read(talk):
         frame(b"H", b'["200 OK", [], false, null, -1]'),
         b"GET / HTTP/1.1\r\n\r\n",
     ],
-    ids=range(27),
+    ids=range(29),
 )
 def test_a_wrong_frame_is_an_error(talk, data):
     with pytest.raises(BrokenWorker):
         response(talk(data))
 
 
-@pytest.mark.parametrize("cut", range(1, len(frame(b"H", OK) + frame(b"D", b"body") + frame(b"E")), 3))
+@pytest.mark.parametrize("cut", range(1, len(frame(b"H", OK) + frame(b"D", b"body") + frame(b"E") + frame(b"O")), 3))
 def test_a_response_without_its_end_is_an_error(talk, cut):
-    whole = frame(b"H", OK) + frame(b"D", b"body") + frame(b"E")
+    whole = frame(b"H", OK) + frame(b"D", b"body") + frame(b"E") + frame(b"O")
     with pytest.raises(WorkerLost):
         response(talk(whole[:-cut]))
 
@@ -111,7 +114,7 @@ def test_the_error_of_the_app_has_its_traceback(talk):
 
 def test_random_bytes_raise_nothing_else(talk):
     source = random.Random(7)
-    kinds = [b"H", b"D", b"E", b"X", b"W", b"Q"]
+    kinds = [b"H", b"D", b"E", b"O", b"X", b"W", b"Q"]
     for _ in range(300):
         parts = [
             frame(source.choice(kinds), source.choice([OK, source.randbytes(source.randrange(9))]))

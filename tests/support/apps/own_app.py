@@ -136,6 +136,24 @@ def respond_closing(environ, start_response):
     return Closing("closing", [b"abc", b"def"])
 
 
+def respond_slow_close(environ, start_response, headers=()):
+    """Respond, and in close() wait for one file and make another one, whose names the query has."""
+    name = environ["QUERY_STRING"]
+
+    class Slow(Closing):
+        def close(self):
+            while not Path(name + ".go").exists():
+                time.sleep(0.01)
+            _touch(name)
+
+    start_response("200 OK", [*TEXT, *headers])
+    return Slow("slow", [b"abc", b"def"])
+
+
+def respond_slow_close_length(environ, start_response):
+    return respond_slow_close(environ, start_response, [("Content-Length", "6")])
+
+
 def respond_big(environ, start_response):
     start_response("200 OK", TEXT)
     return [bytes(range(256)) * 4096]
