@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from . import frames
 
-_RECEIVE = 65_536  # bytes
+_RECEIVE = 262_144  # bytes
 _FIRST_FRAMES = (frames.HEAD, frames.ERROR, frames.WANT)
 _LATER_FRAMES = (frames.DATA, frames.END, frames.ERROR, frames.WANT)
 _LAST_FRAMES = (frames.DONE, frames.ERROR)
@@ -33,7 +33,7 @@ _LIMITS = {
     frames.WANT: frames.LENGTH.size,
 }
 
-_DONE = frames.FRAME.pack(frames.DONE, 0)
+_END, _DONE = frames.FRAME.pack(frames.END, 0), frames.FRAME.pack(frames.DONE, 0)
 
 #: The connection that each thread of the server waits for, by the identifier of the thread.
 serving: dict[int, Connection] = {}
@@ -78,6 +78,7 @@ class Connection:
         self._socket = sock
         self._timeout = timeout
         self._buffer = b""
+        self._at = 0  # bytes of the buffer that have been read
         self._left = 0  # bytes of the current DATA frame that have not been returned
         self._read_body: Callable[[int], bytes] = lambda size: b""
 
@@ -123,10 +124,10 @@ class Connection:
             self._left = length
             if not length:
                 return b""
-        if not self._buffer:
-            self._buffer = self._receive(min(max(self._left, _RECEIVE), frames.MAX_PIECE))
-        piece = self._buffer[: self._left]
-        self._buffer = self._buffer[len(piece) :]
+        if self._at == len(self._buffer):
+            self._buffer, self._at = self._receive(_RECEIVE), 0
+        piece = self._buffer[self._at : self._at + self._left]
+        self._at += len(piece)
         self._left -= len(piece)
         return piece
 
@@ -136,32 +137,33 @@ class Connection:
         if kind == frames.ERROR:
             raise AppFailed(self._text(length))
 
-    def buffered_body(self) -> list[bytes] | None:
-        """Return the body of one piece at most, if all of it has arrived already, and the app has closed it."""
-        buffer = self._buffer
+    def short_body(self) -> list[bytes] | None:
+        """Return a body of one piece at most, if all of it has arrived, and the app has closed it already."""
         size = frames.FRAME.size
-        if len(buffer) < size:
+        if len(self._buffer) - self._at < size:
             return None
-        kind, length = frames.FRAME.unpack_from(buffer)
+        kind, length = frames.FRAME.unpack_from(self._buffer, self._at)
+        end = self._at + size
         body: list[bytes] = []
-        end = size
         if kind == frames.DATA and length <= frames.MAX_PIECE:
-            end += length + size
-            if len(buffer) < end:
+            end += length
+            if len(self._buffer) < end + 2 * size:
                 return None
-            body = [buffer[size : size + length]]
-            kind, length = frames.FRAME.unpack_from(buffer, end - size)
-        if kind != frames.END or buffer[end : end + size] != _DONE:
+            body = [self._buffer[end - length : end]]
+            end += size
+        if self._buffer[end - size : end + size] != _END + _DONE:
             return None
-        self._buffer = buffer[end + size :]
+        self._at = end + size
         return body
 
     def read_whole(self) -> bytes:
         """Return the next DATA frame as a whole, empty if the response ends without one."""
         first = self.next_piece()
         if first is None:
-            self._buffer = frames.FRAME.pack(frames.END, 0) + self._buffer  # for the caller to find
+            self._at -= frames.FRAME.size  # of END, for the caller to find
             return b""
+        if not self._left:
+            return first
         pieces = [first]
         while self._left:
             pieces.append(self.next_piece() or b"")
@@ -187,25 +189,25 @@ class Connection:
 
     def _next_frame(self, kinds: tuple[bytes, ...], on_reset: type[WorkerLost] = WorkerLost) -> tuple[bytes, int]:
         size = frames.FRAME.size
-        while len(self._buffer) < size:
+        while len(self._buffer) - self._at < size:
             data = self._receive(_RECEIVE, on_reset)
-            self._buffer = self._buffer + data if self._buffer else data
-        kind, length = frames.FRAME.unpack_from(self._buffer)
+            self._buffer, self._at = self._buffer[self._at :] + data, 0
+        kind, length = frames.FRAME.unpack_from(self._buffer, self._at)
         if kind not in kinds or length > _LIMITS[kind]:
             raise BrokenWorker(f"a frame {kind!r} of {length} bytes")
-        self._buffer = self._buffer[size:]
+        self._at += size
         return kind, length
 
     def _read(self, length: int) -> bytes:
-        buffer = self._buffer
-        if len(buffer) < length:
-            pieces, size = [buffer], len(buffer)
+        if len(self._buffer) - self._at < length:
+            pieces = [self._buffer[self._at :]]
+            size = len(pieces[0])
             while size < length:
                 pieces.append(self._receive(_RECEIVE))
                 size += len(pieces[-1])
-            buffer = b"".join(pieces)
-        self._buffer = buffer[length:]
-        return buffer[:length]
+            self._buffer, self._at = b"".join(pieces), 0
+        self._at += length
+        return self._buffer[self._at - length : self._at]
 
     def _text(self, length: int) -> str:
         return self._read(length).decode("utf-8", "replace")

@@ -81,7 +81,7 @@ class ForwardingApp:
         except BaseException:
             self.pool.release(connection, reusable=False)
             raise
-        body = connection.buffered_body()
+        body = connection.short_body()
         if body is not None:
             self.pool.release(connection, reusable=True)
             if head.is_single:

@@ -45,7 +45,7 @@ def talk():
 
 def response(connection):
     head = connection.begin(b"request", lambda size: b"")
-    body = connection.buffered_body()
+    body = connection.short_body()
     if body is None:
         body = list(iter(connection.next_piece, None))
         connection.finish()
