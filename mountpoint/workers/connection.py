@@ -20,7 +20,8 @@ from typing import NamedTuple
 
 from . import frames
 
-_RECEIVE = 262_144  # bytes
+_RECEIVE = 65_536  # bytes; the allocator maps and unmaps larger buffers each time
+_RECEIVE_LARGE = 262_144  # bytes, in the middle of a large frame
 _FIRST_FRAMES = (frames.HEAD, frames.ERROR, frames.WANT)
 _LATER_FRAMES = (frames.DATA, frames.END, frames.ERROR, frames.WANT)
 _LAST_FRAMES = (frames.DONE, frames.ERROR)
@@ -125,7 +126,7 @@ class Connection:
             if not length:
                 return b""
         if self._at == len(self._buffer):
-            self._buffer, self._at = self._receive(_RECEIVE), 0
+            self._buffer, self._at = self._receive(_RECEIVE_LARGE if self._left > _RECEIVE else _RECEIVE), 0
         piece = self._buffer[self._at : self._at + self._left]
         self._at += len(piece)
         self._left -= len(piece)
