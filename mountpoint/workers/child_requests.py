@@ -292,11 +292,11 @@ class _Response:
             self._write(data, self._head(length=len(data)))
             self._connection.send_frames(_END, _DONE)
         elif data:
-            head = self._head(is_single=True)
+            head = self._head(is_single=frames.WHOLE)
             piece = frames.FRAME.pack(frames.DATA, len(data))
             self._connection.send(frames.HEAD, head, piece, data, _END, _DONE)
         else:
-            self._connection.send(frames.HEAD, self._head(is_single=items == 1), _END, _DONE)
+            self._connection.send(frames.HEAD, self._head(is_single=frames.WHOLE * items), _END, _DONE)
 
     def _send_each(self, result: Any) -> None:
         head = None
@@ -337,7 +337,7 @@ class _Response:
         if not self._is_over:
             self._write(data, None if self._is_sent else self._head())
 
-    def _head(self, *, is_single: bool = False, length: int | None = None, file_length: int | None = None) -> bytes:
+    def _head(self, *, is_single: int = False, length: int | None = None, file_length: int | None = None) -> bytes:
         if not self._is_started:
             raise AssertionError("start_response was not called before the body was written")
         return json.dumps((self._status, self._headers, is_single, length, file_length)).encode("ascii")

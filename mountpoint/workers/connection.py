@@ -61,11 +61,16 @@ class AppFailed(Exception):
 
 
 class ResponseHead(NamedTuple):
-    """Status and headers from an app. ``is_single`` says that the body is one item, which tells its length."""
+    """Status and headers from an app.
+
+    ``is_single`` says that the body is one item, which tells its length, and ``is_whole`` that the worker has sent all
+    of the response at once.
+    """
 
     status: str
     headers: list[tuple[str, str]]
     is_single: bool
+    is_whole: bool
 
 
 class Connection:
@@ -157,6 +162,28 @@ class Connection:
         self._at = end + size
         return body
 
+    def whole_body(self) -> list[bytes]:
+        """Return the body of a response that the worker has sent at once, and that the app has closed already.
+
+        Raises `WorkerLost`, before anything is sent to the client.
+        """
+        body = self.short_body()
+        if body is not None:
+            return body
+        kind, length = self._next_frame(_LATER_FRAMES)
+        if kind != frames.DATA:
+            raise BrokenWorker("a whole response without a body")
+        length += len(_END + _DONE)
+        missing = length - (len(self._buffer) - self._at)
+        while missing > 0:
+            data = self._receive(missing, WorkerLost, socket.MSG_WAITALL)
+            self._buffer, self._at = self._buffer[self._at :] + data, 0
+            missing -= len(data)
+        data = self._read(length)
+        if data[-len(_END + _DONE) :] != _END + _DONE:
+            raise BrokenWorker("a whole response without its end")
+        return [data[: -len(_END + _DONE)]]
+
     def read_whole(self) -> bytes:
         """Return the next DATA frame as a whole, empty if the response ends without one."""
         first = self.next_piece()
@@ -242,13 +269,13 @@ class Connection:
             headers.append(("Content-Length", str(file_length)))
         elif length is not None and not any(name.lower() == "content-length" for name, _ in headers):
             headers.append(("Content-Length", str(length)))
-        return ResponseHead(status, headers, bool(is_single))
+        return ResponseHead(status, headers, bool(is_single), is_single == frames.WHOLE)
 
-    def _receive(self, size: int, on_reset: type[WorkerLost] = WorkerLost) -> bytes:
+    def _receive(self, size: int, on_reset: type[WorkerLost] = WorkerLost, flags: int = 0) -> bytes:
         if self._timeout:
             self.deadline = time.monotonic() + self._timeout
         try:
-            data = self._socket.recv(size)
+            data = self._socket.recv(size, flags)
         except ConnectionResetError:
             # Linux resets a connection whose other end closed without reading everything.
             raise self._lost(on_reset) from None

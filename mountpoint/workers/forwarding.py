@@ -49,6 +49,7 @@ class ForwardingApp:
                 return _NONE_READY(environ, start_response)
             try:
                 head = connection.begin(request, body.read)
+                whole = connection.whole_body() if head.is_whole else None
             except AppFailed:
                 self.pool.release(connection, reusable=True)
                 raise
@@ -65,6 +66,10 @@ class ForwardingApp:
             except BaseException:  # the body of the request cannot be read
                 self.pool.release(connection, reusable=False)
                 raise
+            if whole is not None:
+                self.pool.release(connection, reusable=True)
+                start_response(head.status, head.headers)
+                return whole or [b""]
             return self._respond(connection, head, start_response, environ["REQUEST_METHOD"] == "HEAD")
         return _DIED(environ, start_response)
 

@@ -51,6 +51,7 @@ STOP = b"Q"
 READY = b"Y"
 FAILED = b"F"
 
+WHOLE = 2  # in HEAD, for a body of one item: all frames of the response come at once
 EAGER_BODY = 65_536  # bytes of a body that the server sends with the request
 MAX_PIECE = 262_144  # bytes in a BODY or DATA frame
 MAX_HEAD = 1 << 20  # bytes in a HEAD frame

@@ -13,6 +13,8 @@ from mountpoint.workers.connection import AppFailed, BrokenWorker, Connection, W
 
 OK = json.dumps(("200 OK", [("A", "b")], False, None, None)).encode()
 
+WHOLE = json.dumps(("200 OK", [("A", "b")], frames.WHOLE, None, None)).encode()
+
 
 def frame(kind, payload=b"", length=None):
     return struct.pack("!cI", kind, len(payload) if length is None else length) + payload
@@ -45,7 +47,7 @@ def talk():
 
 def response(connection):
     head = connection.begin(b"request", lambda size: b"")
-    body = connection.short_body()
+    body = connection.whole_body() if head.is_whole else connection.short_body()
     if body is None:
         body = list(iter(connection.next_piece, None))
         connection.finish()
@@ -54,7 +56,7 @@ def response(connection):
 
 def test_a_response_is_read(talk):
     head, body = response(talk(frame(b"H", OK) + frame(b"D", b"one") + frame(b"D", b"two") + frame(b"E") + frame(b"O")))
-    assert head == ("200 OK", [("A", "b")], False)
+    assert head == ("200 OK", [("A", "b")], False, False)
     assert body == b"onetwo"
 
 
@@ -72,6 +74,8 @@ def test_a_response_is_read(talk):
         frame(b"H", OK) + frame(b"E", b"x"),
         frame(b"H", OK) + frame(b"E") + frame(b"O", b"x"),
         frame(b"H", OK) + frame(b"O"),
+        frame(b"H", WHOLE) + frame(b"E"),
+        frame(b"H", WHOLE) + frame(b"D", b"x") + frame(b"D", b"x") + frame(b"E") + frame(b"O"),
         frame(b"X", length=2**31),
         frame(b"W", b"123"),
         frame(b"W", struct.pack("!I", 0)),
@@ -91,7 +95,7 @@ def test_a_response_is_read(talk):
         frame(b"H", b'["200 OK", [], false, null, -1]'),
         b"GET / HTTP/1.1\r\n\r\n",
     ],
-    ids=range(29),
+    ids=range(31),
 )
 def test_a_wrong_frame_is_an_error(talk, data):
     with pytest.raises(BrokenWorker):
@@ -117,7 +121,7 @@ def test_random_bytes_raise_nothing_else(talk):
     kinds = [b"H", b"D", b"E", b"O", b"X", b"W", b"Q"]
     for _ in range(300):
         parts = [
-            frame(source.choice(kinds), source.choice([OK, source.randbytes(source.randrange(9))]))
+            frame(source.choice(kinds), source.choice([OK, WHOLE, source.randbytes(source.randrange(9))]))
             for _ in range(source.randrange(1, 5))
         ]
         data = bytearray(b"".join(parts))
