@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 _FROM = re.compile(r"^[ \t]*from[ \t]+(\.*[\w.]*)[ \t]+import[ \t]*(\([^)]*\)|[^\n]*)", re.MULTILINE)
-_IMPORT = re.compile(r"^[ \t]*(?:[^\n#'\"]*[:;][ \t]*)?import[ \t]+([\w., \t]+)", re.MULTILINE)
+_IMPORT = re.compile(r"^[ \t]*+(?:[^\n#'\"]*[:;][ \t]*+)?import[ \t]+([\w., \t]+)", re.MULTILINE)
 # Functions that import the module that a string names.
 _CALL = re.compile(r"\b(?:import_module|__import__|import_string|from_object|include)\(\s*['\"]([\w.]+)")
 _NAME = re.compile(r"\w+")

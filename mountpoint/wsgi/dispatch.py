@@ -135,13 +135,12 @@ class Dispatcher:
         if prefix:
             script_name += prefix
             path = path.removeprefix(prefix)
-            if not path:
-                if mount.slash == "serve":
-                    path = "/"
-                elif mount.slash != "pass" and environ["REQUEST_METHOD"] in ("GET", "HEAD"):
-                    if record is not None and record.mount is None:
-                        record.mount = mount.key
-                    return _finish(_slash_redirect(environ, script_name), environ, mount.key, start_response)
+            if not path and mount.slash == "serve":
+                path = "/"
+            elif not path and mount.slash != "pass" and environ["REQUEST_METHOD"] in ("GET", "HEAD"):
+                if record is not None and record.mount is None:
+                    record.mount = mount.key
+                return _finish(_slash_redirect(environ, script_name), environ, mount.key, start_response)
         elif not path:
             path = "" if script_name else "/"
         elif path[0] != "/":  # only the root mount can own such a path

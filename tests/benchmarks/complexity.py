@@ -28,7 +28,7 @@ from mountpoint.doctor.examine import cookies_of
 from mountpoint.doctor.fetch import ProbeResult
 from mountpoint.doctor.pages import links
 from mountpoint.server.access_log import escaped
-from mountpoint.server.app_header import require_header
+from mountpoint.server.app_header import read_headers
 from mountpoint.server.body import ChunkedBody
 from mountpoint.server.head import RequestError, body_length, parse_head
 from mountpoint.wsgi.cookies import ScopedCookies
@@ -184,7 +184,7 @@ FUNCTIONS = {
         lambda text: ProbeResult("http://a/", 200, [("Content-Type", "text/html; charset=punycode")], text.encode()),
         lambda result: result.text,
     ),
-    "app: a header": (str, lambda text: require_header("X", text)),
+    "app: a header": (str, lambda text: read_headers([("X", text)])),
     "doctor: a page": (
         lambda text: text.encode("latin-1"),
         lambda body: links(ProbeResult("http://a/", 200, [("Content-Type", "text/html")], body)),

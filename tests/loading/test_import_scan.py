@@ -39,7 +39,7 @@ def test_every_form_of_an_import_is_found(tmp_path, code, names):
         "import utility, my.util",
         "from .util import x",
         "if typing.TYPE_CHECKING:\n    import util\nelse:\n    x = 1",
-        "import util\nthis is not Python",
+        "import util\ndef (",
     ],
 )
 def test_an_import_that_never_runs_is_not_confirmed(tmp_path, code):

@@ -6,7 +6,7 @@ from contextlib import ExitStack, closing
 
 import pytest
 from support.client import Client, app_file
-from support.proxies import Front, reserved_ports
+from support.proxies import Front, reserved_ports, version_of
 from support.proxies import start as start_proxy
 from support.running import children, serving
 
@@ -126,7 +126,12 @@ def front(request, server, folder):
         pytest.skip("the proxies are those of Linux and macOS")
     with ExitStack() as stack:
         launch, ports = stack.enter_context(children(Front)), stack.enter_context(reserved_ports())
-        options = RenderOptions("localhost", upstreams=[listen_address(f"127.0.0.1:{server.port}")], standalone=True)
+        options = RenderOptions(
+            "localhost",
+            upstreams=[listen_address(f"127.0.0.1:{server.port}")],
+            standalone=True,
+            proxy_version=version_of(request.param),
+        )
         text = proxy_config(load_config(folder / "mounts.toml"), request.param, options).text
         yield start_proxy(launch, request.param, text, folder / request.param, ports, None)
 
