@@ -12,7 +12,7 @@ import time
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from ..config.reader import DEFAULT_FILE, Config, MountConfig, load_config
 from ..errors import LoadError
@@ -32,6 +32,7 @@ from .isolation import preserve_process_state
 from .load_thread import Load, LoadThread
 from .missing_files import missing_files
 from .module_origins import ModuleOrigins
+from .own_processes import OwnProcesses
 from .patching import refuse_patching
 
 if TYPE_CHECKING:
@@ -162,19 +163,6 @@ def load_mounts(
     *processes* starts the mounts with processes of their own. Without it they are broken.
     """
     return Loader(thread, processes).load(config, observer=_TimeLimit(timeout))
-
-
-class OwnProcesses(Protocol):
-    """Starts mounts with processes of their own, as `mountpoint.workers.processes.WorkerProcesses` does."""
-
-    def start(self, mount: MountConfig) -> WSGIApplication:
-        """Start the processes of *mount* and return its app at once. Raises `LoadError`."""
-
-    def wait(self, app: WSGIApplication, seconds: float) -> bool:
-        """Wait up to *seconds*; return whether the first process of *app* is ready, or has failed to start."""
-
-    def error(self, app: WSGIApplication) -> LoadError | None:
-        """Return why the processes of *app* do not start, None if one was ready."""
 
 
 class Loader:

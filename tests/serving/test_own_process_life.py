@@ -184,6 +184,8 @@ def test_a_frozen_worker_reports_no_stack_and_holds_nothing_up(serve_own, connec
     connect_each(server, [f"/own/hold?{name}" for name in "abc"])
     wait_until(lambda: len(list(tmp_path.glob("*.began"))) == 3)
     os.kill(pids(server)[0], signal.SIGSTOP)
+    threads = list(Path(f"/proc/{pids(server)[0]}/task").iterdir())
+    wait_until(lambda: all((thread / "stat").read_text().rpartition(")")[2].split()[0] == "T" for thread in threads))
     server.send(signal.SIGUSR1)
     log = server.wait_for("requests in flight")
     assert log.count("does not report its stack") == 3
