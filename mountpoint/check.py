@@ -173,7 +173,7 @@ def _django_warnings(mounts: Sequence[LoadedMount]) -> Iterator[Finding]:
                 yield Finding(
                     _key(mount),
                     f"this Django project is also mounted at {one.config.key}, and Django uses the prefix of its first "
-                    "request for both mounts; serve one of the two from a process of its own",
+                    'request for both mounts; serve one of the two from a process of its own: write process = "own"',
                 )
 
 

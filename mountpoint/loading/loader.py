@@ -325,7 +325,7 @@ class Loader:
         if _django_project(first) != _django_project(mount):
             raise LoadError(
                 f"another Django project is at {first.key}, and one process can hold the settings of only one; "
-                "serve this project from a process of its own"
+                'serve this project from a process of its own: write process = "own"'
             )
 
 
