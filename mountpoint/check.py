@@ -154,11 +154,11 @@ def _session_warnings(mounts: Sequence[LoadedMount]) -> Iterator[Finding]:
             if not others:
                 continue
             first, *more = (mount.config.key for mount in (group[0], *others[1:]))
-            beside = f"{first}" if not more else f"{first} and of {', '.join(more)}"
+            others_of = f"{first} and of {', '.join(more)}" if more else first
             yield Finding(
                 _key(others[0]),
-                f'its session cookie "{name}" with Path={path} has the name and path of that of {beside}, so a login '
-                f"to one app is a logout from the other{'s' if more else ''}; "
+                f'its session cookie "{name}" with Path={path} has the same name and path as that of {others_of}, so '
+                f"a login to one app is a logout from the other{'s' if more else ''}; "
                 'write cookies = "scoped", or give each app a SESSION_COOKIE_NAME of its own',
             )
 

@@ -114,7 +114,7 @@ def _parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentP
         type=_seconds,
         default=30.0,
         metavar="S",
-        help="give up on an app that does not load within S seconds (default: 30)",
+        help="give up on an app that loads for over S seconds (default: 30)",
     )
     check.add_argument("--json", action="store_true", help="print JSON")
 

@@ -225,7 +225,7 @@ def test_two_flask_apps_with_one_session_cookie_get_a_warning(warned):
     [(key, message)] = warned(*two_flasks())
     assert key == 'mounts."/b"'
     assert message == (
-        'its session cookie "session" with Path=/ has the name and path of that of /a, so a login to one app is a '
+        'its session cookie "session" with Path=/ has the same name and path as that of /a, so a login to one app is a '
         'logout from the other; write cookies = "scoped", or give each app a SESSION_COOKIE_NAME of its own'
     )
 
@@ -280,7 +280,7 @@ def test_ten_flask_apps_with_one_session_cookie_get_one_warning(warned):
     [(key, message)] = warned(toml, {f"m{key[1:]}.py": FLASK for key in keys})
     assert key == 'mounts."/1"'
     assert (
-        "of that of /0 and of /2, /3, /4, /5, /6, /7, /8, /9, so a login to one app is a logout from the others"
+        "as that of /0 and of /2, /3, /4, /5, /6, /7, /8, /9, so a login to one app is a logout from the others"
         in message
     )
 

@@ -50,7 +50,7 @@ def run_loading_command(command: Callable[[LoadThread], T], finish: Callable[[T]
     return code
 
 
-def _end_stuck(outcome: Any, finish: Callable[[Any], int]) -> None:
+def _end_stuck(outcome: Any, finish: Callable[[Any], int]) -> None:  # pragma: no cover - see os._exit at its end
     """End the process from another thread than the main one, which does not return from the load of an app."""
     code = 1
     try:

@@ -11,7 +11,9 @@ Read in this order:
     forking           children that apps fork: without our signals and sockets, and never beyond the app's code
     importing         import the module, find the attribute, call the factory, check the result
     blocking          refuse servers and questions that would block a load
+    signal_guard      log what the signal handlers of apps raise
     patching          refuse apps that replace the blocking functions of the standard library
+    overlap           the state to restore after loads that overlap
     isolation         restore the state of the process after each load
     env_files         read ``.env`` files
     environment       find variables that an app takes over from another

@@ -21,7 +21,7 @@ from .env_files import nearest_env_file, read_env_file
 
 @dataclass(slots=True)
 class EnvironmentUse:
-    """The variables that one load has used, by name. Only the thread that loads is observed, and no code in C."""
+    """The variables that one load has used, by name. Other threads and code in C are not observed."""
 
     #: All that were read, also by code that reads every variable.
     read: set[str] = field(default_factory=set)
@@ -29,7 +29,8 @@ class EnvironmentUse:
     taken_over: set[str] = field(default_factory=set)
     #: Those that the load has set or changed, with their values after it.
     changed: dict[str, str] = field(default_factory=dict)
-    _own: set[str] = field(default_factory=set)
+    #: Those that the load has set, and those of its mount.
+    own: set[str] = field(default_factory=set)
     _listed: deque[str] = field(default_factory=deque)  # names that an iteration has yielded, for the reads after it
 
     def unread(self, env: Iterable[str]) -> list[str]:
@@ -41,12 +42,12 @@ class EnvironmentUse:
         self.read.add(name)
         if self._listed and self._listed[0] == name:
             self._listed.popleft()
-        elif has_value and name not in self._own:
+        elif has_value and name not in self.own:
             self.taken_over.add(name)
 
     def record_set(self, name: str) -> None:
         """Record that the load has set *name*."""
-        self._own.add(name)
+        self.own.add(name)
 
     def record_listing(self) -> deque[str]:
         """Record that an iteration begins; the caller appends each name that it yields to the result."""
@@ -73,7 +74,12 @@ def record_environment(env: Mapping[str, str], use: EnvironmentUse) -> Iterator[
         del _uses[thread]
         if not _uses:
             environ.__class__ = _PlainEnviron
-        use.changed = {name: value for name, value in environ.items() if name not in env and before.get(name) != value}
+        # Only those that this thread has set: another load may have run at the same time.
+        use.changed = {
+            name: value
+            for name, value in environ.items()
+            if name in use.own and name not in env and before.get(name) != value
+        }
 
 
 class SharedEnvironment:
@@ -85,7 +91,8 @@ class SharedEnvironment:
     def conflicts(self, mount: MountConfig, use: EnvironmentUse) -> list[str]:
         """Return a warning for each way in which *mount* shares variables with an earlier mount by mistake.
 
-        *use* is that of its load. The values of variables are often secret, so no warning shows one.
+        *use* is that of its load, and is remembered for the mounts after it. The values of variables are often secret,
+        so no warning shows one.
         """
         file = nearest_env_file(mount.root, mount.app.module)
         wanted = read_env_file(file) if file else {}
@@ -118,8 +125,8 @@ def _warnings(names: Mapping[str, MountConfig], mount: MountConfig, text: str) -
         listed = ", ".join(own[:5]) + (f" and {counted(len(own) - 5, 'other')}" if len(own) > 5 else "")
         yield (
             f"{text.format(names=listed, setter=setter)}; os.environ is one for all apps, so both run on the same "
-            f"values; write them into env of each mount, as in [mounts.{quoted(mount.key)}.env], and let the app keep "
-            'them from its load, or serve one of the two from a process of its own: write process = "own"'
+            f"values; write them into env of each mount, as in [mounts.{quoted(mount.key)}.env], and read them at "
+            'import, or serve one of the two from a process of its own: write process = "own"'
         )
 
 

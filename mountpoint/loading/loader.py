@@ -34,6 +34,7 @@ from .missing_files import missing_files
 from .module_origins import ModuleOrigins
 from .own_processes import OwnProcesses
 from .patching import refuse_patching
+from .signal_guard import guarded_handlers
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
@@ -67,13 +68,14 @@ def load(file: str | Path = DEFAULT_FILE, *, strict: bool = False) -> WSGIApplic
 class LoadedMount:
     """A mount of the file. After its load it has either an app or an error, and before that neither.
 
-    *warnings* are about variables that it shares with other mounts. *unread* are the names in its ``env`` that no code
-    has read during the load.
+    ``is_slow`` says that its load takes so long that others no longer wait for it. *warnings* are about variables that
+    it shares with other mounts. *unread* are the names in its ``env`` that no code has read during the load.
     """
 
     config: MountConfig
     app: WSGIApplication | None = None
     error: LoadError | None = None
+    is_slow: bool = False
     needs_main_thread: bool = False  # whether it has failed in another thread, where signals and event loops fail
     warnings: Sequence[str] = ()
     unread: Collection[str] = ()
@@ -112,6 +114,9 @@ class LoadObserver:
 
     def after(self, mount: LoadedMount) -> None:
         """*mount* has been loaded."""
+
+    def overtaken(self, mount: MountConfig) -> None:
+        """The load of *mount* is slow, and the next mounts no longer wait for it."""
 
     def only_slow_left(self) -> None:
         """All mounts are loaded but those that are slow."""
@@ -259,10 +264,11 @@ class Loader:
         if self._thread is None:
             loaded: LoadedMount | None = self._load(mount)
         else:
-            pending = _PendingLoad(self._thread, self._thread.start(lambda: self._load(mount)), mount)
+            pending = _PendingLoad(self._thread, self._thread.start(lambda: self._load(mount), mount.key), mount)
             loaded = pending.wait(observer, slow_loads.SLOW_SECONDS if observer.lets_others_overtake else None)
             if loaded is None:
                 overtaken.append(pending)
+                observer.overtaken(mount)
         if loaded is not None:
             observer.after(loaded)
         return loaded
@@ -280,6 +286,7 @@ class Loader:
             else:
                 found[done.config.key] = done
                 observer.after(done)
+                again += [done.config] if done.needs_main_thread else []
         if again:
             evict_failed_modules()
         for mount in again:
@@ -298,6 +305,7 @@ class Loader:
                 preserve_process_state(mount.env, str(source_in(mount.app, mount.root))),
                 record_environment(mount.env, use),
                 refuse_to_block(),
+                guarded_handlers(),
             ):
                 app = load_app(mount.app, mount.root)
             if is_instance_by_name(app, "django.WSGIHandler"):

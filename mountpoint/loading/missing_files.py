@@ -7,22 +7,16 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..errors import causes
 from .eviction import namespace_of
 
 _FROM = re.compile(r"cannot import name '(\w+)' from (?:partially initialized module )?'([\w.]+)'")
 
 
 def missing_files(error: BaseException, root: Path) -> list[str]:
-    """Return the files that the missing modules behind *error*, from a load with *root*, would have."""
-    files: dict[str, None] = {}
-    seen: BaseException | None = error
-    for _ in range(20):  # bounded, since a chain of exceptions may be a ring
-        if seen is None:
-            break
-        for name in _missing_names(seen):
-            files |= dict.fromkeys(_candidates(name, root))
-        seen = seen.__cause__ or seen.__context__
-    return list(files)
+    """Return the files that would hold the missing modules behind *error*, which a load from *root* has raised."""
+    names = (name for cause in causes(error) for name in _missing_names(cause))
+    return list(dict.fromkeys(file for name in names for file in _candidates(name, root)))
 
 
 def _missing_names(error: BaseException) -> Iterator[str]:

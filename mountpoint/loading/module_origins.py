@@ -25,9 +25,11 @@ from ..errors import LoadError, counted
 from .eviction import is_own, locations
 from .import_scan import Source, is_imported, scan_imports, source_of
 from .module_files import FoundModule, find_module
+from .overlap import Overlap
 from .sys_path import MountPath, SysPath
 
 _MAX_NAMED = 3  # clashes that one message names
+_importers = Overlap[Any]()  # the functions of importlib that the loads which run now have found
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +146,7 @@ class ModuleOrigins:
             return found.file if found and found.file and modules.is_own(found.file) else None
 
         own_names = self._own_names(modules)
-        for name, module in [*sys.modules.items()]:
+        for name, module in sys.modules.copy().items():
             location = _location(module) if before.get(name) is not module else None
             if location and (is_alone or not self._owner_of(location, modules)):
                 modules.loaded[name] = location
@@ -283,6 +285,7 @@ def _recorded_calls(names: set[str]) -> Iterator[None]:
     """
     bootstrap: Any = sys.modules["_frozen_importlib"]
     original = bootstrap._gcd_import
+    load = _importers.begin(original)
     thread = threading.get_ident()
 
     def record(name: str, package: str | None = None, level: int = 0) -> Any:
@@ -295,5 +298,6 @@ def _recorded_calls(names: set[str]) -> Iterator[None]:
     try:
         yield
     finally:
-        if bootstrap._gcd_import is record:  # else another load has begun in between, and still calls this one
-            bootstrap._gcd_import = original
+        found = _importers.end(load)[0]
+        if bootstrap._gcd_import is record:  # else another load has begun in between, which restores it
+            bootstrap._gcd_import = found

@@ -14,12 +14,9 @@ from typing import Any, Literal, NamedTuple
 
 from ..config.reader import Config
 from ..wsgi.keys import is_below, wsgi_string
-from .app_kinds import is_instance_by_name, type_name
+from .app_kinds import is_instance_by_name, layers, type_name
 from .loader import LoadedMount
 
-_DEPTH = 10  # layers of middleware; an object may wrap itself
-#: The attributes in which a middleware keeps the app that it wraps.
-_WRAPPED = ("wsgi_app", "app", "application", "_app", "wrapped")
 _DJANGO_COOKIES = ("SESSION_COOKIE_PATH", "CSRF_COOKIE_PATH", "LANGUAGE_COOKIE_PATH")
 
 
@@ -41,22 +38,11 @@ def prefix_faults(config: Config, mounts: Sequence[LoadedMount]) -> Iterator[Pre
         if mount.app is None or path == "/":
             continue
         public = proxy.strips_prefix() + path
-        for layer in _layers(mount.app):
+        for layer in layers(mount.app):
             for text in _added_prefixes(layer, {path, public}):
                 yield PrefixFault(mount, "own-prefix", text)
             if is_public:
                 yield from _other_prefixes(mount, layer, public)
-
-
-def _layers(app: Any) -> Iterator[Any]:
-    """Yield *app*, and each app that it wraps, from the outside in."""
-    for _ in range(_DEPTH):
-        yield app
-        attributes = getattr(app, "__dict__", {})
-        inner = next((attributes[name] for name in _WRAPPED if callable(attributes.get(name))), None)
-        if inner is None:
-            return
-        app = inner
 
 
 # ---------------------------------------------------------------------------- the prefix is added a second time

@@ -19,7 +19,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-from ..errors import LoadError
+from ..errors import LoadError, causes
 
 #: The modules that patch, and the beginnings of the names of their functions that do.
 _PATCHERS = {"gevent.monkey": "patch_", "eventlet.patcher": "monkey_patch"}
@@ -110,7 +110,7 @@ def _guard(module: ModuleType) -> None:
     """Make the functions of *module* that patch raise during a load. Outside of loads they work."""
     beginning = _PATCHERS[module.__name__]
     for name, function in [*vars(module).items()]:
-        if name.startswith(beginning) and callable(function) and not hasattr(function, "patches_during_loads"):
+        if name.startswith(beginning) and callable(function) and not hasattr(function, "is_guarded_by_mountpoint"):
             setattr(module, name, _guarded(function, f"{module.__name__.partition('.')[0]}'s {name}()"))
 
 
@@ -125,18 +125,13 @@ def _guarded(function: Callable[..., Any], description: str) -> Callable[..., An
             f"sockets, locks and threads of all apps and of the server; remove the call, or {_REMEDY}"
         )
 
-    vars(patch)["patches_during_loads"] = False
+    vars(patch)["is_guarded_by_mountpoint"] = True
     return patch
 
 
 def _refusal_in(error: BaseException) -> PatchingRefused | None:
-    """Return the refusal that *error* comes from, if it does."""
-    seen: BaseException | None = error
-    for _ in range(100):  # bounded, since a chain of exceptions may be a ring
-        if seen is None or isinstance(seen, PatchingRefused):
-            return seen
-        seen = seen.__cause__ or seen.__context__
-    return None
+    """Return the refusal from which *error* was raised, or None."""
+    return next((cause for cause in causes(error) if isinstance(cause, PatchingRefused)), None)
 
 
 def _is_patched() -> bool:

@@ -7,20 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from ..config.reader import MountConfig
-from .app_kinds import is_instance_by_name
+from .app_kinds import is_instance_by_name, layers
 from .eviction import is_own, locations
 
 
 def has_proxy_fix(app: Any) -> bool:
-    """Whether *app* or an app that it wraps, in an attribute ``wsgi_app`` or ``app``, is werkzeug's ProxyFix."""
-    layer = app
-    for _ in range(10):  # bounded, since an object may wrap itself
-        if is_instance_by_name(layer, "werkzeug.ProxyFix"):
-            return True
-        if not hasattr(layer, "__dict__"):
-            return False
-        layer = vars(layer).get("wsgi_app") or vars(layer).get("app")
-    return False
+    """Whether *app*, or an app that it wraps, is werkzeug's ProxyFix."""
+    return any(is_instance_by_name(layer, "werkzeug.ProxyFix") for layer in layers(app))
 
 
 def applies_proxy_fix_itself(mount: MountConfig) -> bool:

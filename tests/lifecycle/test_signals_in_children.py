@@ -8,7 +8,7 @@ import pytest
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fork")
 
 SCRIPT = """
-import os, signal, sys
+import os, signal, sys, threading
 sys.stdout.reconfigure(line_buffering=True)  # a child would write the lines of its parent again
 from mountpoint.lifecycle.signals import SignalReceiver
 
@@ -38,6 +38,9 @@ print(in_child(report))
 print(in_child(lambda: os.kill(os.getpid(), signal.SIGTERM)), in_child(lambda: os.kill(os.getpid(), signal.SIGHUP)))
 print(received)
 receiver.close()
+for thread in threading.enumerate():
+    if thread.name == "mountpoint-signals":
+        thread.join()  # it closes the reader
 print(in_child(report))
 """
 
