@@ -34,6 +34,7 @@ from ..server.fair_queue import QueueLimits
 from ..server.loop import MAX_WAIT, Server
 from ..server.slow_requests import stack_of
 from ..server.sockets import BoundSocket, bind, wrap_systemd_sockets
+from ..workers.processes import WorkerProcesses
 from .ending import MIN_SECONDS, end_after, end_by_signal, end_now, end_process
 from .inheritance import Inheritance, read_inheritance
 from .reload import TableReloader
@@ -109,6 +110,7 @@ class _Process:
         self._ping_interval = watchdog_interval()
         self._next_ping = 0.0  # a `time.monotonic`, in seconds
         self._inheritance = read_inheritance()
+        self._workers = WorkerProcesses()
         self._bound = self._bind(self._inheritance)
         self._signals = SignalReceiver(_SIGNALS, self._handle_signal)
         self._load_thread = LoadThread(self._signals.restore)
@@ -117,7 +119,7 @@ class _Process:
             config.server.strict or self._inheritance.old_process_serves or any(one.from_systemd for one in self._bound)
         )
         self._start = Start(self, self._inheritance, strict=config.server.strict, serves_early=serves_early)
-        loader = Loader(self._load_thread)
+        loader = Loader(self._load_thread, self._workers)
         self._reloader = TableReloader(config, mounts, loader, self._swap_table, self._end_reload)
         self._lock = threading.RLock()  # for the fields below
         self._server: Server | None = None
@@ -175,6 +177,7 @@ class _Process:
                 break
             except BaseException:  # the loop serves in another thread, and decides when the process ends
                 logger.exception("unhandled exception in the main thread; continuing")
+        self._workers.close(is_urgent=self._outcome != 0)  # after a drain that has cut requests off, time is over
         if isinstance(self._outcome, BaseException):
             raise self._outcome
         assert self._outcome is not None
@@ -345,7 +348,10 @@ class _Process:
             server.call_soon_threadsafe(lambda: server.replace(router, limits, config.server))
 
     def _end_reload(self, outcome: str) -> None:
+        unused = self._workers.unused_by(mount.app for mount in self.mounts)
+
         def report() -> None:
+            unused.close()
             logger.info("reload ended: %s", outcome)
             self._notifier.notify("READY=1", f"STATUS={outcome}")
 

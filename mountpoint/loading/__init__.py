@@ -25,6 +25,7 @@ Read in this order:
     load_thread       load apps in the main thread, and give up loads that hang
     places            the line of an app at which a thread is
     slow_loads        report loads that take long
+    own_processes     how the loader starts mounts with processes of their own
     loader            load the apps of a whole table and wrap them in their middleware
     own_prefix        find a loaded app that adds a prefix of its own, or names another one
     proxy_fix         find ProxyFix around an app

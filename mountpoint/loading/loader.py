@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import sys
 import threading
+import time
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,6 +32,7 @@ from .isolation import preserve_process_state
 from .load_thread import Load, LoadThread
 from .missing_files import missing_files
 from .module_origins import ModuleOrigins
+from .own_processes import OwnProcesses
 from .patching import refuse_patching
 from .signal_guard import guarded_handlers
 
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
 
 RETRY_AFTER = 60  # seconds until a client may ask again for an app that failed to load
+_WORKER_SECONDS = 0.25  # between two reports of a worker that starts
 RETRY_AFTER_LOADING = 5  # the same for an app that is still loading
 
 logger = logging.getLogger("mountpoint")
@@ -94,9 +97,11 @@ class LoadObserver:
     """Hears of each load of a table, in the thread that called `Loader.load`. This one does nothing.
 
     ``lets_others_overtake`` says that the next mounts are loaded while a slow load goes on, in other threads.
+    ``waits_for_workers`` says that a mount with processes of its own is loaded when its first process is ready.
     """
 
     lets_others_overtake = False
+    waits_for_workers = True
 
     def before(self, mount: MountConfig) -> None:
         """*mount* is about to be loaded."""
@@ -152,13 +157,17 @@ class _PendingLoad:
 
 
 def load_mounts(
-    config: Config, thread: LoadThread | None = None, timeout: float | None = None
+    config: Config,
+    thread: LoadThread | None = None,
+    timeout: float | None = None,
+    processes: OwnProcesses | None = None,
 ) -> Sequence[LoadedMount]:
     """Load every app of *config* and return the mounts in the table's order. A failed load does not raise.
 
     With *thread* the apps are imported there, and a load that takes more than *timeout* seconds fails.
+    *processes* starts the mounts with processes of their own. Without it they are broken.
     """
-    return Loader(thread).load(config, observer=_TimeLimit(timeout))
+    return Loader(thread, processes).load(config, observer=_TimeLimit(timeout))
 
 
 class Loader:
@@ -166,9 +175,11 @@ class Loader:
 
     It remembers the process-wide resources that mounts have taken, such as the names of modules: they stay taken when
     a later table no longer has the mount. With *thread* the apps are imported there, and the loads are observed.
+    *processes* starts the mounts with processes of their own.
     """
 
-    def __init__(self, thread: LoadThread | None = None) -> None:
+    def __init__(self, thread: LoadThread | None = None, processes: OwnProcesses | None = None) -> None:
+        self._processes = processes
         self._origins = ModuleOrigins()
         self._environment = SharedEnvironment()
         self._django: MountConfig | None = None  # the first mount of the Django project in this process
@@ -180,23 +191,65 @@ class Loader:
         """Load every app of *config* and return the mounts in the table's order. A failed load does not raise.
 
         *before* are the mounts of the previous table. A mount that has not changed since keeps its app. An exception
-        from *observer* ends this load.
+        from *observer* ends this load. Mounts with processes of their own start before the others load.
         """
         observer = observer or LoadObserver()
         ready = {_load_key(mount.config): mount for mount in before if mount.app}
         evict_failed_modules()
-        self._origins.set_mounts(config.mounts)
+        self._origins.set_mounts([mount for mount in config.mounts if mount.own is None])
         loaded: dict[str, LoadedMount] = {}
         overtaken: list[_PendingLoad] = []
+        started = [self._start(mount) for mount in config.mounts if mount.own and _load_key(mount) not in ready]
+        waiting = [mount for mount in started if mount.app and observer.waits_for_workers]
+        for begun in started:
+            if begun not in waiting:
+                loaded[begun.config.key] = begun
+                observer.after(begun)
         for mount in config.mounts:
             if known := ready.get(_load_key(mount)):
                 loaded[mount.key] = replace(known, config=mount)
-            elif (found := self._load_observed(mount, observer, overtaken)) is not None:
+            elif mount.own is None and (found := self._load_observed(mount, observer, overtaken)) is not None:
                 loaded[mount.key] = found
         if overtaken:
             observer.only_slow_left()
             loaded |= self._await_overtaken(overtaken, observer, loaded)
+        if waiting:
+            loaded |= self._await_workers(waiting, observer)
         return [loaded[mount.key] for mount in config.mounts]
+
+    def _start(self, mount: MountConfig) -> LoadedMount:
+        """Start a mount with processes of its own."""
+        try:
+            if self._processes is None:
+                raise LoadError(
+                    'process = "own" works under "mountpoint serve" only: other servers fork and end their processes '
+                    'as they like; remove it here, or serve the table with "mountpoint serve"'
+                )
+            return LoadedMount(mount, app=self._processes.start(mount))
+        except LoadError as error:
+            return LoadedMount(mount, error=error)
+
+    def _await_workers(self, waiting: Sequence[LoadedMount], observer: LoadObserver) -> Mapping[str, LoadedMount]:
+        """Wait until the first process of each mount in *waiting* is ready, or has failed to start."""
+        assert self._processes is not None
+        found = {}
+        started_at, is_slow = time.monotonic(), False
+        for mount in waiting:
+            assert mount.app is not None
+            observer.before(mount.config)
+            try:
+                while not self._processes.wait(mount.app, _WORKER_SECONDS):
+                    seconds = time.monotonic() - started_at
+                    if seconds >= slow_loads.SLOW_SECONDS and not is_slow:
+                        is_slow = True
+                        observer.only_slow_left()
+                    observer.during(mount.config, seconds, None)
+                error = self._processes.error(mount.app)
+            except LoadError as failure:
+                error = failure
+            done = found[mount.config.key] = LoadedMount(mount.config, error=error) if error else mount
+            observer.after(done)
+        return found
 
     def give_up(self) -> None:
         """Give up the load that the main thread runs, because another call of `load` is to replace it."""
@@ -280,7 +333,7 @@ class Loader:
         if _django_project(first) != _django_project(mount):
             raise LoadError(
                 f"another Django project is at {first.key}, and one process can hold the settings of only one; "
-                "serve this project from a process of its own"
+                'serve this project from a process of its own: write process = "own"'
             )
 
 
@@ -290,7 +343,7 @@ def _django_project(mount: MountConfig) -> Hashable:
 
 def _load_key(mount: MountConfig) -> Hashable:
     """Return the settings that the app of *mount* depends on. Its other settings apply to the middleware around it."""
-    return mount.key, mount.app.text, mount.root, tuple(sorted(mount.env.items()))
+    return mount.key, mount.app.text, mount.root, tuple(sorted(mount.env.items())), mount.own
 
 
 def build_table(mounts: Sequence[LoadedMount], *, limits: bool = False) -> MountTable:
