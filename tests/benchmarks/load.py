@@ -33,7 +33,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from children import free_port, running
-from load_servers import BARE, OURS, Server, write_files
+from load_servers import BARE, OURS, Server, wait_until_ready, write_files
 from measure import duration, text_table, verdict, warn_if_busy
 
 HEADERS = (
@@ -140,6 +140,7 @@ def targets(servers: Sequence[Server], folder: Path, row: Row, logs: bool) -> It
         for server in servers:
             port = free_port()
             process, _ = stack.enter_context(running(server.command(port, logs), folder, port))
+            wait_until_ready(port)
             found.append(Target(process.pid, port, row.idle))
             stack.callback(found[-1].close)
         yield found

@@ -6,14 +6,16 @@ The app answers ``/`` with one line, ``/big`` with 100 KB, and reads the body of
 from __future__ import annotations
 
 import argparse
+import http.client
 import logging
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from children import script
+from children import PATIENCE, script
 
 THREADS = 8
 CONNECTION_LIMIT = 4_000
@@ -67,6 +69,18 @@ def write_files(folder: Path) -> None:
             f"[server]\naccess_log = {logs}\nconnection_limit = {CONNECTION_LIMIT}\nchannel_timeout = {IDLE_TIMEOUT}\n"
         )
         (folder / name).write_text(settings + mounts)
+
+
+def wait_until_ready(port: int) -> None:
+    """Wait until the app responds. While it loads, mountpoint responds 503."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)) as connection:
+            connection.request("GET", "/app/")
+            if connection.getresponse().status == 200:
+                return
+        time.sleep(0.01)
+    sys.exit(f"no response 200 from port {port} within {PATIENCE} s")
 
 
 def serve_bare(port: int, logs: bool) -> None:
