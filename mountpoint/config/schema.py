@@ -95,8 +95,9 @@ MOUNT_KEYS: Mapping[str, Key] = {
     ),
     "env": Key(
         environment,
-        'Environment variables that are set while the app is loaded: `{ KEY = "value" }`. A mount also gets those of '
-        "`[defaults]`, unless it sets the same name.",
+        'Environment variables that are set while the app is loaded: `{ KEY = "value" }`. A request finds them in '
+        "environ, except for names of CGI and of headers. A mount also gets those of `[defaults]`, unless it sets the "
+        "same name.",
         "`{}`",
     ),
 }
