@@ -12,7 +12,6 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,17 @@ from .config.reader import ServerConfig, load_config, quoted
 from .errors import ConfigError, Problem, UnreadableError, counted
 from .loading.app_kinds import is_instance_by_name
 from .loading.load_thread import LoadThread
-from .loading.loader import LoadedMount, load_mounts
+from .loading.loader import LoadedMount
 from .loading.logs import configure_logging
+from .loading.own_prefix import prefix_faults
+from .loading.proxy_fix import applies_proxy_fix_itself, has_proxy_fix
+from .workers.trial import loaded_on_trial
 from .wsgi.keys import host_covers
+from .wsgi.mount_env import is_request_variable
+from .wsgi.proxy_settings import ProxySettings
+
+# The keys of environ that werkzeug's ProxyFix reads.
+_PROXY_FIX_HEADERS = {f"HTTP_X_FORWARDED_{name}" for name in ("FOR", "PROTO", "HOST", "PORT", "PREFIX")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +93,9 @@ def check(file: str | Path, thread: LoadThread | None = None, timeout: float | N
     except ConfigError as error:
         problems = [Finding(problem.key, problem.message) for problem in error.problems]
         return Report(error.file or str(file), problems=problems, is_readable=not isinstance(error, UnreadableError))
-    with contextlib.redirect_stdout(sys.stderr):  # stdout is for the report, not for the prints of an app
-        mounts = load_mounts(config, thread, timeout)
+    # stdout is for the report, not for the prints of an app.
+    with contextlib.redirect_stdout(sys.stderr), loaded_on_trial(config, thread, timeout) as mounts:
+        pass
     rows = [
         {
             "mount": mount.config.key,
@@ -98,7 +106,8 @@ def check(file: str | Path, thread: LoadThread | None = None, timeout: float | N
         for mount in mounts
     ]
     problems = [Finding(_key(mount), str(mount.error), mount.error.details) for mount in mounts if mount.error]
-    found = list(warnings(mounts))
+    found = list(warnings(mounts, config.proxy))
+    found += [Finding(_key(fault.mount), fault.text) for fault in prefix_faults(config, mounts)]
     if config.proxy.trusted and not config.proxy.counts():
         message = "is set, but no header is counted; add x_for = 1 and x_proto = 1"
         found.append(Finding("proxy.trusted", message))
@@ -106,35 +115,92 @@ def check(file: str | Path, thread: LoadThread | None = None, timeout: float | N
     return Report(str(config.file), rows, problems, found)
 
 
-def warnings(mounts: Sequence[LoadedMount]) -> Iterator[Finding]:
-    """Yield a warning for each fault that shows only under a prefix, behind a proxy, or with two apps together."""
+def warnings(mounts: Sequence[LoadedMount], proxy: ProxySettings | None = None) -> Iterator[Finding]:
+    """Yield a warning for each fault that shows only under a prefix, behind a proxy, or with two apps together.
+
+    *proxy* are the settings of ``[proxy]``.
+    """
     ready = [mount for mount in mounts if mount.app]
     for mount in ready:
         if is_instance_by_name(mount.app, "bottle.Bottle") and not mount.config.key.isascii():
             yield Finding(_key(mount), "Bottle garbles links under a prefix that is not ASCII; write an ASCII prefix")
-        if _has_proxy_fix(mount.app):
+        if has_proxy_fix(mount.app) and (applies_proxy_fix_itself(mount.config) or _passes_on(proxy)):
             yield Finding(
                 _key(mount),
                 "the app is wrapped in ProxyFix, which under mountpoint finds no forwarding headers, or overwrites the "
                 "prefix of the mount; remove ProxyFix, and describe the proxy under [proxy]",
             )
-    cookies = [(mount, cookie) for mount in ready if (cookie := _session_cookie(mount))]
-    for (one, cookie), (other, other_cookie) in combinations(cookies, 2):
-        if cookie == other_cookie and one.app is not other.app and _share_a_host(one, other):
+    yield from _session_warnings(ready)
+    yield from _django_warnings(ready)
+    for mount in mounts:
+        yield from (Finding(_key(mount), warning) for warning in mount.warnings)
+    yield from _unread_warnings(ready)
+
+
+def _session_warnings(mounts: Sequence[LoadedMount]) -> Iterator[Finding]:
+    """Yield one warning for each group of mounts whose session cookies replace each other."""
+    by_cookie: dict[Any, list[LoadedMount]] = {}
+    for mount in mounts:
+        if cookie := _session_cookie(mount):
+            by_cookie.setdefault(cookie, []).append(mount)
+    for (name, path, _), sharing in by_cookie.items():
+        waiting = sharing
+        while waiting:
+            group, waiting = [waiting[0]], waiting[1:]
+            for member in group:  # grows in the loop
+                group += [mount for mount in waiting if _share_a_host(member, mount)]
+                waiting = [mount for mount in waiting if mount not in group]
+            others = [mount for mount in group[1:] if mount.app is not group[0].app]
+            if not others:
+                continue
+            first, *more = (mount.config.key for mount in (group[0], *others[1:]))
+            others_of = f"{first} and of {', '.join(more)}" if more else first
             yield Finding(
-                _key(other),
-                f'its session cookie "{cookie[0]}" with Path={cookie[1]} has the name and path of that of '
-                f"{one.config.key}, so a login to one app is a logout from the other; "
+                _key(others[0]),
+                f'its session cookie "{name}" with Path={path} has the same name and path as that of {others_of}, so '
+                f"a login to one app is a logout from the other{'s' if more else ''}; "
                 'write cookies = "scoped", or give each app a SESSION_COOKIE_NAME of its own',
             )
-    django = [mount for mount in ready if is_instance_by_name(mount.app, "django.WSGIHandler")]
-    for one, other in combinations(django, 2):
-        if one.app is other.app:
+
+
+def _django_warnings(mounts: Sequence[LoadedMount]) -> Iterator[Finding]:
+    """Yield a warning for each mount of a Django project under another prefix than its first mount."""
+    first: dict[int, LoadedMount] = {}
+    for mount in mounts:
+        if is_instance_by_name(mount.app, "django.WSGIHandler"):
+            one = first.setdefault(id(mount.app), mount)
+            if _prefix(one) != _prefix(mount):
+                yield Finding(
+                    _key(mount),
+                    f"this Django project is also mounted at {one.config.key}, and Django uses the prefix of its first "
+                    'request for both mounts; serve one of the two from a process of its own: write process = "own"',
+                )
+
+
+def _unread_warnings(mounts: Sequence[LoadedMount]) -> Iterator[Finding]:
+    """Yield a warning for each variable of ``env`` that no load of a mount with this value has read."""
+    unread: dict[tuple[str, str], list[LoadedMount]] = {}
+    for mount in mounts:
+        for name, value in mount.config.env.items():
+            unread.setdefault((name, value), []).append(mount)
+    for (name, _), having in unread.items():
+        if all(name in mount.unread for mount in having):
+            others = f", nor that of {', '.join(mount.config.key for mount in having[1:])}" if having[1:] else ""
+            place = "nowhere: its name is one of CGI or of a header" if is_request_variable(name) else "in environ only"
             yield Finding(
-                _key(other),
-                f"this Django project is also mounted at {one.config.key}, and Django uses the prefix of its first "
-                "request for both mounts; serve one of the two from a process of its own",
+                f"{_key(having[0])}.env.{quoted(name)}",
+                f"the load has not read it{others}; os.environ has it only during the load, and a request finds it "
+                f"{place}; check the name, or let the app read it at import",
             )
+
+
+def _prefix(mount: LoadedMount) -> str:
+    return mount.config.key.partition("/")[2]
+
+
+def _passes_on(proxy: ProxySettings | None) -> bool:
+    """Whether *proxy* lets a header reach the app that ProxyFix reads."""
+    return proxy is not None and not proxy.passed().isdisjoint(_PROXY_FIX_HEADERS)
 
 
 def disabled_protections(server: ServerConfig) -> Iterator[Finding]:
@@ -163,18 +229,6 @@ def disabled_protections(server: ServerConfig) -> Iterator[Finding]:
 
 def _key(mount: LoadedMount) -> str:
     return f"mounts.{quoted(mount.config.key)}"
-
-
-def _has_proxy_fix(app: Any) -> bool:
-    """Whether *app* or an app that it wraps, in an attribute ``wsgi_app`` or ``app``, is werkzeug's ProxyFix."""
-    layer = app
-    for _ in range(10):  # bounded, since an object may wrap itself
-        if is_instance_by_name(layer, "werkzeug.ProxyFix"):
-            return True
-        if not hasattr(layer, "__dict__"):
-            return False
-        layer = vars(layer).get("wsgi_app") or vars(layer).get("app")
-    return False
 
 
 def _session_cookie(mount: LoadedMount) -> tuple[str, str, str | None] | None:

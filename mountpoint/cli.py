@@ -114,7 +114,7 @@ def _parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentP
         type=_seconds,
         default=30.0,
         metavar="S",
-        help="give up on an app that does not load within S seconds (default: 30)",
+        help="give up on an app that loads for over S seconds (default: 30)",
     )
     check.add_argument("--json", action="store_true", help="print JSON")
 
@@ -144,6 +144,12 @@ def _parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentP
         "(default: listen in the file); may be repeated",
     )
     proxy.add_argument("--standalone", action="store_true", help="print a complete configuration file")
+    proxy.add_argument(
+        "--proxy-version",
+        default="",
+        metavar="VERSION",
+        help="the version of Caddy, whose language has changed (default: 2.6.4 or later)",
+    )
 
     doctor = _add_with_file(
         commands, "doctor", _doctor, "find faults between the proxy and the apps, and show the fixes"
@@ -332,6 +338,7 @@ def _proxy_config(options: argparse.Namespace) -> int:
         tls=tuple(options.tls) if options.tls else None,
         upstreams=[listen_address(text) for text in options.upstream or ()],
         standalone=options.standalone,
+        proxy_version=options.proxy_version,
     )
     configuration = proxy_config(load_config(options.file), options.proxy, render_options)
     print(configuration.text, end="", flush=True)  # before the advice, where both go to one place

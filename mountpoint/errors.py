@@ -7,13 +7,13 @@ file are collected and raised together, so that a user fixes them in one go.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots: this runs in workers too, on Python 3.8 and later
 class Problem:
     """One mistake, at one *key*.
 
@@ -86,6 +86,15 @@ class NotAnApp(LoadError):
 
 class ServeError(MountpointError):
     """The server cannot start: an address is taken, forbidden or unusable."""
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield *error*, and the exceptions from which it was raised, the nearest first. A ring of causes ends."""
+    seen = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def did_you_mean(found: str, known: Iterable[str]) -> str:

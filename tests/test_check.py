@@ -225,7 +225,7 @@ def test_two_flask_apps_with_one_session_cookie_get_a_warning(warned):
     [(key, message)] = warned(*two_flasks())
     assert key == 'mounts."/b"'
     assert message == (
-        'its session cookie "session" with Path=/ has the name and path of that of /a, so a login to one app is a '
+        'its session cookie "session" with Path=/ has the same name and path as that of /a, so a login to one app is a '
         'logout from the other; write cookies = "scoped", or give each app a SESSION_COOKIE_NAME of its own'
     )
 
@@ -274,10 +274,29 @@ def test_one_flask_app_mounted_twice_does_not_clash_with_itself(warned):
     assert warned('[mounts]\n"/a" = "one:app"\n"/b" = "one:app"\n', {"one.py": FLASK}) == []
 
 
-def test_each_later_one_of_three_flask_apps_is_named(warned):
-    toml = '[mounts]\n"/a" = "one:app"\n"/b" = "two:app"\n"/c" = "three:app"\n'
-    found = warned(toml, {"one.py": FLASK, "two.py": FLASK, "three.py": FLASK})
-    assert {key for key, _ in found} == {'mounts."/b"', 'mounts."/c"'}
+def test_ten_flask_apps_with_one_session_cookie_get_one_warning(warned):
+    keys = [f"/{number}" for number in range(10)]
+    toml = "[mounts]\n" + "".join(f'"{key}" = "m{key[1:]}:app"\n' for key in keys)
+    [(key, message)] = warned(toml, {f"m{key[1:]}.py": FLASK for key in keys})
+    assert key == 'mounts."/1"'
+    assert (
+        "as that of /0 and of /2, /3, /4, /5, /6, /7, /8, /9, so a login to one app is a logout from the others"
+        in message
+    )
+
+
+def test_groups_of_apps_with_different_cookies_get_a_warning_each(warned):
+    other = FLASK + "app.config['SESSION_COOKIE_NAME'] = 'other'\n"
+    toml = "[mounts]\n" + "".join(f'"/{name}" = "{name}:app"\n' for name in ("a1", "b1", "a2", "b2"))
+    found = warned(toml, {"a1.py": FLASK, "a2.py": FLASK, "b1.py": other, "b2.py": other})
+    assert [key for key, _ in found] == ['mounts."/a2"', 'mounts."/b2"']
+
+
+def test_apps_at_different_hosts_form_groups_of_their_own(warned):
+    hosts = ["a.example.com/", "b.example.com/", "a.example.com/x", "b.example.com/x"]
+    toml = "[mounts]\n" + "".join(f'"{host}" = "m{number}:app"\n' for number, host in enumerate(hosts))
+    found = warned(toml, {f"m{number}.py": FLASK for number in range(4)})
+    assert [key for key, _ in found] == ['mounts."a.example.com/x"', 'mounts."b.example.com/x"']
 
 
 # ---------------------------------------------------------------------------------------------------- other warnings
@@ -305,6 +324,22 @@ def test_one_django_project_mounted_twice_gets_a_warning(tmp_path):
         "this Django project is also mounted at /a, and Django uses the prefix of its first request"
         in warning["message"]
     )
+
+
+@pytest.mark.parametrize(
+    ("keys", "warned_of"),
+    [
+        (("a.example.com/x", "b.example.com/x"), []),
+        (("a.example.com/", "b.example.com/", "c.example.com/"), []),
+        (("a.example.com/x", "b.example.com/y"), ['mounts."b.example.com/y"']),
+        (("/a", "/b", "/c"), ['mounts."/b"', 'mounts."/c"']),
+    ],
+)
+def test_one_django_project_may_have_one_prefix_at_many_hosts(tmp_path, keys, warned_of):
+    toml = "[mounts]\n" + "".join(f'"{key}" = "one:app"\n' for key in keys)
+    output = json.loads(command("check", "--json", cwd=write(tmp_path, {"mounts.toml": toml, "one.py": DJANGO})).stdout)
+    assert output["problems"] == []
+    assert [warning["key"] for warning in output["warnings"]] == warned_of
 
 
 def test_the_later_of_two_django_projects_is_broken(tmp_path):
@@ -345,6 +380,60 @@ app = Flask("one")
     [(key, message)] = warned('[mounts]\n"/a" = "one:app"\n', {"one.py": code})
     assert key == 'mounts."/a"'
     assert message.startswith("the app is wrapped in ProxyFix, ")
+
+
+PROXY_FIXED = """
+from werkzeug.middleware.proxy_fix import ProxyFix
+def make():
+    return ProxyFix(lambda environ, start_response: [])
+"""
+
+
+@pytest.mark.parametrize(
+    ("proxy", "warns"),
+    [
+        ("", False),
+        ("[proxy]\ntrusted = ['127.0.0.1']\nx_for = 1\n", False),
+        ("[proxy]\ntrusted = ['127.0.0.1']\npass = ['X-Forwarded-Prefix']\n", True),
+        ("[proxy]\ntrusted = ['127.0.0.1']\npass = ['X-Request-Id']\n", False),
+    ],
+)
+def test_proxy_fix_of_an_installed_app_matters_only_if_headers_reach_it(tmp_path, proxy, warns):
+    files = {"site-packages/installed.py": PROXY_FIXED, "one.py": "from installed import make\napp = make()\n"}
+    write(tmp_path, {"mounts.toml": f'[mounts]\n"/a" = "one:app"\n{proxy}', **files})
+    done = command("check", "--json", cwd=tmp_path, env={"PYTHONPATH": str(tmp_path / "site-packages")})
+    output = json.loads(done.stdout)
+    assert output["problems"] == []
+    assert any("ProxyFix" in warning["message"] for warning in output["warnings"]) == warns
+
+
+def test_a_variable_of_env_that_no_load_has_read_gets_a_warning(warned):
+    toml = """
+        [defaults]
+        env = { SITE = "x", TYPO = "y", HTTP_PROXY = "z" }
+        [mounts]
+        "/a" = "one:app"
+        "/b" = { app = "two:app", env = { SITE = "other" } }
+        """
+    found = warned(toml, {"one.py": f"import os\nos.environ['SITE']\n{APP}", "two.py": APP})
+    assert [key for key, _ in found] == [
+        'mounts."/a".env.TYPO',
+        'mounts."/a".env.HTTP_PROXY',
+        'mounts."/b".env.SITE',
+    ]
+    assert found[0][1] == (
+        "the load has not read it, nor that of /b; os.environ has it only during the load, and a request finds it in "
+        "environ only; check the name, or let the app read it at import"
+    )
+    assert "finds it nowhere: its name is one of CGI or of a header" in found[1][1]
+
+
+def test_variables_that_one_app_takes_over_from_another_get_a_warning(tmp_path):
+    code = f"import os\nos.environ.setdefault('SECRET_KEY', __name__)\n{APP}"
+    files = {"mounts.toml": '[mounts]\n"/a" = "one:app"\n"/b" = "two:app"\n', "one.py": code, "two.py": code}
+    done = command("check", cwd=write(tmp_path, files))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert 'mounts.toml: warning: mounts."/b": its load has read SECRET_KEY, ' in done.stdout
 
 
 def test_middleware_that_wraps_itself_does_not_hang_the_check(warned):

@@ -21,7 +21,8 @@ _OPEN_KEY = re.compile(r"""(?P<key>["'“][^"'“”=]+?)(?P<separator>\s*=\s*)(
 _HEADER = re.compile(r"\[+\s*(?P<name>[^\[\]#]*?)\s*\]*\s*(?:#.*)?")
 _BLOCK = re.compile(rf"(?:- +)?{_KEY}\s*(?::|\{{|:\s*\{{)?")  # of YAML or nginx
 _COMMENT = re.compile(r"(?://+|;+|--+|/\*+|%+)\s*(?P<text>\S.*?)\s*(?:\*/)?")
-_ITEM = re.compile(r"""(?:"[^"]*"|'[^']*'|\[[^\]]*\]|\{[^}]*\}|[^,"'\[{])+""")
+# Bounded, since a bracket that nothing closes would make each later one scan to the end.
+_ITEM = re.compile(r"""(?:"[^"]{0,1000}"|'[^']{0,1000}'|\[[^\]]{0,1000}\]|\{[^}]{0,1000}\}|[^,"'\[{])+""")
 _TOKEN = re.compile(
     r"""\"{3}(?:[^\\]|\\.)*?(?:\"{3}|\Z)|'{3}.*?(?:'{3}|\Z)|"(?:[^"\\\n]|\\.)*"?|'[^'\n]*'?|\#[^\n]*|[][{}\n]""",
     re.DOTALL,

@@ -9,6 +9,8 @@ The method is the counterfactual probe: request the URL that fails, then the cor
     pages      the URLs in a page, each with its line
     findings   a symptom that was found, its evidence, and the report of all of them
     crawl      follow the links of one mount, and try each correction on a URL that fails
+    redirects  follow the redirects from one URL to the end of their chain
+    mapping    find out how the proxy changes the path of a mount, from outside
     examine    examine one mount from outside: its root, its links, the ends of its prefix, its cookies
     by_url     examine a site of which only the URL is known
     arrival    ask the echo how a request arrives behind the proxy, and what a client can forge

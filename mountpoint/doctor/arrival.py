@@ -22,6 +22,7 @@ from ..wsgi.target import split_target
 from .addresses import path_of
 from .crawl import ServedMount
 from .fetch import Headers, ProbeResult, Site
+from .mapping import report_changed_path
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
@@ -62,7 +63,7 @@ def examine_arrival(config: Config, served: ServedMount) -> bool:
         served.report.skip(
             "spoofed forwarding headers, bodies over the limit, the path that arrives: these checks need [doctor] key"
         )
-        return _report_another_app(served)
+        return report_changed_path(served)
     arrival = _ask_echo(config, served.site, served.root)
     if arrival is None:
         served.report.skip(
@@ -84,37 +85,22 @@ def examine_arrival(config: Config, served: ServedMount) -> bool:
         f"{path_of(served.root)} arrives as {arrival.path or 'an empty path'} instead of {expected}",
         f"the response is {live.summary}",
     ]
+    served.report.add(_symptom_of(arrived, expected, strips), "sure", served.prefix, evidence)
+    return True
+
+
+def _symptom_of(arrived: str, expected: str, strips: str) -> str:
+    """Return the symptom of a path that arrives as *arrived*, not as *expected*. The proxy may strip *strips* only."""
     mount = expected.rstrip("/")
-    if arrived in ("/", "//", "") and mount:
-        served.report.add("proxy-strips", "sure", served.prefix, evidence)
-    elif strips and arrived == strips + expected:
-        served.report.add("proxy-keeps", "sure", served.prefix, evidence)
-    elif arrived == mount:
-        served.report.add("loop-slash", "sure", served.prefix, evidence)
-    elif arrived == mount + expected:
-        served.report.add("prefix-doubled", "sure", served.prefix, evidence)
-    else:
-        served.report.add("failing", "likely", served.prefix, evidence)
-    return True
-
-
-def _report_another_app(served: ServedMount) -> bool:
-    """Report that the proxy strips the prefix, if the page of the mount is at the doubled prefix and not at the prefix.
-
-    Return whether that is so.
-    """
-    page, live = served.get_in_process(served.root), served.site.get(served.root)
-    if page is None or not served.prefix or page.status != 200 or live.is_like(page):
-        return False
-    doubled = served.get(f"{served.prefix}{served.prefix}/")
-    if not doubled.is_like(page) or doubled.is_like(served.probe_unknown()):
-        return False
-    evidence = [
-        f"{path_of(live.url)}: {live.summary}, not the page of the mount",
-        f"{path_of(doubled.url)}: {doubled.summary}, the page of the mount",
-    ]
-    served.report.add("proxy-strips", "sure", served.prefix, evidence)
-    return True
+    if mount and not arrived.strip("/"):
+        return "proxy-strips"
+    if strips and arrived == strips + expected:
+        return "proxy-keeps"
+    if arrived == mount:
+        return "loop-slash"
+    if arrived == mount + expected:
+        return "prefix-doubled"
+    return "path-changed"
 
 
 def probe_defences(config: Config, served: ServedMount) -> None:

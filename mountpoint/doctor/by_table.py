@@ -15,9 +15,11 @@ from pathlib import Path
 
 from ..config.reader import DEFAULT_FILE, Config, load_config
 from ..loading.load_thread import LoadThread
-from ..loading.loader import LoadedMount, build_router, build_table, load_mounts
+from ..loading.loader import LoadedMount, build_router, build_table
 from ..loading.logs import configure_logging
+from ..loading.own_prefix import prefix_faults
 from ..loading.slow_loads import LOAD_TIMEOUT
+from ..workers.trial import loaded_on_trial
 from ..wsgi.keys import host_covers, is_below, wsgi_string
 from ..wsgi.percent import encode_path
 from .addresses import Origin, checked_url
@@ -25,8 +27,11 @@ from .arrival import examine_arrival, probe_defences
 from .by_url import CannotExamineError, ensure_reachable, run_within_limit
 from .crawl import ServedMount
 from .examine import cookies_below, examine
-from .fetch import HttpSite, Progress, WsgiSite
+from .fetch import HttpSite, OutOfRequests, Progress, WsgiSite
 from .findings import Report
+
+_FOR_DEFENCES = 12  # requests of `probe_defences`
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 def examine_table(
@@ -42,8 +47,9 @@ def examine_table(
     config = load_config(file or DEFAULT_FILE)
     with contextlib.redirect_stdout(sys.stderr):  # the apps may print, and stdout is for the report
         configure_logging(config.server.log_level, access_log=False, dictionary=config.logging)
-        examination = _Examination(config, load_mounts(config, thread, LOAD_TIMEOUT), url, limit, progress)
-        examination.run()
+        with loaded_on_trial(config, thread, LOAD_TIMEOUT) as mounts:
+            examination = _Examination(config, mounts, url, limit, progress)
+            examination.run()
     return examination.report
 
 
@@ -56,6 +62,7 @@ class _Examination:
         self.config = config
         self.mounts = mounts
         without_echo = dataclasses.replace(config, doctor=dataclasses.replace(config.doctor, key=""))
+        self.prefix_faults = list(prefix_faults(config, mounts))
         self.router = build_router(without_echo, build_table(mounts))
         self.live: HttpSite | None = None
         self.prefix = ""  # only mounts below this public prefix are examined
@@ -77,7 +84,7 @@ class _Examination:
         for mount in covered:
             if mount.error:
                 report.add("broken-mount", "sure", mount.config.key, [str(mount.error)])
-        run_within_limit(report, lambda: self._examine([mount for mount in covered if mount.app]))
+        self._examine([mount for mount in covered if mount.app])
         _report_collisions(self.served_mounts, report)
         report.mounts = [served.name for served in self.served_mounts]
         report.requests = (
@@ -98,24 +105,56 @@ class _Examination:
         return is_below(_public_prefix(self.config, mount), self.prefix)
 
     def _examine(self, mounts: Sequence[LoadedMount]) -> None:
-        for mount in mounts:
-            self._examine_mount(mount)
+        """Examine *mounts*. Each has an equal share of the requests that are left, so none goes without."""
+        cut_short = []
+        for index, mount in enumerate(mounts):
+            share = self._requests_left() // (len(mounts) - index)
+            try:
+                is_complete = self._examine_mount(mount, share)
+            except OutOfRequests:
+                is_complete = False
+            if not is_complete:
+                cut_short.append(_public_prefix(self.config, mount) or "/")
+        if cut_short:
+            self.report.skip(f"everything that needs more than {self.report.limit} requests: at {', '.join(cut_short)}")
         if self.live and self.served_mounts:
-            probe_defences(self.config, self.served_mounts[0])
+            self.live.limit = self.report.limit
+            run_within_limit(self.report, lambda: probe_defences(self.config, self.served_mounts[0]))
 
-    def _examine_mount(self, mount: LoadedMount) -> None:
-        """Examine one mount in this process, and then through the proxy if there is one."""
-        in_process = self._served_in_process(mount)
-        is_complete = run_within_limit(in_process.report, lambda: examine(in_process))
+    def _requests_left(self) -> int:
+        """Return how many requests the mounts may still make together."""
+        if self.live is None:
+            return self.report.limit - sum(served.site.requests for served in self.served_mounts)
+        reserved = _FOR_DEFENCES if self.config.doctor.key and self.report.limit > 4 * _FOR_DEFENCES else 0
+        return max(0, self.report.limit - self.live.requests - reserved)
+
+    def _examine_mount(self, mount: LoadedMount, share: int) -> bool:
+        """Examine one mount in this process, and then through the proxy if there is one, with *share* requests.
+
+        Return whether they were enough. Raises `OutOfRequests` if they were not, and the examination got no further.
+        """
+        # With a proxy only the requests to it count, so each app gets the whole limit.
+        in_process = self._served_in_process(mount, self.report.limit if self.live else share)
+        faults = [fault for fault in self.prefix_faults if fault.mount is mount]
+        in_process.reads_static_url_early = any(fault.symptom == "static-url" for fault in faults)
+        if self.live is None:
+            self.served_mounts.append(in_process)
+        is_complete = True
+        try:
+            examine(in_process)
+        except OutOfRequests:
+            is_complete = False
         fills = {"host": in_process.site.origin.host}
         for finding in in_process.report.findings:  # faults of the app, which no change of the proxy can fix
             self.report.add(finding.symptom, finding.certainty, in_process.prefix, finding.evidence, fills)
+        for fault in faults:
+            if not self.report.has(fault.symptom, in_process.prefix):  # else a request has shown it
+                self.report.add(fault.symptom, "likely", in_process.prefix, [fault.text])
         if self.live is None or not is_complete:
             for what in in_process.report.not_looked_at:
                 self.report.skip(what)
         if self.live is None:
-            self.served_mounts.append(in_process)
-            return
+            return is_complete
         through_proxy = dataclasses.replace(
             in_process,
             site=self.live,
@@ -124,18 +163,18 @@ class _Examination:
             knows_prefix=in_process.report.has("prefix-hard-coded", in_process.prefix),
         )
         self.served_mounts.append(through_proxy)
+        self.live.limit = self.live.requests + share
         if not examine_arrival(self.config, through_proxy):
             examine(through_proxy)
+        return is_complete
 
-    def _served_in_process(self, mount: LoadedMount) -> ServedMount:
+    def _served_in_process(self, mount: LoadedMount, limit: int) -> ServedMount:
         """Return *mount* as the router in this process serves it, at the public URL if there is one."""
         prefix = _public_prefix(self.config, mount)
         siblings = [_public_prefix(self.config, other) for other in self.mounts if other is not mount]
         host = mount.config.key.partition("/")[0].replace("*.", "any.") or "localhost"
         origin = self.live.origin if self.live else Origin("http", host, 80)
         strips = self.config.proxy.strips_prefix()
-        # Without a URL all mounts share the limit. With one it counts only requests to the proxy, so each app gets it.
-        limit = self.report.limit - (0 if self.live else sum(served.site.requests for served in self.served_mounts))
         site = WsgiSite(self.router, origin, limit, strips)
         if not self.live and site.get(site.url(f"{prefix}/")).location.startswith(f"https://{host}/"):
             site = WsgiSite(self.router, Origin("https", host, 443), limit, strips)  # the app requires https
@@ -147,7 +186,18 @@ class _Examination:
             [other for other in siblings if not is_below(prefix, other)],
             self.config.doctor.allow,
             knows_prefix=True,
+            listen=_listen_origins(self.config),
         )
+
+
+def _listen_origins(config: Config) -> frozenset[Origin]:
+    """Return the origins by which a program on this computer reaches the server; a link to one of them is a fault."""
+    return frozenset(
+        Origin("http", f"[{host}]" if ":" in host else host, address.port)
+        for address in config.server.listen
+        if address.port
+        for host in (address.host, *_LOOPBACK)
+    )
 
 
 def _public_prefix(config: Config, mount: LoadedMount) -> str:

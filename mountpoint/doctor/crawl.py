@@ -9,12 +9,12 @@ from __future__ import annotations
 import ipaddress
 import secrets
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ..wsgi.keys import is_below
-from .addresses import at_origin, encoded, origin_of, path_of, with_path
+from .addresses import Origin, at_origin, encoded, origin_of, path_of, with_path
 from .fetch import ProbeResult, Site
 from .findings import Report
 from .pages import Kind, Link, links
@@ -35,7 +35,8 @@ class ServedMount:
     *prefix* is the public prefix of the mount: percent-encoded, empty for the root. *siblings* are the public prefixes
     of the other mounts. *allow* are the URLs and paths outside the mount that its links may lead to. *in_process* is
     the same table in this process, if *site* is on the network. *knows_prefix* is true if the app is known to have its
-    prefix, so that a link without it must be hard-coded.
+    prefix, so that a link without it must be hard-coded. *reads_static_url_early* is true for a Django project whose
+    links to static files lack the prefix for another reason. *listen* are the addresses that the server listens on.
     """
 
     site: Site
@@ -45,6 +46,8 @@ class ServedMount:
     allow: Sequence[str] = ()
     in_process: Site | None = None
     knows_prefix: bool = False
+    reads_static_url_early: bool = False
+    listen: Collection[Origin] = ()
 
     @property
     def name(self) -> str:
@@ -75,6 +78,10 @@ class ServedMount:
     def probe_sibling(self, end: str = "") -> ProbeResult:
         """Return the response to an unknown path beside the mount: its last segment is replaced."""
         return self.get(f"{self.prefix.rpartition('/')[0]}/{_UNKNOWN}{end}")
+
+    def probe_longer_word(self) -> ProbeResult:
+        """Return the response to an unknown path whose first word begins with the prefix, without a slash between."""
+        return self.get(f"{self.prefix}{_UNKNOWN}/")
 
     def works(self, result: ProbeResult, kind: Kind = "link") -> bool:
         """Whether *result* is the page or file that a link means, and not the response that every path gets."""
@@ -167,6 +174,8 @@ class Crawl:
             return None
         if origin == served.site.origin:
             return self._check_same_origin(link)
+        if origin in served.listen:
+            return self._check_listen_address(link)
         if origin.host == served.site.origin.host:
             is_downgrade = served.site.origin.scheme == "https" and origin.scheme == "http"
             return self._check_other_port(link, "http-links" if is_downgrade else "port-lost")
@@ -216,6 +225,12 @@ class Crawl:
             self.suspected.append(Fault("private-host", link, f"{host} is a private address", better))
         else:
             self.faults.append(Fault("private-host", link, f"clients cannot reach {host}", better))
+        return better.url
+
+    def _check_listen_address(self, link: Link) -> str:
+        """Report a *link* to an address that mountpoint listens on. Clients reach mountpoint through the proxy."""
+        better = self._at_own_origin(link) or self.served.site.get(at_origin(self.served.site.origin, link.url))
+        self.faults.append(Fault("private-host", link, "mountpoint listens there, and clients use the proxy", better))
         return better.url
 
     def _at_own_origin(self, link: Link) -> ProbeResult | None:

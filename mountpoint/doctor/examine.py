@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 from urllib.parse import urljoin
 
@@ -13,9 +13,10 @@ from .addresses import origin_of, path_of
 from .crawl import Crawl, Fault, ServedMount
 from .fetch import ProbeResult, WsgiSite
 from .findings import Certainty
+from .mapping import report_changed_path
 from .pages import links
+from .redirects import follow
 
-_LONGEST_CHAIN = 10  # redirects from the root of the mount
 _NO_UPSTREAM = (502, 503, 504)  # the status of a proxy that gets no response from the server behind it
 
 
@@ -49,6 +50,10 @@ def examine(served: ServedMount) -> None:
     if root.fails:
         _report_failing_root(served, root)
         return
+    if _is_empty_default(served, root):
+        evidence = f"{path_of(root.url)}: {root.summary}, the response that unknown paths of the site get"
+        served.report.add("no-location", "likely", served.prefix, [evidence])
+        return
     crawl = Crawl(served)
     crawl.run(served.root)
     _report_links(crawl)
@@ -70,49 +75,60 @@ def examine(served: ServedMount) -> None:
 
 def _follow_root(served: ServedMount) -> ProbeResult | None:
     """Return the page that the root of the mount leads to, or None, with a finding, if its redirects form a loop."""
-    result, chain = served.site.get(served.root), [served.root]
-    while result.location and origin_of(result.location) == served.site.origin:
-        if result.location in chain or len(chain) > _LONGEST_CHAIN:
-            _report_loop(served, result)
-            return None
-        chain.append(result.location)
-        result = served.site.get(result.location)
+    result, chain, is_loop = follow(served.site, served.root)
+    if is_loop:
+        _report_loop(served, result, chain)
+        return None
     if result.location and len(chain) == 1:
         return result  # to another origin: the crawl checks that link
     return result if is_below(path_of(result.url), served.prefix) else served.site.get(served.root)
 
 
-def _report_loop(served: ServedMount, result: ProbeResult) -> None:
+def _is_empty_default(served: ServedMount, root: ProbeResult) -> bool:
+    """Whether *root* is the empty response with which Caddy answers for every path that no site of it handles."""
+    if root.body or not served.prefix or isinstance(served.site, WsgiSite):
+        return False
+    page = served.get_in_process(served.root)
+    return root.status == 200 and root.is_like(served.probe_outside()) and (page is None or not root.is_like(page))
+
+
+def _report_loop(served: ServedMount, result: ProbeResult, chain: Sequence[str]) -> None:
+    in_process = follow(served.in_process, served.root) if served.in_process else None
+    if in_process and in_process.is_loop:  # the app's own fault, which is reported already
+        return
     unknown = served.probe_unknown()
-    evidence = [f"{path_of(result.url)}: {result.summary}", f"{path_of(unknown.url)}: {unknown.summary}"]
+    evidence = [f"{path_of(url)}: {served.site.get(url).summary}" for url in chain]
     symptom = "loop"
     if unknown.location == unknown.url:
         symptom = "loop-scheme"
+    elif served.prefix and {served.site.url(served.prefix), served.root} <= {*chain}:
+        symptom = "loop-bare-prefix"
     elif result.location == result.url == served.root:
-        symptom = "loop-slash"
+        # If the page is at the prefix without the slash, the path arrives with one slash too many.
+        bare = served.get(served.prefix)
+        has_page = served.prefix and bare.status == 200 and not bare.is_like(served.probe_outside())
+        symptom = "path-changed" if has_page else "loop-slash"
+    if symptom != "loop-bare-prefix":
+        evidence.append(f"{path_of(unknown.url)}: {unknown.summary}")
     # In this process the app gets the scheme and the slash. If it has a page there, the proxy loses them.
-    in_process = served.get_in_process(served.root)
-    is_by_proxy = in_process is not None and in_process.status == 200
-    served.report.add(symptom, "sure" if is_by_proxy else "likely", served.prefix, evidence)
+    is_certain = isinstance(served.site, WsgiSite) or (in_process is not None and in_process.result.status == 200)
+    served.report.add(symptom, "sure" if is_certain else "likely", served.prefix, evidence)
 
 
 def _report_failing_root(served: ServedMount, root: ProbeResult) -> None:
     report, prefix = served.report, served.prefix
     evidence = [f"{path_of(root.url)}: {root.summary}"]
-    if isinstance(served.site, WsgiSite):  # 404 is a note, since an app need not have a page at its root
-        report.add("failing", "note" if root.status == 404 else "likely", prefix, evidence)
+    if isinstance(served.site, WsgiSite):
+        _report_failing_app(served, root)
         return
-    in_process = served.get_in_process(served.root)
-    if in_process is not None and in_process.status == root.status:  # the app's own fault, which is reported already
+    in_process = follow(served.in_process, served.root) if served.in_process else None
+    if in_process and in_process.result.status == root.status:  # the app's own fault, which is reported already
         return
     if root.status in _NO_UPSTREAM:
         report.add("app-down", "likely", prefix, evidence)
         return
     if prefix:
-        doubled = served.get(f"{prefix}{prefix}/")
-        if not doubled.fails and not doubled.is_like(served.probe_unknown()):
-            evidence.append(f"{path_of(doubled.url)}: {doubled.summary}: the proxy strips one of the two prefixes")
-            report.add("proxy-strips", "sure", prefix, evidence)
+        if in_process is None and report_changed_path(served):  # with a table it has been tried before
             return
         outside = served.probe_outside()
         is_same = root.is_like(outside)
@@ -123,9 +139,27 @@ def _report_failing_root(served: ServedMount, root: ProbeResult) -> None:
             report.add("no-location", "likely", prefix, evidence)
             return
         if root.status == 404:
-            report.add("proxy-keeps", "likely", prefix, evidence)
+            # A mount of the table expects its prefix, so the proxy cannot be wrong to keep it, unless `strips` is set.
+            is_expected = isinstance(served.in_process, WsgiSite) and not served.in_process.strips
+            report.add("path-changed" if is_expected else "proxy-keeps", "likely", prefix, evidence)
             return
     report.add("failing", "likely", prefix, evidence)
+
+
+def _report_failing_app(served: ServedMount, root: ProbeResult) -> None:
+    """Report that the root of an app in this process fails, and whether its pages are below a second prefix."""
+    prefix, evidence = served.prefix, [f"{path_of(root.url)}: {root.summary}"]
+    if prefix:
+        doubled, unknown = (
+            served.get(f"{prefix}{prefix}/"),
+            served.get(f"{prefix}{path_of(served.probe_unknown('/').url)}"),
+        )
+        if not follow(served.site, doubled.url).fails and not doubled.is_like(unknown):
+            evidence.append(f"{path_of(doubled.url)}: {doubled.summary}")
+            served.report.add("own-prefix", "sure", prefix, evidence)
+            return
+    # 404 is a note, since an app need not have a page at its root.
+    served.report.add("failing", "note" if root.status == 404 else "likely", prefix, evidence)
 
 
 # ----------------------------------------------------------------------------------------------------------- its links
@@ -138,7 +172,8 @@ def _report_links(crawl: Crawl) -> None:
         for fault in faults:
             symptom = fault.symptom
             if symptom == "prefix-missing" and (crawl.prefixed or served.knows_prefix):
-                symptom = "prefix-hard-coded"
+                is_static = fault.link.kind == "file" and served.reads_static_url_early
+                symptom = "static-url" if is_static else "prefix-hard-coded"
             fills = {"host": served.site.origin.host}
             served.report.add(symptom, certainty, served.prefix, [str(fault)], fills)
 
@@ -187,7 +222,7 @@ def _probe_without_slash(served: ServedMount) -> None:
     evidence = [f"{prefix}: {result.summary}"]
     if result.location:
         _report_slash_redirect(served, result)
-    elif result.fails:
+    elif result.fails or (not result.body and result.is_like(served.probe_outside())):
         report.add("slash-404", "likely", prefix, evidence)
     elif result.status == 200:
         for link in links(result):

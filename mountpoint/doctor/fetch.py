@@ -6,6 +6,7 @@ neither raises for anything that a server or an app does. A URL is requested onc
 
 from __future__ import annotations
 
+import codecs
 import http.client
 import re
 import socket
@@ -43,6 +44,8 @@ BROWSER_HEADERS: Headers = (
 _TIMEOUT = 10.0  # seconds, for each step of a request
 _DEADLINE = 20.0  # seconds, for a whole request after the connection is made
 _LARGEST_BODY = 2**20  # bytes that are read of a response; most links of a page are near its beginning
+# Python has codecs that no browser has. They raise, or take quadratic time for a long page.
+_NOT_FOR_PAGES = {"idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape"}
 _TOKENS = re.compile(rb"[A-Za-z0-9+/_=.-]{16,}")  # session tokens and nonces, which differ in every response
 
 
@@ -78,10 +81,10 @@ class ProbeResult:
     def text(self) -> str:
         """The body, decoded with its charset, UTF-8 by default."""
         charset = re.search(r"charset=[\"']?([\w-]+)", self.header("Content-Type"))
-        try:
-            return self.body.decode(charset[1] if charset else "utf-8", errors="replace")
-        except LookupError:
-            return self.body.decode(errors="replace")
+        with suppress(LookupError):
+            if charset and codecs.lookup(charset[1]).name not in _NOT_FOR_PAGES:
+                return self.body.decode(charset[1], errors="replace")
+        return self.body.decode(errors="replace")
 
     @property
     def location(self) -> str:
@@ -286,7 +289,7 @@ class WsgiSite(Site):
     def __init__(self, app: WSGIApplication, origin: Origin, limit: int, strips: str = "") -> None:
         super().__init__(origin, limit)
         self._app = app
-        self._strips = strips
+        self.strips = strips
 
     def may_request(self, url: str) -> bool:
         """Whether *url* is at the host of this site; in this process every port is the app's."""
@@ -303,7 +306,7 @@ class WsgiSite(Site):
             target = split_target(request_target)
         except ValueError as error:
             return ProbeResult(url, 400, error=str(error))
-        if not is_below(target.path_info, self._strips):
+        if not is_below(target.path_info, self.strips):
             return ProbeResult(url, 404)  # the proxy does not forward it
         builder = EnvironBuilder(
             method=method,
@@ -311,7 +314,7 @@ class WsgiSite(Site):
             headers=[*BROWSER_HEADERS, *headers],
             data=b"".join(body or ()),
             environ_overrides={
-                "PATH_INFO": target.path_info.removeprefix(self._strips) or "/",
+                "PATH_INFO": target.path_info.removeprefix(self.strips) or "/",
                 "QUERY_STRING": target.query,
                 "REQUEST_URI": request_target,
                 "RAW_URI": request_target,

@@ -19,7 +19,8 @@ _KEEP = {
 }
 _MOUNT = '\n# and in mounts.toml: [mounts] "<prefix>" = "module:app"'
 _HOST = {
-    "words": "configure the proxy to forward the Host header that the client sends: <host>",
+    "words": "configure the proxy to forward the Host header that the client sends: <host>; "
+    "if the app names an address of the server itself, remove it there",
     "nginx": "proxy_set_header Host $host;  # or $host:$server_port, if the port is not 80 or 443",
     "apache": "ProxyPreserveHost On",
     "caddy": "header_up Host {http.request.hostport}  # in the reverse_proxy block; remove any other header_up Host",
@@ -64,11 +65,16 @@ FIXES: Mapping[str, Mapping[str, str]] = {
         "words": "let only one of the two add <prefix>: configure the proxy to send no X-Forwarded-Prefix, "
         "and set no x_prefix in [proxy]",
         "nginx": 'proxy_set_header X-Forwarded-Prefix "";  # and no x_prefix in [proxy]; '
-        "if only the paths of cookies are doubled: proxy_cookie_path ~^/$ <prefix>;",
+        "no path after APP\n# if only the paths of cookies are doubled: proxy_cookie_path ~^/$ <prefix>;",
         "apache": "RequestHeader unset X-Forwarded-Prefix\n# and no x_prefix in [proxy]",
         "caddy": "header_up -X-Forwarded-Prefix  # and no x_prefix in [proxy]",
     },
     "proxy-strips": _KEEP,
+    "path-changed": _KEEP,
+    "own-prefix": {
+        "words": "remove <prefix> from the app: from its routes, from a blueprint's url_prefix, from a middleware that "
+        "adds a prefix, or from a dispatcher of its own; mountpoint sets SCRIPT_NAME"
+    },
     "proxy-keeps": {
         "words": f"{_MOUNT_UNSTRIPPED}or configure the proxy to strip <prefix>",
         "nginx": f'{_MOUNT_UNSTRIPPED}or let nginx strip <prefix>: proxy_pass http://APP/;  # with the "/"',
@@ -87,7 +93,15 @@ FIXES: Mapping[str, Mapping[str, str]] = {
         "nginx": "proxy_pass http://APP;  # or, if the location ends with a slash, with a path that ends with one too",
         "apache": 'ProxyPass "<prefix>" "http://APP<prefix>"\n# both end with a slash, or neither does',
     },
+    "loop-bare-prefix": {
+        "words": 'in mounts.toml: [mounts."<prefix>"] slash = "pass"; or remove the rule of the proxy that removes the '
+        "slash at the end of a path"
+    },
     "loop-scheme": _SCHEME,
+    "static-url": {
+        "words": 'in the settings of Django: STATIC_URL = "<prefix>/static/", and for WhiteNoise '
+        'WHITENOISE_STATIC_PREFIX = "/static/"'
+    },
     "http-links": _SCHEME,
     "loop": {"words": "find the redirects that lead to each other, in the proxy and in the app, and remove one"},
     "private-host": _HOST,
@@ -104,7 +118,8 @@ FIXES: Mapping[str, Mapping[str, str]] = {
     "cookie-collision": {"words": 'give the cookie of each app its own name, or set cookies = "scoped" in [defaults]'},
     "cookie-pathless": {"words": "set the cookie with Path=<prefix>/ in the app"},
     "cookie-path": {
-        "words": "set the cookie with a path that covers the pages of the app: Path=<prefix>",
+        "words": "set the cookie with a path that covers the pages of the app: Path=<prefix> "
+        "(SESSION_COOKIE_PATH or APPLICATION_ROOT in Flask, SESSION_COOKIE_PATH in Django)",
         "nginx": "proxy_cookie_path ~^/$ <prefix>;  # not proxy_cookie_path / ..., which matches every path",
     },
     "no-boundary": {

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from ..loading.app_thread import AppThread, running_app_threads
+from ..loading.forking import end_processes
 from ..loading.load_thread import GivenUp, LoadThread
 from .ending import MIN_SECONDS, end_process
 
@@ -37,16 +38,19 @@ def run_loading_command(command: Callable[[LoadThread], T], finish: Callable[[T]
 
     AppThread(target=run, name="mountpoint-command").start()
     thread.run()
-    if isinstance(outcomes[0], BaseException):
-        raise outcomes[0]
-    code = finish(outcomes[0])
+    try:
+        if isinstance(outcomes[0], BaseException):
+            raise outcomes[0]
+        code = finish(outcomes[0])
+    finally:
+        end_processes(MIN_SECONDS)
     if running_app_threads():
         sys.stdout.flush()
         end_process(code, MIN_SECONDS, is_quiet=True)
     return code
 
 
-def _end_stuck(outcome: Any, finish: Callable[[Any], int]) -> None:
+def _end_stuck(outcome: Any, finish: Callable[[Any], int]) -> None:  # pragma: no cover - see os._exit at its end
     """End the process from another thread than the main one, which does not return from the load of an app."""
     code = 1
     try:
@@ -57,5 +61,6 @@ def _end_stuck(outcome: Any, finish: Callable[[Any], int]) -> None:
             code = 2
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
+        end_processes(MIN_SECONDS)
     finally:
         os._exit(code)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from ..loading.app_thread import running_app_threads
+from ..loading.forking import end_processes
 from ..loading.log_stream import drain_logs
 from ..loading.places import root_of_thread
 from .signals import SignalReceiver
@@ -30,33 +31,36 @@ logger = logging.getLogger("mountpoint")
 
 
 def end_process(
-    code: int, timeout: float, roots: Iterable[tuple[Path, str]] = (), *, is_quiet: bool = False
+    code: int, timeout: float, roots: Iterable[tuple[str, Path]] = (), *, is_quiet: bool = False
 ) -> NoReturn:
     """End the process with *code*, or with 1 if apps still run after *timeout* seconds or at another stop signal.
 
-    *roots* are the root and the key of each mount, for the log. With *is_quiet* nothing is logged, and the code stays.
+    *roots* are the key and the root of each mount, for the log. With *is_quiet* nothing is logged, and the code stays.
     """
     if threading.current_thread() is not threading.main_thread():
         sys.exit(code)
     ending = _Ending(code, roots, is_quiet)
     SignalReceiver(("SIGTERM", "SIGINT", "SIGBREAK"), lambda _: ending.cut_off()).install()
+    timeout = max(timeout, _SOONEST)
+    # Before the exit handler of multiprocessing, which waits for its processes without a limit.
+    atexit.register(end_processes, min(timeout, MIN_SECONDS) / 2)
+    _cancel_timers()
     atexit.register(ending.note_exit_handlers)  # the first that Python calls
     if not code and not is_quiet and running_app_threads():
         logger.info("waiting up to %g s for threads that apps have started", round(timeout, 1))
     with suppress(RuntimeError):  # no thread can be started
-        arguments = (max(timeout, _SOONEST),)
-        threading.Thread(target=ending.cut_off_after, args=arguments, name="mountpoint-end", daemon=True).start()
+        threading.Thread(target=ending.cut_off_after, args=(timeout,), name="mountpoint-end", daemon=True).start()
     sys.exit(code)
 
 
 class _Ending:
     """Cuts off the threads and exit handlers of apps that do not end."""
 
-    def __init__(self, code: int, roots: Iterable[tuple[Path, str]], is_quiet: bool) -> None:
+    def __init__(self, code: int, roots: Iterable[tuple[str, Path]], is_quiet: bool) -> None:
         self._code = code if is_quiet else code or 1
         self._is_quiet = is_quiet
         self._keys: dict[Path, list[str]] = {}
-        for root, key in roots:
+        for key, root in roots:
             self._keys.setdefault(root, []).append(key)
         self._lock = threading.Lock()
         self._in_exit_handlers = False
@@ -97,7 +101,20 @@ def end_now(code: int, cut_off: str, *, calls_exit_handlers: bool = True) -> NoR
         _run_bounded(atexit._run_exitfuncs)
     _run_bounded(_flush)
     drain_logs()
-    os._exit(code)
+    os._exit(code)  # pragma: no cover - the process ends before it saves its coverage
+
+
+def end_after(seconds: float) -> None:
+    """End the process with 1 in *seconds*, whatever the other threads wait for."""
+
+    def end() -> None:
+        time.sleep(seconds)
+        os._exit(1)
+
+    try:
+        threading.Thread(target=end, name="mountpoint-end", daemon=True).start()
+    except RuntimeError:  # no thread can be started
+        os._exit(1)
 
 
 def end_by_signal(number: int) -> NoReturn:
@@ -106,6 +123,13 @@ def end_by_signal(number: int) -> NoReturn:
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
     end_process(128 + number, 0)
+
+
+def _cancel_timers() -> None:
+    """Cancel the timers of apps. Python restores the default actions at its exit, and SIGALRM would end the process."""
+    if sys.platform != "win32":
+        for timer in (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF):
+            signal.setitimer(timer, 0)
 
 
 def _flush() -> None:

@@ -18,13 +18,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import ServeError
+from ..loading.forking import close_in_children
 
 VARIABLE = "MOUNTPOINT_TAKEOVER"
 
 logger = logging.getLogger("mountpoint")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, weakref_slot=True)
 class Inheritance:
     """The things that a process receives from the one that it takes over from.
 
@@ -51,6 +52,11 @@ class Inheritance:
         if self.ready_pipe is not None:
             with suppress(OSError):  # the old process has ended
                 os.write(self.ready_pipe, b"ready")
+            self.close_in_child()
+
+    def close_in_child(self) -> None:
+        """Close the pipe without a report."""
+        if self.ready_pipe is not None:
             os.close(self.ready_pipe)
             self.ready_pipe = None
 
@@ -91,7 +97,9 @@ def read_inheritance() -> Inheritance:
         os.set_inheritable(descriptor, False)
         sockets.setdefault(address, []).append(socket.socket(fileno=descriptor))
     os.set_inheritable(fields.ready, False)
-    return Inheritance(sockets, fields.are_systemds, frozenset(fields.working), fields.ready, fields.pid)
+    inheritance = Inheritance(sockets, fields.are_systemds, frozenset(fields.working), fields.ready, fields.pid)
+    close_in_children(inheritance)
+    return inheritance
 
 
 class _Fields:

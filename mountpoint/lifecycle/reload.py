@@ -1,7 +1,7 @@
 """Load the table at the start, and again at SIGHUP: the mounts that have changed, while the old table keeps serving.
 
 A thread of its own reads the table and decides what to load. The main thread imports the apps (see
-`mountpoint.loading.load_thread`), and the loop serves meanwhile. At the start each mount is served once it is loaded. A
+`mountpoint.loading.load_thread`), and the loop goes on serving. At the start each mount is served once it is loaded. A
 reload never breaks a mount that works:
 
 - If the file has an error, or a mount that worked would now fail to load, the old table stays.
@@ -28,12 +28,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..config.reader import Config, MountConfig, ServerConfig, load_config
-from ..errors import ConfigError, LoadError
+from ..errors import ConfigError, LoadError, counted
 from ..loading.eviction import namespace_of
 from ..loading.load_thread import GivenUp
-from ..loading.loader import LoadedMount, Loader, LoadObserver, describe_broken
-from ..loading.places import place_in
+from ..loading.loader import LoadedMount, Loader, LoadObserver, describe_broken, log_warnings
 from ..server.slow_requests import stack_of
+from .installed_code import InstalledCode
 
 SETTLE_SECONDS = 0.5  # the file must be unchanged for so long, because half of a table can be valid TOML
 
@@ -65,13 +65,17 @@ class _Run(LoadObserver):
     loads: str = ""
     loading_thread: int | None = None
 
+    @property
+    def waits_for_workers(self) -> bool:  # type: ignore[override]  # a constant elsewhere
+        return not self.is_first or self.reloader._start.waits_for_workers
+
     def before(self, mount: MountConfig) -> None:
         self.reloader._require_current(self)
         self.loads, self.loading_thread = mount.key, None
 
     def during(self, mount: MountConfig, seconds: float, thread: int | None) -> None:
         self.reloader._require_current(self)
-        self.loading_thread = thread
+        self.loads, self.loading_thread = mount.key, thread
         if self.is_first:
             self.reloader._start.during(mount, seconds, thread)
 
@@ -79,12 +83,20 @@ class _Run(LoadObserver):
         if self.is_first:
             self.reloader._add_loaded(self, mount)
 
+    def overtaken(self, mount: MountConfig) -> None:
+        self.reloader._replace_mount(self, LoadedMount(mount, is_slow=True))
+
     def only_slow_left(self) -> None:
         self.reloader._start.only_slow_left()
 
 
 class StartObserver:
-    """Hears of the first load of a table. This one does nothing."""
+    """Hears of the first load of a table. This one does nothing.
+
+    ``waits_for_workers`` is that of a `LoadObserver`.
+    """
+
+    waits_for_workers = False
 
     def during(self, mount: MountConfig, seconds: float, thread: int | None) -> None:
         """*mount* has been loading for *seconds* in *thread*, an identifier. Called a few times a second."""
@@ -122,6 +134,7 @@ class TableReloader:
         self._on_end = on_end
         self._start = StartObserver()
         self._file = config.file.absolute()
+        self._installed_code = InstalledCode()
         self._module_times: dict[str, float] = {}  # when each module was first seen, a Unix time
         self._record_modules()
         self._lock = threading.Lock()
@@ -152,14 +165,6 @@ class TableReloader:
                 stack_of(current.loading_thread or current.thread.ident),
             )
         self.start_pending()
-
-    def describe_load(self) -> str:
-        """Return the mount that is loading now, and the place in its code, for the log."""
-        current = self._current
-        if current is None:
-            return "a load"
-        root = next((mount.config.root for mount in self.mounts if mount.config.key == current.loads), Path())
-        return f"the load of {current.loads}, at {place_in(root, current.loading_thread)}"
 
     def start_pending(self) -> None:
         """Begin the reload that was asked for, unless one runs that does not hang. The loop calls this repeatedly."""
@@ -243,8 +248,12 @@ class TableReloader:
 
     def _add_loaded(self, run: _Run, loaded: LoadedMount) -> None:
         """Serve a mount of the first table."""
+        log_warnings([loaded])
         if loaded.error:
             logger.error("%s", describe_broken(loaded))
+        self._replace_mount(run, loaded)
+
+    def _replace_mount(self, run: _Run, loaded: LoadedMount) -> None:
         with self._lock:
             self._require_current(run)
             self.mounts = [loaded if one.config.key == loaded.config.key else one for one in self.mounts]
@@ -272,10 +281,13 @@ class TableReloader:
         self._require_current(run)
         # These were read from their files just now, even if a failed load had imported them before.
         self._module_times |= {
-            name: started_at for name, module in [*sys.modules.items()] if modules.get(name) is not module
+            name: started_at for name, module in sys.modules.copy().items() if modules.get(name) is not module
         }
         broken = [mount for mount in mounts if mount.error]
         worked = [mount for mount in broken if (old := before.get(mount.config.key)) and old.app]
+        log_warnings(
+            mount for mount in mounts if (old := before.get(mount.config.key)) is None or mount.app is not old.app
+        )
         for mount in broken:
             logger.error("%s", describe_broken(mount))
         if worked or (broken and config.server.strict):
@@ -317,6 +329,7 @@ class TableReloader:
         return state.st_mtime, state.st_size
 
     def _record_modules(self) -> None:
+        self._installed_code.record()
         now = time.time()
         for name in list(sys.modules):
             self._module_times.setdefault(name, now)
@@ -336,6 +349,12 @@ class TableReloader:
                     f"{mount.config.key}: its code has changed ({', '.join(sorted(changed)[:3])}), but a reload keeps "
                     "loaded modules; send SIGUSR2 to start a new process with the new code"
                 )
+        if installed := self._installed_code.changed([mount.config.root for mount in mounts]):
+            names = ", ".join(installed[:3]) + (f" and {counted(len(installed) - 3, 'other')}" if installed[3:] else "")
+            yield (
+                f"packages outside the roots have changed ({names}), but a reload keeps loaded modules; send SIGUSR2 "
+                "to start a new process with the new code"
+            )
 
 
 def _modified(file: str) -> float:

@@ -12,7 +12,6 @@ table, at the start and at SIGHUP.
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import sys
 import threading
@@ -29,16 +28,18 @@ from ..loading.load_thread import LoadThread
 from ..loading.loader import LoadedMount, Loader, build_router, build_table
 from ..loading.log_stream import detach_streams, drain_logs
 from ..loading.logs import configure_logging
+from ..loading.places import place_in
 from ..loading.standard_streams import detached_standard_streams
 from ..server.fair_queue import QueueLimits
 from ..server.loop import MAX_WAIT, Server
 from ..server.slow_requests import stack_of
 from ..server.sockets import BoundSocket, bind, wrap_systemd_sockets
-from .ending import MIN_SECONDS, end_by_signal, end_now, end_process
+from ..workers.processes import WorkerProcesses
+from .ending import MIN_SECONDS, end_after, end_by_signal, end_now, end_process
 from .inheritance import Inheritance, read_inheritance
 from .reload import TableReloader
 from .signals import SignalReceiver
-from .start import Start
+from .start import Start, announcement
 from .systemd import Notifier, inherited_sockets, reloading_lines, successor_environ, watchdog_interval
 from .takeover import Takeover
 
@@ -109,6 +110,7 @@ class _Process:
         self._ping_interval = watchdog_interval()
         self._next_ping = 0.0  # a `time.monotonic`, in seconds
         self._inheritance = read_inheritance()
+        self._workers = WorkerProcesses()
         self._bound = self._bind(self._inheritance)
         self._signals = SignalReceiver(_SIGNALS, self._handle_signal)
         self._load_thread = LoadThread(self._signals.restore)
@@ -117,7 +119,7 @@ class _Process:
             config.server.strict or self._inheritance.old_process_serves or any(one.from_systemd for one in self._bound)
         )
         self._start = Start(self, self._inheritance, strict=config.server.strict, serves_early=serves_early)
-        loader = Loader(self._load_thread)
+        loader = Loader(self._load_thread, self._workers)
         self._reloader = TableReloader(config, mounts, loader, self._swap_table, self._end_reload)
         self._lock = threading.RLock()  # for the fields below
         self._server: Server | None = None
@@ -175,6 +177,7 @@ class _Process:
                 break
             except BaseException:  # the loop serves in another thread, and decides when the process ends
                 logger.exception("unhandled exception in the main thread; continuing")
+        self._workers.close(is_urgent=self._outcome != 0)  # after a drain that has cut requests off, time is over
         if isinstance(self._outcome, BaseException):
             raise self._outcome
         assert self._outcome is not None
@@ -195,9 +198,9 @@ class _Process:
         rest = self._table[0].server.drain_timeout - (time.monotonic() - self._stopped_at)
         return MIN_SECONDS if code or not self._stopped_at else max(rest, MIN_SECONDS)
 
-    def roots(self) -> list[tuple[Path, str]]:
-        """Return the root and the key of each mount."""
-        return [(mount.config.root, mount.config.key) for mount in self.mounts]
+    def roots(self) -> list[tuple[str, Path]]:
+        """Return the key and the root of each mount."""
+        return [(mount.config.key, mount.config.root) for mount in self.mounts]
 
     # ------------------------------------------------------------------------------------------ the loop, in its thread
 
@@ -208,7 +211,7 @@ class _Process:
                 return
             config, mounts = self._table
             router = build_router(config, build_table(mounts))
-            server = Server(router, queue_limits(config), config.server, self._bound)
+            server = Server(router, queue_limits(config, mounts), config.server, self._bound)
             threading.Thread(target=self._run_loop, args=(server,), name="mountpoint-loop", daemon=True).start()
             self._server = server
 
@@ -230,11 +233,12 @@ class _Process:
             if outcome == 0 and not self._is_announced and self._stop_signals:
                 outcome = 128 + self._stop_number
             self._outcome = outcome
-        loading = self._load_thread.loading_thread
-        description = self._reloader.describe_load() if loading else ""
+        load = self._load_thread.current
+        place = place_in(dict(self.roots()).get(load.key, Path()), load.thread) if load else ""
         if not self._load_thread.stop():
             if isinstance(outcome, BaseException):
                 logger.error("%s", outcome)
+            description = f"the load of {load.key}, at {place}" if load else ""
             end_now(outcome if isinstance(outcome, int) else 1, description)
 
     def _soon(self, callback: Callable[[], object]) -> None:
@@ -282,7 +286,7 @@ class _Process:
             self._stop_number = number
             self._stopped_at = self._stopped_at or time.monotonic()
         if count > 1:
-            _end_after(_STOP_SECONDS)
+            end_after(_STOP_SECONDS)
         self._takeover.stop()
         if not self._takeover.is_complete and self._is_announced:  # else the service continues in another process
             self._notifier.notify("STOPPING=1")
@@ -292,9 +296,9 @@ class _Process:
             server.stop()
 
     def _log_work(self) -> None:
-        thread = self._load_thread.loading_thread
-        if thread is not None:
-            logger.info("loading, at:\n%s", stack_of(thread))
+        load = self._load_thread.current
+        if load is not None and load.thread is not None:
+            logger.info("loading %s, at:\n%s", load.key, stack_of(load.thread))
         if self._server is not None:
             self._soon(self._server.log_in_flight)
 
@@ -340,11 +344,14 @@ class _Process:
             server = self._server
             if server is None:
                 return
-            router, limits = build_router(config, build_table(mounts)), queue_limits(config)
+            router, limits = build_router(config, build_table(mounts)), queue_limits(config, mounts)
             server.call_soon_threadsafe(lambda: server.replace(router, limits, config.server))
 
     def _end_reload(self, outcome: str) -> None:
+        unused = self._workers.unused_by(mount.app for mount in self.mounts)
+
         def report() -> None:
+            unused.close()
             logger.info("reload ended: %s", outcome)
             self._notifier.notify("READY=1", f"STATUS={outcome}")
 
@@ -366,9 +373,13 @@ class _Process:
             self._server.drain_and_keep_sockets()
 
 
-def queue_limits(config: Config) -> Mapping[str, QueueLimits]:
-    """Return the limits of each mount's queue, by the mount's key."""
-    return {mount.key: QueueLimits(mount.limit, mount.queue, mount.slow_after) for mount in config.mounts}
+def queue_limits(config: Config, mounts: Sequence[LoadedMount]) -> Mapping[str, QueueLimits]:
+    """Return the limits of each mount's queue, by the mount's key. Requests wait for a load that is not slow."""
+    waiting = {mount.config.key for mount in mounts if not mount.is_loaded and not mount.is_slow}
+    return {
+        mount.key: QueueLimits(0 if mount.key in waiting else mount.limit, mount.queue, mount.slow_after)
+        for mount in config.mounts
+    }
 
 
 def _working_folder() -> Path | None:
@@ -376,19 +387,6 @@ def _working_folder() -> Path | None:
         return Path.cwd()
     except OSError:  # the folder has been deleted
         return None
-
-
-def _end_after(seconds: float) -> None:
-    """End the process with 1 in *seconds*, whatever the other threads wait for."""
-
-    def end() -> None:
-        time.sleep(seconds)
-        os._exit(1)
-
-    try:
-        threading.Thread(target=end, name="mountpoint-end", daemon=True).start()
-    except RuntimeError:  # no thread can be started
-        os._exit(1)
 
 
 def raise_file_limit() -> None:
@@ -402,13 +400,3 @@ def raise_file_limit() -> None:
     if soft < limit:
         with suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
-
-
-def announcement(config: Config, mounts: Sequence[LoadedMount], urls: Sequence[str]) -> str:
-    """Return the text that is logged at start-up: the mount table and the addresses of the server."""
-    rows = [(mount.config.key, mount.config.app.text, mount.state) for mount in mounts]
-    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
-    lines = [f"{config.file}: {counted(len(rows), 'mount')}"]
-    lines += [f"  {key:<{widths[0]}}  {app:<{widths[1]}}  {state}" for key, app, state in rows]
-    lines += [f"serving on {url}" for url in urls]
-    return "\n".join(lines)

@@ -5,21 +5,24 @@ block in C code, so a handler alone could wait for ever. Python's C code also wr
 *wakeup descriptor* as soon as the signal comes (`signal.set_wakeup_fd`). A thread reads the numbers there.
 
 Apps may replace both while they load. `mountpoint.loading.isolation` restores the handlers, and
-`SignalReceiver.restore` the descriptor. Until then a handler of the server notices that its descriptor was replaced.
+`SignalReceiver.restore` the descriptor. A number that went to the descriptor of an app is not lost, because the handler
+sends a mark to the thread.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import socket
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import FrameType
 from typing import Any
+
+from ..loading.forking import close_in_children
+
+_MARK = 128  # is added to the number of a signal whose handler Python has called; numbers are smaller
 
 logger = logging.getLogger("mountpoint")
 
@@ -49,20 +52,12 @@ class SignalReceiver:
         self._wakeup(writer.fileno())
         for number in sorted(self._numbers):
             self._previous_handlers[number] = signal.signal(number, self._handle)
-        _receivers.append(self)
+        close_in_children(self)
 
     def restore(self) -> None:
-        """Undo the changes of an app that has just loaded: its wakeup descriptor, and handlers that may raise.
-
-        An exception from a handler would be raised in the main thread, in the middle of the load of another app.
-        """
-        if self._sockets is None:
-            return
-        self._wakeup(self._sockets[1].fileno())
-        for number in signal.valid_signals() - self._numbers:
-            handler = signal.getsignal(number)
-            if callable(handler) and not isinstance(handler, _Guard) and not _is_own(handler):
-                signal.signal(number, _Guard(handler))
+        """Restore the wakeup descriptor, which an app that has just loaded may have replaced."""
+        if self._sockets is not None:
+            self._wakeup(self._sockets[1].fileno())
 
     def close(self) -> None:
         """Restore the handlers from before `install`."""
@@ -72,24 +67,30 @@ class SignalReceiver:
             if handler is not None:  # None stands for a handler that was set in C
                 signal.signal(number, handler)
         self._wakeup(-1)
-        _receivers.remove(self)
         reader, writer = self._sockets
         self._sockets = None
         writer.close()  # ends the thread, which closes the reader
         if not self._has_thread:
             reader.close()
 
+    def close_in_child(self) -> None:
+        """Forget the signals in a forked child. Otherwise each of its signals would be reported to the server."""
+        sockets, self._sockets = self._sockets, None
+        if sockets is not None:
+            self._wakeup(-1)
+            for sock in sockets:
+                sock.close()
+
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        """Act on a signal if its number has not gone to the thread."""
+        """Send a mark to the thread. It acts on the signal if it has not read the number itself."""
         sockets = self._sockets
         if sockets is None:
             return
-        previous = self._wakeup(sockets[1].fileno())
-        if previous == sockets[1].fileno() and self._has_thread:
-            return
-        if previous != sockets[1].fileno() and previous != -1:
-            self._wakeup(previous)  # the event loop of an app that loads needs it
-        _call(self._on_signal, number)
+        if self._has_thread:
+            with suppress(OSError):  # the thread has enough to read
+                sockets[1].send(bytes([_MARK + number]))
+        else:
+            _call(self._on_signal, number)
 
     def _wakeup(self, descriptor: int) -> int:
         try:
@@ -99,33 +100,16 @@ class SignalReceiver:
 
     def _read(self, reader: socket.socket) -> None:
         with reader, suppress(OSError):
-            while numbers := reader.recv(256):
-                for number in numbers:
-                    if number in self._numbers:
+            read: set[int] = set()  # the numbers since the latest mark of each
+            while data := reader.recv(256):
+                for value in data:
+                    number, is_mark = value % _MARK, value > _MARK
+                    if number in self._numbers and not (is_mark and number in read):
                         _call(self._on_signal, number)
-
-
-_receivers: list[SignalReceiver] = []
-
-
-class _Guard:
-    """A signal handler of an app. It logs the exceptions of the handler, because they would end the main thread."""
-
-    def __init__(self, handler: Callable[[int, FrameType | None], object]) -> None:
-        self._handler = handler
-
-    def __call__(self, number: int, frame: FrameType | None) -> None:
-        try:
-            self._handler(number, frame)
-        except BaseException:
-            with suppress(BaseException):
-                logger.exception("the handler of an app for %s raised; continuing", signal.Signals(number).name)
-
-
-def _is_own(handler: Any) -> bool:
-    """Whether *handler* is Python's, or one of this package."""
-    module = getattr(handler, "__module__", None) or ""
-    return handler is signal.default_int_handler or module.startswith("mountpoint.")
+                    if is_mark:
+                        read.discard(number)
+                    else:
+                        read.add(number)
 
 
 def _call(function: Callable[[int], object], number: int) -> None:
@@ -133,18 +117,3 @@ def _call(function: Callable[[int], object], number: int) -> None:
         function(number)
     except Exception:
         logger.exception("unhandled exception after %s; continuing", signal.Signals(number).name)
-
-
-def _after_fork_in_child() -> None:
-    """Let signals end a forked child as usual. Otherwise the child would report each of its signals to the server."""
-    while _receivers:
-        receiver = _receivers.pop()
-        receiver._sockets = None
-        receiver._wakeup(-1)
-        for number in receiver._numbers:
-            if signal.getsignal(number) == receiver._handle:
-                signal.signal(number, signal.SIG_DFL if number != signal.SIGINT else signal.default_int_handler)
-
-
-if hasattr(os, "register_at_fork") and sys.platform != "win32":
-    os.register_at_fork(after_in_child=_after_fork_in_child)

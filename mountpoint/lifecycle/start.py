@@ -1,10 +1,10 @@
 """The start of a server: when it begins to serve, and when it says so.
 
-The server serves at once, and each mount answers 503 until it is loaded. In three cases it serves only once every app
-is loaded:
+The server serves at once. Requests wait until their mount is loaded, and get 503 if its load is slow. In three cases
+the server serves only once every app is loaded:
 
 - Under ``strict``, because a broken app ends the start.
-- During a takeover, because the old process serves meanwhile. A 503 would be a lost request.
+- During a takeover, because the old process still serves. A 503 would be a lost request.
 - On sockets that systemd holds, because clients wait there, as during a restart.
 
 In the last two cases it does not wait for slow loads, except that a takeover waits for each mount that works in the old
@@ -18,8 +18,8 @@ import logging
 from collections.abc import Sequence
 from typing import Protocol
 
-from ..config.reader import MountConfig
-from ..errors import LoadError
+from ..config.reader import Config, MountConfig
+from ..errors import LoadError, counted
 from ..loading.loader import LoadedMount
 from .inheritance import Inheritance
 from .reload import StartObserver
@@ -48,6 +48,7 @@ class Start(StartObserver):
         self._inheritance = inheritance
         self._strict = strict
         self._serves_early = serves_early
+        self.waits_for_workers = not serves_early
         self._waits_for_slow_only = False
         self._serves = self._is_announced = self._is_ready = self._has_failed = False
 
@@ -135,3 +136,13 @@ class Start(StartObserver):
         if not self._is_ready and not self._has_failed:
             self._is_ready = True
             self._process.notify_ready()
+
+
+def announcement(config: Config, mounts: Sequence[LoadedMount], urls: Sequence[str]) -> str:
+    """Return the text that is logged at start-up: the mount table and the addresses of the server."""
+    rows = [(mount.config.key, mount.config.app.text, mount.state) for mount in mounts]
+    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+    lines = [f"{config.file}: {counted(len(rows), 'mount')}"]
+    lines += [f"  {key:<{widths[0]}}  {app:<{widths[1]}}  {state}" for key, app, state in rows]
+    lines += [f"serving on {url}" for url in urls]
+    return "\n".join(lines)

@@ -2,20 +2,33 @@
 
 Read in this order:
 
-    sys_path          put the roots of the mounts on ``sys.path``
+    module_files      find the file of a module without importing its packages
+    sys_path          put the roots of the mounts on ``sys.path``, and the folders of apps behind all others
     app_kinds         objects of known packages that people name in place of an app
     signatures        tell an app from a factory by its parameters
     app_check         check that an object is a WSGI application
     import_advice     explain a missing file, a name that is taken, a relative import
+    forking           children that apps fork: without our signals and sockets, and never beyond the app's code
     importing         import the module, find the attribute, call the factory, check the result
     blocking          refuse servers and questions that would block a load
+    signal_guard      log what the signal handlers of apps raise
+    patching          refuse apps that replace the blocking functions of the standard library
+    overlap           the state to restore after loads that overlap
     isolation         restore the state of the process after each load
+    env_files         read ``.env`` files
+    environment       find variables that an app takes over from another
     eviction          remove the modules of a failed load from ``sys.modules``
+    import_scan       find the names that source files import
+    module_origins    refuse apps that would get each other's modules
+    missing_files     the files that would repair a failed import
     app_thread        a thread that runs apps, and that the process does not wait for
     load_thread       load apps in the main thread, and give up loads that hang
     places            the line of an app at which a thread is
     slow_loads        report loads that take long
+    own_processes     how the loader starts mounts with processes of their own
     loader            load the apps of a whole table and wrap them in their middleware
+    own_prefix        find a loaded app that adds a prefix of its own, or names another one
+    proxy_fix         find ProxyFix around an app
     logs              configure logging, before any app is loaded
     log_stream        keep a hanging reader of the log from blocking the threads that log
     standard_streams  the same for apps that print, and for ``wsgi.errors``

@@ -48,14 +48,17 @@ def require_result(spec: AppSpec, factory: Any, result: Any) -> None:
         raise NotAnApp(f'the factory "{spec.text}" is a generator; write "return app" instead of "yield app"')
     if inspect.isawaitable(result):
         raise NotAnApp(f'the factory "{spec.text}" returned an awaitable, {type_name(result)}; return the app itself')
-    if isinstance(result, tuple | list):
+    if isinstance(result, (tuple, list)):
         raise NotAnApp(f'the factory "{spec.text}" returned a {type_name(result)}; return only the app')
     if result is None:
         raise NotAnApp(f'the factory "{spec.text}" returned None; write "return app" at its end')
 
 
 def wsgi_names(owner: object) -> list[str]:
-    """Return the public attributes of *owner*, an object or a module, that are WSGI apps of a framework's class."""
+    """Return the names of the WSGI apps among the public attributes of *owner*, an object or a module.
+
+    Functions and classes are left out, because many of them have the signature of an app by accident.
+    """
     names = []
     for name, value in vars(owner).items() if hasattr(owner, "__dict__") else ():
         with suppress(Exception):  # a context-local proxy (flask.request) raises at any access outside a request
@@ -65,7 +68,7 @@ def wsgi_names(owner: object) -> list[str]:
 
 
 _NO_SPEC = AppSpec("", "")
-#: Attributes that hold the WSGI app, as ``server`` of Dash does, and methods that return it.
+#: Attributes that hold the WSGI app, as ``server`` of Dash does, or are it, as ``wsgi_app`` of Flask is.
 _INNER_APPS = ("wsgi_app", "wsgi", "server", "application", "app")
 
 

@@ -1,9 +1,16 @@
-"""Objects of well-known packages that people name in place of a WSGI app, each with the advice for it.
+"""Recognise objects of well-known packages, and advise on those that people name in place of a WSGI app.
 
 The packages are not imported: an object is recognised by the names of its class and of the base classes.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+_DEPTH = 10  # layers of middleware; an object may wrap itself
+#: The attributes in which a middleware keeps the app that it wraps.
+_WRAPPED = ("wsgi_app", "app", "application", "_app", "wrapped")
 
 #: The class, and what it is with the advice. ``{spec}`` stands for the name of the app in the file.
 _KINDS = {
@@ -17,7 +24,9 @@ _KINDS = {
         "is an ASGI app (django.ASGIHandler), but mountpoint serves WSGI apps; name the WSGI app of the project, "
         'which get_wsgi_application() makes, as in "mysite.wsgi:application"'
     ),
-    "fastapi.APIRouter": "is a FastAPI router, only a part of an app, and FastAPI apps are ASGI apps",
+    "fastapi.APIRouter": (
+        "is a FastAPI router, only a part of an app; FastAPI apps are ASGI apps, so serve the app with an ASGI server"
+    ),
     "flask.Blueprint": "is a Flask Blueprint, only a part of an app; register it on a Flask app and name that",
     "flask_restful.Api": "is an extension of a Flask app; name the Flask app",
     "flask_restx.Api": "is an extension of a Flask app; name the Flask app",
@@ -41,6 +50,17 @@ def advice_for_kind(found: object, spec: str) -> str:
         if is_instance_by_name(found, name):
             return advice.format(spec=spec)
     return ""
+
+
+def layers(app: Any) -> Iterator[Any]:
+    """Yield *app*, and each app that it wraps, from the outside in."""
+    for _ in range(_DEPTH):
+        yield app
+        attributes = getattr(app, "__dict__", {})
+        inner = next((attributes[name] for name in _WRAPPED if callable(attributes.get(name))), None)
+        if inner is None:
+            return
+        app = inner
 
 
 def is_instance_by_name(value: object, name: str) -> bool:

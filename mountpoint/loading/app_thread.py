@@ -31,7 +31,7 @@ class AppThread(threading.Thread):
 
 
 def running_app_threads() -> list[threading.Thread]:
-    """Return the threads that Python waits for at its exit, beside the current and the main thread."""
+    """Return the threads that Python waits for at its exit, without the current and the main thread."""
     own = (threading.current_thread(), threading.main_thread())
     return [
         thread

@@ -15,10 +15,12 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, TextIO
 
 from ..config.reader import MountConfig
-from ..errors import LoadError
+from ..errors import LoadError, causes
+from .importing import load_app
+from .overlap import Overlap
 from .places import is_app_code
 
 # The functions that serve until the process ends, by module and name, and the way in which apps write them.
@@ -43,6 +45,10 @@ _SERVERS = {
 }
 _GUARD = 'write it below if __name__ == "__main__":'
 
+# The state that the loads which run now have found.
+_stdin = Overlap[TextIO]()
+_functions = Overlap[tuple[bool, Callable[..., None], Callable[..., None], Callable[..., None]]]()
+
 
 class ServerStarted(RuntimeError):
     """An app starts a server of its own while it is loaded. ``call`` is the way in which it is written."""
@@ -64,14 +70,15 @@ def refuse_to_block() -> Iterator[None]:
 
 @contextmanager
 def _empty_stdin() -> Iterator[None]:
-    stdin = sys.stdin
+    load = _stdin.begin(sys.stdin)
     with open(os.devnull, encoding="utf-8") as empty:  # noqa: PTH123 - not a path on Windows
         sys.stdin = empty
         try:
             yield
         finally:
+            found = _stdin.end(load)[0]
             if sys.stdin is empty:
-                sys.stdin = stdin
+                sys.stdin = found
 
 
 @contextmanager
@@ -96,18 +103,25 @@ def _refused_servers(thread: int) -> Iterator[None]:
             raise ServerStarted(call)
         original_popen(self, *arguments, **options)
 
-    original_listen: Callable[..., None] = socket.socket.listen
+    sockets = socket.socket  # the app may replace it
+    original_listen: Callable[..., None] = getattr(sockets, "listen", socket.SocketType.listen)
+    is_inherited = "listen" not in vars(sockets)  # from _socket.socket, in a process that is not patched
     original_popen: Callable[..., None] = subprocess.Popen.__init__
     original_serve = socketserver.BaseServer.serve_forever
-    socket.socket.listen = listen  # type: ignore[method-assign,assignment]
+    load = _functions.begin((is_inherited, original_listen, original_popen, original_serve))
+    if hasattr(sockets, "listen"):  # a class of eventlet has none
+        sockets.listen = listen  # type: ignore[method-assign,assignment]
     socketserver.BaseServer.serve_forever = serve_forever  # type: ignore[method-assign]
     subprocess.Popen.__init__ = popen  # type: ignore[method-assign]
     try:
         yield
     finally:
-        # Not if another load has replaced them in between: its thread restores them.
-        if socket.socket.listen is listen:
-            del socket.socket.listen  # inherited from _socket.socket
+        is_inherited, original_listen, original_popen, original_serve = _functions.end(load)[0]
+        # Not if another load has replaced them in between: that load restores them.
+        if vars(sockets).get("listen") is listen and is_inherited:
+            del sockets.listen
+        elif vars(sockets).get("listen") is listen:
+            sockets.listen = original_listen  # type: ignore[method-assign]
         if socketserver.BaseServer.serve_forever is serve_forever:
             socketserver.BaseServer.serve_forever = original_serve  # type: ignore[method-assign]
         if subprocess.Popen.__init__ is popen:
@@ -115,9 +129,12 @@ def _refused_servers(thread: int) -> Iterator[None]:
 
 
 def _server_call(frame: FrameType | None) -> str | None:
-    """Return the outermost call among those of *frame* that starts a server, None without one."""
+    """Return how apps write the outermost call that starts a server, in *frame* or around it; None without one.
+
+    Only frames inside the load count. Around it may be the server that calls `mountpoint.load`, such as gunicorn.
+    """
     found = None
-    while frame is not None:
+    while frame is not None and frame.f_globals.get("__name__") != load_app.__module__:
         found = _SERVERS.get((frame.f_globals.get("__name__", ""), frame.f_code.co_name), found)
         frame = frame.f_back
     return found
@@ -125,17 +142,16 @@ def _server_call(frame: FrameType | None) -> str | None:
 
 def explain_blocking(error: LoadError, mount: MountConfig) -> LoadError:
     """Return *error*, or a plainer one if the load failed because of `refuse_to_block`."""
-    cause = error.__cause__
-    started = _find(cause, ServerStarted)
-    if started is not None:
+    raised = list(causes(error))
+    if started := next((cause for cause in raised if isinstance(cause, ServerStarted)), None):
         place = _place(started.__traceback__, mount)
         return LoadError(
             f'"{mount.app.text}" starts a server of its own while it is loaded, with {started.call}{place}; mountpoint '
             f"serves this app, so remove the call, or {_GUARD}",
             files=error.files,
         )
-    asked = _find(cause, EOFError)
-    if asked is not None and "reading a line" in str(asked):
+    asked = next((cause for cause in raised if isinstance(cause, EOFError)), None)
+    if asked and "reading a line" in str(asked):
         place = _place(asked.__traceback__, mount)
         return LoadError(
             f'"{mount.app.text}" asks for input while it is loaded{place}; a server has no terminal, so read the value '
@@ -143,15 +159,6 @@ def explain_blocking(error: LoadError, mount: MountConfig) -> LoadError:
             files=error.files,
         )
     return error
-
-
-def _find(error: BaseException | None, kind: type[Any]) -> Any:
-    """Return the exception of *kind* from which *error* was raised, in any number of steps, or None."""
-    for _ in range(20):  # bounded, since a chain may be a circle
-        if error is None or isinstance(error, kind):
-            return error
-        error = error.__cause__ or error.__context__
-    return None
 
 
 def _place(tb: TracebackType | None, mount: MountConfig) -> str:

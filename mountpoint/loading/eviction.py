@@ -62,9 +62,25 @@ def namespace_of(module: object) -> Mapping[str, Any]:
     return names
 
 
+def locations(module: object) -> list[str]:
+    """Return the source file of *module*, or the folders of a namespace package."""
+    names = namespace_of(module)
+    return [names["__file__"]] if names.get("__file__") else [*names.get("__path__", ())]
+
+
+def is_own(path: str, root: Path) -> bool:
+    """Whether *path* is below *root*, with or without resolved links, and is not part of an installed package."""
+    location, library = Path(path), Path(os.__file__).parent
+    for file, folder in ((location.absolute(), root.absolute()), (location.resolve(), root.resolve())):
+        if file.is_relative_to(folder):
+            is_installed = not _INSTALLED.isdisjoint(file.relative_to(folder).parts)
+            return not is_installed and not _is_in_library(file, folder, library)
+    return False
+
+
 def _evict(load: _FailedLoad) -> None:
-    locations = {name: _locations(sys.modules[name]) for name in load.modules if name in sys.modules}
-    own = {name: found for name, found in locations.items() if any(_is_own(path, load.root) for path in found)}
+    found_at = {name: locations(sys.modules[name]) for name in load.modules if name in sys.modules}
+    own = {name: found for name, found in found_at.items() if any(is_own(path, load.root) for path in found)}
     for name in own:
         module = sys.modules.pop(name)
         package, _, child = name.rpartition(".")
@@ -74,25 +90,9 @@ def _evict(load: _FailedLoad) -> None:
     for file in {path for found in own.values() for path in found} | {*load.sources}:
         # Python trusts bytecode if the size of the source and its time in whole seconds match. It would not see a fix
         # that has the same size and is written within the same second.
-        if file.endswith(".py") and _is_own(file, load.root):
+        if file.endswith(".py") and is_own(file, load.root):
             with suppress(OSError):
                 Path(importlib.util.cache_from_source(file)).unlink()
-
-
-def _locations(module: object) -> list[str]:
-    """Return the source file of *module*, or the folders of a namespace package."""
-    names = namespace_of(module)
-    return [names["__file__"]] if names.get("__file__") else [*names.get("__path__", ())]
-
-
-def _is_own(path: str, root: Path) -> bool:
-    """Whether *path* is below *root*, with or without resolved links, and is not part of an installed package."""
-    location, library = Path(path), Path(os.__file__).parent
-    for file, folder in ((location.absolute(), root.absolute()), (location.resolve(), root.resolve())):
-        if file.is_relative_to(folder):
-            is_installed = not _INSTALLED.isdisjoint(file.relative_to(folder).parts)
-            return not is_installed and not _is_in_library(file, folder, library)
-    return False
 
 
 def _is_in_library(file: Path, folder: Path, library: Path) -> bool:

@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING, Any
 from ..config.app_spec import AppSpec
 from ..errors import AppRaised, NoSuchAttribute, NoSuchModule, NotAnApp, did_you_mean
 from . import app_check
+from .forking import ending_forked_children
 from .import_advice import describe_elsewhere, relative_import_advice, require_file, shadowed_module
-from .sys_path import top_level_modules
+from .module_files import top_level_modules
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
@@ -36,17 +37,18 @@ def load_app(spec: AppSpec, root: Path) -> WSGIApplication:
     *root* must be on ``sys.path``. Raises the subclass of `LoadError` for the kind of failure, whatever the app's code
     raises; only KeyboardInterrupt propagates.
     """
-    module = _import(spec, root)
-    found = _attribute(spec, root, module)
-    if spec.is_factory:
-        found = _call_factory(spec, found)
-    try:
-        app_check.require_app(spec, found)
-    except NotAnApp:
-        raise
-    except Exception as error:  # a context-local proxy (flask.current_app) raises at any access outside a request
-        raise _app_raised(spec, error, "could not be inspected", *_source_of(module)) from error
-    return found  # type: ignore[no-any-return]
+    with ending_forked_children():  # a child that went on would load the other apps and serve beside its parent
+        module = _import(spec, root)
+        found = _attribute(spec, root, module)
+        if spec.is_factory:
+            found = _call_factory(spec, found)
+        try:
+            app_check.require_app(spec, found)
+        except NotAnApp:
+            raise
+        except Exception as error:  # a context-local proxy (flask.current_app) raises at any access outside a request
+            raise _app_raised(spec, error, "could not be inspected", *_source_of(module)) from error
+        return found  # type: ignore[no-any-return]
 
 
 # --------------------------------------------------------------------------------------------------------- the module
@@ -54,8 +56,7 @@ def load_app(spec: AppSpec, root: Path) -> WSGIApplication:
 
 def _import(spec: AppSpec, root: Path) -> ModuleType:
     require_file(spec, root)
-    expected = _source_in(spec, root)
-    process = os.getpid()
+    expected = source_in(spec, root)
     try:
         module = importlib.import_module(spec.module)
     except ModuleNotFoundError as error:
@@ -72,7 +73,6 @@ def _import(spec: AppSpec, root: Path) -> ModuleType:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # sys.exit() in one app must not end the process that serves the others
-        _exit_if_forked(process)
         advice = relative_import_advice(spec, root, error, _own_frames(error.__traceback__))
         raise _app_raised(spec, error, "could not be imported", expected, advice=advice) from error
     origin = getattr(module, "__file__", None)  # a built-in module has none
@@ -84,7 +84,7 @@ def _import(spec: AppSpec, root: Path) -> ModuleType:
 def _hint_at_root(spec: AppSpec, root: Path) -> str:
     """Return advice to set ``root`` to the folder inside *root* that contains the module, or an empty string."""
     for folder in sorted(entry for entry in root.iterdir() if entry.is_dir()):
-        if (file := _source_in(spec, folder)).exists():
+        if (file := source_in(spec, folder)).exists():
             return f'; there is {file}: write root = "{folder.name}"'
     return ""
 
@@ -97,7 +97,7 @@ def _hint_at_nearest_module(name: str, root: Path) -> str:
     return did_you_mean(name, [f"{package}{dot}{sibling}" for sibling in siblings])
 
 
-def _source_in(spec: AppSpec, root: Path) -> Path:
+def source_in(spec: AppSpec, root: Path) -> Path:
     """Return the source file that the module would have in *root*: a package wins over a module, as in an import."""
     path = root.joinpath(*spec.module.split("."))
     package = path / "__init__.py"
@@ -171,13 +171,11 @@ def _is_imported(module: object, value: object) -> bool:
 
 def _call_factory(spec: AppSpec, factory: Any) -> Any:
     app_check.require_factory(spec, factory)
-    process = os.getpid()
     try:
         app = factory(*(spec.args or ()), **spec.kwargs)
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        _exit_if_forked(process)
         raise _app_raised(spec, error, "raised when it was called", *_source_of(sys.modules[spec.module])) from error
     app_check.require_result(spec, factory, app)
     return app
@@ -216,15 +214,6 @@ def _is_machinery(filename: str) -> bool:
     if filename in (importlib.__file__, inspect.__file__) or filename.startswith("<frozen importlib"):
         return True
     return os.path.dirname(filename) == os.path.dirname(__file__)  # noqa: PTH120 - it may be "<string>"
-
-
-def _exit_if_forked(process: int) -> None:
-    """End this process if it is not *process*: the app has forked it, and the child has raised instead of exiting.
-
-    A child that went on would load the other apps and serve beside its parent.
-    """
-    if os.getpid() != process:
-        os._exit(1)  # pragma: no cover - the child ends before it saves its coverage
 
 
 def _source_of(module: ModuleType) -> Sequence[str]:

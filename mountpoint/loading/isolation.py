@@ -16,10 +16,12 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from .overlap import Overlap
 
 # The server's own signals, and SIGPIPE: scripts like to restore its default action, which ends the process when a
 # client disconnects. Other signals stay as the app sets them: it may have started a timer, and the default action of
@@ -29,9 +31,19 @@ _SERVER_LOGGERS = {"root", "mountpoint", "waitress"}  # with all loggers below t
 _UNCONFIGURED_LOGGER = {"level": logging.NOTSET, "handlers": [], "filters": [], "propagate": True, "disabled": False}
 _HANDLER_ATTRIBUTES = ("level", "formatter", "filters")
 
+K = TypeVar("K")
+V = TypeVar("V")
+
+# The state that the loads which run now have found.
+_loggers = Overlap[tuple[Mapping[logging.Logger, Mapping[str, Any]], int]]()
+_handlers = Overlap[Mapping[logging.Handler, tuple[Mapping[str, Any], Any]]]()
+_folders = Overlap[Path | None]()
+_variables = Overlap[Mapping[str, str | None]]()
+_arguments = Overlap[list[str]]()
+
 
 @contextmanager
-def preserve_process_state(env: Mapping[str, str] | None = None) -> Iterator[None]:
+def preserve_process_state(env: Mapping[str, str] | None = None, program: str | None = None) -> Iterator[None]:
     """Run the body, which loads an app, and restore the state that the app must not change for others.
 
     The state is restored whether the body returns or raises:
@@ -43,16 +55,19 @@ def preserve_process_state(env: Mapping[str, str] | None = None) -> Iterator[Non
     - Which of these signals are blocked, on the thread that runs the body. A blocked SIGTERM would not stop the server.
     - The environment variables *env*, which are set during the body only. An app that reads one later, in a request,
       finds the previous value. Variables of other names stay as the app sets them.
+    - ``sys.argv``, which has only *program* during the body. An app that parses its arguments would take the options of
+      the server for its own, print its usage and exit.
 
     All of this is global to the process. Other threads see the changes while the body runs, and a change that another
-    thread makes during that time is reverted too.
+    thread makes during that time is reverted too. Loads may overlap: see `mountpoint.loading.overlap`.
     """
     with (
         _preserve_logging(),
         _preserve_working_directory(),
-        _preserve_signal_mask(),  # outside of the next: a signal that waits then goes to the server's handler
+        _preserve_signal_mask(),  # around the handlers: a pending signal then reaches the server's handler
         _preserve_signals(),
         _temporary_environment(env or {}),
+        _temporary_arguments(program),
     ):
         yield
 
@@ -68,18 +83,21 @@ def _preserve_logging() -> Iterator[None]:
     count as one that another app has configured.
     """
     before = {logger: _snapshot(logger, _UNCONFIGURED_LOGGER) for logger in _existing_loggers()}
-    disabled_level = logging.root.manager.disable
+    load = _loggers.begin((before, logging.root.manager.disable))
     succeeded = False
     with _preserve_handlers(handler for logger in before for handler in logger.handlers):
         try:
             yield
             succeeded = True
         finally:
+            earliest, disabled_level = _loggers.end(load)[0]
             for logger in _existing_loggers():
-                state = before.get(logger, _UNCONFIGURED_LOGGER)
+                state = earliest.get(logger, _UNCONFIGURED_LOGGER)
                 is_server_logger = logger.name.partition(".")[0] in _SERVER_LOGGERS
-                if is_server_logger or state != _UNCONFIGURED_LOGGER or not succeeded:
+                if is_server_logger or state != _UNCONFIGURED_LOGGER:
                     _restore(logger, state)
+                elif not succeeded:
+                    _restore(logger, before.get(logger, _UNCONFIGURED_LOGGER))
                 elif logger in before:
                     logger.disabled = False  # dictConfig() disables all existing loggers unless told otherwise
             logging.disable(disabled_level)  # this also clears the levels that loggers have cached
@@ -98,19 +116,19 @@ def _preserve_handlers(attached: Iterable[logging.Handler]) -> Iterator[None]:
     # and then look each of them up, which raises KeyError if the garbage collector removes a handler in between.
     named = dict(logging._handlers.items())  # type: ignore[attr-defined]
     alive = [handler for reference in listed if (handler := reference())]
-    before = {handler: _snapshot(handler, _HANDLER_ATTRIBUTES) for handler in (*alive, *attached)}
-    closes = {handler: vars(handler).get("close") for handler in before}
-    for handler in before:
+    found = dict.fromkeys((*alive, *attached))
+    load = _handlers.begin({one: (_snapshot(one, _HANDLER_ATTRIBUTES), vars(one).get("close")) for one in found})
+    for handler in found:
         vars(handler)["close"] = _ignore_close
     try:
         yield
     finally:
-        for handler, close in closes.items():
+        for handler, (settings, close) in _merged(_handlers.end(load)).items():
             if close is None:
                 vars(handler).pop("close", None)
             else:
                 vars(handler)["close"] = close
-            _restore(handler, before[handler])
+            _restore(handler, settings)
         # dictConfig() clears both collections, but logging flushes only listed handlers when the process exits.
         now = logging._handlerList  # type: ignore[attr-defined]
         now[:0] = [reference for reference in listed if reference not in now]
@@ -139,7 +157,7 @@ def _ignore_close() -> None:
     """Do nothing, in place of the ``close`` of a handler while an app is loaded."""
 
 
-# ------------------------------------------------------------------------- working directory, signals and environment
+# ----------------------------------------------------------- working directory, signals, environment and arguments
 
 
 @contextmanager
@@ -147,9 +165,11 @@ def _preserve_working_directory() -> Iterator[None]:
     before = None
     with suppress(OSError):  # the directory may be deleted already
         before = Path.cwd()
+    load = _folders.begin(before)
     try:
         yield
     finally:
+        before = _folders.end(load)[0]
         if before is not None:
             with suppress(OSError):  # the directory may have been deleted during the body
                 os.chdir(before)
@@ -187,13 +207,29 @@ def _preserve_signal_mask() -> Iterator[None]:
 
 @contextmanager
 def _temporary_environment(env: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in env}
+    load = _variables.begin({name: os.environ.get(name) for name in env})
     try:
         os.environ.update(env)
         yield
     finally:
-        for name, value in before.items():
+        for name, value in _merged(_variables.end(load)).items():
             if value is None:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+@contextmanager
+def _temporary_arguments(program: str | None) -> Iterator[None]:
+    load = _arguments.begin(sys.argv)
+    if program is not None:
+        sys.argv = [program]
+    try:
+        yield
+    finally:
+        sys.argv = _arguments.end(load)[0]
+
+
+def _merged(states: Sequence[Mapping[K, V]]) -> dict[K, V]:
+    """Return the value of each key in the first of *states* that has it."""
+    return {key: value for state in reversed(states) for key, value in state.items()}

@@ -37,12 +37,13 @@ class GivenUp(KeyboardInterrupt):
 
 
 class Load(Generic[T]):
-    """One load that has begun.
+    """One load that has begun, of the mount with *key*.
 
     ``thread`` is the identifier of the thread that runs it, and ``started_at`` is from `time.monotonic`, in seconds.
     """
 
-    def __init__(self, load: Callable[[], T]) -> None:
+    def __init__(self, load: Callable[[], T], key: str) -> None:
+        self.key = key
         self._load = load
         self._result: list[T] = []
         self._error: BaseException | None = None
@@ -91,21 +92,19 @@ class LoadThread:
         self._thread = threading.get_ident()
         try:
             with self._interruptible():
-                while (task := self._tasks.get()) is not None:
-                    self._run(task)
+                while (load := self._tasks.get()) is not None:
+                    self._run(load)
         finally:
             self._thread = None
 
-    def _run(self, task: Load[Any]) -> None:
+    def _run(self, load: Load[Any]) -> None:
         try:
-            task.run()
-            self._after_each()
-        except GivenUp:
-            pass  # it came a moment after the end of the load
-        finally:
-            task.done.set()
-            with self._lock:
-                self._current = None
+            load.run()
+        except GivenUp:  # it came a moment after the end of the load
+            load.done.set()
+        self._after_each()
+        with self._lock:
+            self._current = None
 
     @contextmanager
     def _interruptible(self) -> Iterator[None]:
@@ -122,15 +121,18 @@ class LoadThread:
             signal.signal(number, previous)
 
     def _raise_if_given_up(self, number: int, frame: FrameType | None) -> None:
-        task = self._current
-        if task is not None and task.is_given_up and not task.done.is_set():
+        load = self._current
+        if load is not None and load.is_given_up and not load.done.is_set():
             raise GivenUp
 
     # ---------------------------------------------------------------------------------------------- in other threads
 
-    def start(self, load: Callable[[], T]) -> Load[T]:
-        """Begin *load* and return it. It runs in the thread of `run`, or in a new one if that is in another load."""
-        begun = Load(load)
+    def start(self, load: Callable[[], T], key: str = "") -> Load[T]:
+        """Begin *load*, of the mount with *key*, and return it.
+
+        It runs in the thread of `run`, or in a new one if that is in another load.
+        """
+        begun = Load(load, key)
         if self._claim(begun):
             self._tasks.put(begun)
         else:
@@ -163,20 +165,16 @@ class LoadThread:
         self._is_stopped = True
         self._tasks.put(None)
         with self._lock:
-            task = self._current
-        if task is None:
+            load = self._current
+        if load is None:
             return True
-        task.is_given_up = True
-        return self._interrupt(task)
+        load.is_given_up = True
+        return self._interrupt(load)
 
     @property
-    def loading_thread(self) -> int | None:
-        """The identifier of the thread if it runs a load now, else None."""
-        return self._thread if self._current is not None else None
-
-    def runs_in_main(self, load: Load[T]) -> bool:
-        """Whether *load* has run in the thread of `run`."""
-        return load.thread == self._thread
+    def current(self) -> Load[Any] | None:
+        """The load that the thread of `run` is in, None if it waits for one."""
+        return self._current
 
     def _claim(self, load: Load[T]) -> bool:
         """Reserve the thread for *load*; return False if it is in another load, or `run` has returned."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-from collections.abc import Hashable, Mapping, Sequence
+import time
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,22 +18,29 @@ from ..config.reader import DEFAULT_FILE, Config, MountConfig, load_config
 from ..errors import LoadError
 from ..wsgi.cookies import ScopedCookies
 from ..wsgi.limits import ConcurrencyLimit, MaxBody
+from ..wsgi.mount_env import MountEnv
 from ..wsgi.responses import unavailable
 from ..wsgi.router import Router
 from ..wsgi.table import Mount, MountTable
 from . import slow_loads
 from .app_kinds import is_instance_by_name
 from .blocking import explain_blocking, refuse_to_block
+from .environment import EnvironmentUse, SharedEnvironment, record_environment
 from .eviction import evict_failed_modules, record_failed_load
-from .importing import load_app
+from .importing import load_app, source_in
 from .isolation import preserve_process_state
 from .load_thread import Load, LoadThread
-from .sys_path import prepend_to_sys_path, sys_path_entries, top_level_modules
+from .missing_files import missing_files
+from .module_origins import ModuleOrigins
+from .own_processes import OwnProcesses
+from .patching import refuse_patching
+from .signal_guard import guarded_handlers
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
 
 RETRY_AFTER = 60  # seconds until a client may ask again for an app that failed to load
+_WORKER_SECONDS = 0.25  # between two reports of a worker that starts
 RETRY_AFTER_LOADING = 5  # the same for an app that is still loading
 
 logger = logging.getLogger("mountpoint")
@@ -58,12 +66,19 @@ def load(file: str | Path = DEFAULT_FILE, *, strict: bool = False) -> WSGIApplic
 
 @dataclass(frozen=True, slots=True)
 class LoadedMount:
-    """A mount of the file. After its load it has either an app or an error, and before that neither."""
+    """A mount of the file. After its load it has either an app or an error, and before that neither.
+
+    ``is_slow`` says that its load takes so long that others no longer wait for it. *warnings* are about variables that
+    it shares with other mounts. *unread* are the names in its ``env`` that no code has read during the load.
+    """
 
     config: MountConfig
     app: WSGIApplication | None = None
     error: LoadError | None = None
+    is_slow: bool = False
     needs_main_thread: bool = False  # whether it has failed in another thread, where signals and event loops fail
+    warnings: Sequence[str] = ()
+    unread: Collection[str] = ()
 
     @property
     def is_loaded(self) -> bool:
@@ -82,9 +97,11 @@ class LoadObserver:
     """Hears of each load of a table, in the thread that called `Loader.load`. This one does nothing.
 
     ``lets_others_overtake`` says that the next mounts are loaded while a slow load goes on, in other threads.
+    ``waits_for_workers`` says that a mount with processes of its own is loaded when its first process is ready.
     """
 
     lets_others_overtake = False
+    waits_for_workers = True
 
     def before(self, mount: MountConfig) -> None:
         """*mount* is about to be loaded."""
@@ -97,6 +114,9 @@ class LoadObserver:
 
     def after(self, mount: LoadedMount) -> None:
         """*mount* has been loaded."""
+
+    def overtaken(self, mount: MountConfig) -> None:
+        """The load of *mount* is slow, and the next mounts no longer wait for it."""
 
     def only_slow_left(self) -> None:
         """All mounts are loaded but those that are slow."""
@@ -137,26 +157,31 @@ class _PendingLoad:
 
 
 def load_mounts(
-    config: Config, thread: LoadThread | None = None, timeout: float | None = None
+    config: Config,
+    thread: LoadThread | None = None,
+    timeout: float | None = None,
+    processes: OwnProcesses | None = None,
 ) -> Sequence[LoadedMount]:
     """Load every app of *config* and return the mounts in the table's order. A failed load does not raise.
 
     With *thread* the apps are imported there, and a load that takes more than *timeout* seconds fails.
+    *processes* starts the mounts with processes of their own. Without it they are broken.
     """
-    return Loader(thread).load(config, observer=_TimeLimit(timeout))
+    return Loader(thread, processes).load(config, observer=_TimeLimit(timeout))
 
 
 class Loader:
     """Loads the apps of a table, and again after each change of the table.
 
-    It remembers the process-wide resources that mounts have taken, such as top-level module names: they stay taken
-    when a later table no longer has the mount. With *thread* the apps are imported there, and the loads are observed.
+    It remembers the process-wide resources that mounts have taken, such as the names of modules: they stay taken when
+    a later table no longer has the mount. With *thread* the apps are imported there, and the loads are observed.
+    *processes* starts the mounts with processes of their own.
     """
 
-    def __init__(self, thread: LoadThread | None = None) -> None:
-        self._sys_path: Sequence[str] = ()
-        self._modules: dict[str, Path] = {}  # the file of each top-level module that a root has claimed
-        self._clashes: dict[Path, list[tuple[Path, Path]]] = {}  # by root: its files, each with the one it clashes with
+    def __init__(self, thread: LoadThread | None = None, processes: OwnProcesses | None = None) -> None:
+        self._processes = processes
+        self._origins = ModuleOrigins()
+        self._environment = SharedEnvironment()
         self._django: MountConfig | None = None  # the first mount of the Django project in this process
         self._thread = thread
 
@@ -166,27 +191,65 @@ class Loader:
         """Load every app of *config* and return the mounts in the table's order. A failed load does not raise.
 
         *before* are the mounts of the previous table. A mount that has not changed since keeps its app. An exception
-        from *observer* ends this load.
+        from *observer* ends this load. Mounts with processes of their own start before the others load.
         """
         observer = observer or LoadObserver()
         ready = {_load_key(mount.config): mount for mount in before if mount.app}
         evict_failed_modules()
-        self._sys_path = sys_path_entries(mount.root for mount in config.mounts)
-        prepend_to_sys_path(self._sys_path)
-        self._clashes.clear()
-        # An imported module stays in the process, and so does its name. Other files may have been renamed since.
-        self._modules = {name: file for name, file in self._modules.items() if name in sys.modules or file.exists()}
+        self._origins.set_mounts([mount for mount in config.mounts if mount.own is None])
         loaded: dict[str, LoadedMount] = {}
         overtaken: list[_PendingLoad] = []
+        started = [self._start(mount) for mount in config.mounts if mount.own and _load_key(mount) not in ready]
+        waiting = [mount for mount in started if mount.app and observer.waits_for_workers]
+        for begun in started:
+            if begun not in waiting:
+                loaded[begun.config.key] = begun
+                observer.after(begun)
         for mount in config.mounts:
             if known := ready.get(_load_key(mount)):
                 loaded[mount.key] = replace(known, config=mount)
-            elif (found := self._load_observed(mount, observer, overtaken)) is not None:
+            elif mount.own is None and (found := self._load_observed(mount, observer, overtaken)) is not None:
                 loaded[mount.key] = found
         if overtaken:
             observer.only_slow_left()
             loaded |= self._await_overtaken(overtaken, observer, loaded)
+        if waiting:
+            loaded |= self._await_workers(waiting, observer)
         return [loaded[mount.key] for mount in config.mounts]
+
+    def _start(self, mount: MountConfig) -> LoadedMount:
+        """Start a mount with processes of its own."""
+        try:
+            if self._processes is None:
+                raise LoadError(
+                    'process = "own" works under "mountpoint serve" only: other servers fork and end their processes '
+                    'as they like; remove it here, or serve the table with "mountpoint serve"'
+                )
+            return LoadedMount(mount, app=self._processes.start(mount))
+        except LoadError as error:
+            return LoadedMount(mount, error=error)
+
+    def _await_workers(self, waiting: Sequence[LoadedMount], observer: LoadObserver) -> Mapping[str, LoadedMount]:
+        """Wait until the first process of each mount in *waiting* is ready, or has failed to start."""
+        assert self._processes is not None
+        found = {}
+        started_at, is_slow = time.monotonic(), False
+        for mount in waiting:
+            assert mount.app is not None
+            observer.before(mount.config)
+            try:
+                while not self._processes.wait(mount.app, _WORKER_SECONDS):
+                    seconds = time.monotonic() - started_at
+                    if seconds >= slow_loads.SLOW_SECONDS and not is_slow:
+                        is_slow = True
+                        observer.only_slow_left()
+                    observer.during(mount.config, seconds, None)
+                error = self._processes.error(mount.app)
+            except LoadError as failure:
+                error = failure
+            done = found[mount.config.key] = LoadedMount(mount.config, error=error) if error else mount
+            observer.after(done)
+        return found
 
     def give_up(self) -> None:
         """Give up the load that the main thread runs, because another call of `load` is to replace it."""
@@ -201,10 +264,11 @@ class Loader:
         if self._thread is None:
             loaded: LoadedMount | None = self._load(mount)
         else:
-            pending = _PendingLoad(self._thread, self._thread.start(lambda: self._load(mount)), mount)
+            pending = _PendingLoad(self._thread, self._thread.start(lambda: self._load(mount), mount.key), mount)
             loaded = pending.wait(observer, slow_loads.SLOW_SECONDS if observer.lets_others_overtake else None)
             if loaded is None:
                 overtaken.append(pending)
+                observer.overtaken(mount)
         if loaded is not None:
             observer.after(loaded)
         return loaded
@@ -222,6 +286,7 @@ class Loader:
             else:
                 found[done.config.key] = done
                 observer.after(done)
+                again += [done.config] if done.needs_main_thread else []
         if again:
             evict_failed_modules()
         for mount in again:
@@ -232,42 +297,31 @@ class Loader:
 
     def _load(self, mount: MountConfig) -> LoadedMount:
         modules = set(sys.modules)
+        loaded, use = LoadedMount(mount), EnvironmentUse()
         try:
-            self._require_unique_modules(mount.root)
-            with preserve_process_state(mount.env), refuse_to_block():
+            with (
+                self._origins.watch(mount),
+                refuse_patching(),
+                preserve_process_state(mount.env, str(source_in(mount.app, mount.root))),
+                record_environment(mount.env, use),
+                refuse_to_block(),
+                guarded_handlers(),
+            ):
                 app = load_app(mount.app, mount.root)
             if is_instance_by_name(app, "django.WSGIHandler"):
                 self._require_same_django_project(mount)
-            return LoadedMount(mount, app=app)
+            loaded = replace(loaded, app=app)
         except LoadError as error:
             record_failed_load(mount.root, modules, error.files)
+            error.files += tuple(missing_files(error, mount.root))
             is_main = threading.current_thread() is threading.main_thread()
-            return LoadedMount(mount, error=explain_blocking(error, mount), needs_main_thread=not is_main)
+            loaded = replace(loaded, error=explain_blocking(error, mount), needs_main_thread=not is_main)
         except KeyboardInterrupt:
             record_failed_load(mount.root, modules)
             raise
         except OSError as error:  # the root cannot be read; an OSError of the app itself would be a LoadError here
-            return LoadedMount(mount, error=LoadError(f"{error.filename} cannot be read: {error.strerror}"))
-        finally:
-            prepend_to_sys_path(self._sys_path)  # the app may have changed sys.path
-
-    def _require_unique_modules(self, root: Path) -> None:
-        """Raise `LoadError` if *root* has a top-level module with the same name as one of an earlier root.
-
-        An import of that name would return the module of the earlier root, without an error.
-        """
-        if root not in self._clashes:  # many mounts may have one root, and reading a folder takes time
-            claimed = [
-                (file, self._modules.setdefault(name, file)) for name, file in sorted(top_level_modules(root).items())
-            ]
-            self._clashes[root] = [(file, first) for file, first in claimed if not _is_same_file(file, first)]
-        if clashes := self._clashes[root]:
-            files = "; ".join(f"{file} and {first}" for file, first in clashes)
-            raise LoadError(
-                "one process can import only one module of each name, but an earlier mount has a module of the same "
-                f"name: {files}; rename one of the two",
-                files=[str(file) for file, _ in clashes],
-            )
+            loaded = replace(loaded, error=LoadError(f"{error.filename} cannot be read: {error.strerror}"))
+        return replace(loaded, warnings=self._environment.conflicts(mount, use), unread=use.unread(mount.env))
 
     def _require_same_django_project(self, mount: MountConfig) -> None:
         """Raise `LoadError` if *mount* is a second Django project.
@@ -279,12 +333,8 @@ class Loader:
         if _django_project(first) != _django_project(mount):
             raise LoadError(
                 f"another Django project is at {first.key}, and one process can hold the settings of only one; "
-                "serve this project from a process of its own"
+                'serve this project from a process of its own: write process = "own"'
             )
-
-
-def _is_same_file(file: Path, other: Path) -> bool:
-    return other.exists() and file.samefile(other)
 
 
 def _django_project(mount: MountConfig) -> Hashable:
@@ -293,7 +343,7 @@ def _django_project(mount: MountConfig) -> Hashable:
 
 def _load_key(mount: MountConfig) -> Hashable:
     """Return the settings that the app of *mount* depends on. Its other settings apply to the middleware around it."""
-    return mount.key, mount.app.text, mount.root, tuple(sorted(mount.env.items()))
+    return mount.key, mount.app.text, mount.root, tuple(sorted(mount.env.items())), mount.own
 
 
 def build_table(mounts: Sequence[LoadedMount], *, limits: bool = False) -> MountTable:
@@ -316,6 +366,8 @@ def build_table(mounts: Sequence[LoadedMount], *, limits: bool = False) -> Mount
 def _wrap_app(mount: LoadedMount, limits: bool) -> WSGIApplication:
     """Return the app of *mount*, or one that responds 503, in the middleware that its settings ask for."""
     app = mount.app or _unavailable(mount)
+    if mount.app and mount.config.env:
+        app = MountEnv(app, mount.config.env)
     if mount.config.cookies == "scoped":
         app = ScopedCookies(app)
     if limits and mount.config.limit is not None:
@@ -341,11 +393,22 @@ def describe_broken(mount: LoadedMount) -> str:
     return f"{mount.config.key} is broken: {mount.error}{details}"
 
 
+def log_warnings(mounts: Iterable[LoadedMount]) -> None:
+    """Log what *mounts* share with other mounts by mistake."""
+    for mount in mounts:
+        for warning in mount.warnings:
+            logger.warning("%s: %s", mount.config.key, warning)
+
+
 def report_broken(mounts: Sequence[LoadedMount], *, strict: bool) -> None:
-    """Log every broken mount of *mounts* with its traceback. With *strict*, raise `LoadError` if there is one."""
+    """Log the warnings of *mounts*, and each broken one with its traceback.
+
+    With *strict*, raise `LoadError` if one is broken.
+    """
     broken = [mount for mount in mounts if mount.error]
     for mount in broken:
         logger.error("%s", describe_broken(mount))
+    log_warnings(mounts)
     if broken and strict:
         keys = ", ".join(mount.config.key for mount in broken)
         raise LoadError(f"not started because of strict: {len(broken)} of {len(mounts)} mounts failed to load: {keys}")

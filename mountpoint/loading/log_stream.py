@@ -20,7 +20,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -39,7 +39,7 @@ class DetachedStream:
         self.stream = stream
         self.encoding = getattr(stream, "encoding", None) or "utf-8"
         self._descriptor = os.dup(stream.fileno())
-        self._try_write = _writer_without_blocking(self._descriptor)
+        self._try_write, self._opened = _writer_without_blocking(self._descriptor)
         self._reset()
 
     def _reset(self) -> None:
@@ -81,6 +81,19 @@ class DetachedStream:
             self._start_thread()
             self._changed.notify_all()
         return length
+
+    def leave_to_parent(self) -> None:
+        """In a forked child, write to the original stream, and wait for its reader.
+
+        The descriptors, the thread and the pending lines belong to the parent, which may also have held the lock. A
+        child that has closed its stderr must not keep the pipe of the log open.
+        """
+        self._reset()
+        self._try_write = _not_open
+        for descriptor in (self._descriptor, *self._opened):
+            with suppress(OSError):
+                os.close(descriptor)
+        self._descriptor, self._opened = -1, ()
 
     def flush(self) -> None:
         """Do nothing: logging calls this after every line. See `drain`."""
@@ -180,8 +193,10 @@ def _stream_handlers() -> Iterable[logging.StreamHandler[Any]]:
     return [handler for handler in handlers if isinstance(handler, logging.StreamHandler)]
 
 
-def _writer_without_blocking(descriptor: int) -> Callable[[bytes], int]:
-    """Return a function that writes bytes and returns how many. It raises BlockingIOError instead of waiting.
+def _writer_without_blocking(descriptor: int) -> tuple[Callable[[bytes], int], Sequence[int]]:
+    """Return a function that writes bytes and returns how many, and the descriptors that it uses beside *descriptor*.
+
+    The function raises BlockingIOError instead of waiting.
 
     O_NONBLOCK cannot be set on *descriptor*: other processes share it, such as the shell with its terminal.
     """
@@ -189,18 +204,24 @@ def _writer_without_blocking(descriptor: int) -> Callable[[bytes], int]:
         raise NotImplementedError
     if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
         sock = socket.socket(fileno=os.dup(descriptor))
-        return lambda data: sock.send(data, socket.MSG_DONTWAIT | getattr(socket, "MSG_NOSIGNAL", 0))
+        flags = socket.MSG_DONTWAIT | getattr(socket, "MSG_NOSIGNAL", 0)
+        return (lambda data: sock.send(data, flags)), ()  # the end of the function closes the socket
     with suppress(OSError):
         # Linux opens the same pipe or terminal again, with flags of its own.
         path = f"/proc/self/fd/{descriptor}"
         again = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-        return lambda data: os.write(again, data)
-    return _refuse
+        return (lambda data: os.write(again, data)), (again,)
+    return _refuse, ()
 
 
 def _refuse(data: bytes) -> int:
     """Leave every line to the thread, which may wait."""
     raise BlockingIOError
+
+
+def _not_open(data: bytes) -> int:
+    """Leave every line to the original stream."""
+    raise OSError(errno.EBADF, "closed in a forked child")
 
 
 def _write_when_ready(descriptor: int, data: bytes, try_write: Callable[[bytes], int]) -> int:
@@ -222,9 +243,8 @@ def _write_when_ready(descriptor: int, data: bytes, try_write: Callable[[bytes],
 
 
 def _after_fork_in_child() -> None:
-    """The thread and the pending lines belong to the parent, which may also have held the locks."""
     for stream in list(_streams.values()):
-        stream._reset()
+        stream.leave_to_parent()
 
 
 if hasattr(os, "register_at_fork"):

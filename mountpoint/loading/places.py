@@ -10,8 +10,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import FrameType
 
+from .eviction import is_own
+
 _PACKAGE = str(Path(__file__).parent.parent / "_")[:-1]  # ends in a separator
-_INSTALLED = {"site-packages", "dist-packages"}
 
 
 def place_in(root: Path, thread: int | None) -> str:
@@ -32,16 +33,15 @@ def place_in(root: Path, thread: int | None) -> str:
 
 
 def root_of_thread(thread: threading.Thread, roots: Iterable[Path]) -> Path | None:
-    """Return the innermost of *roots* that holds code which *thread* runs now, None if there is none."""
+    """Return the innermost of *roots* that holds code which *thread* runs now, or None."""
     files = [frame.f_code.co_filename for frame in _frames(thread.ident)]
     found = [root for root in roots if any(is_app_code(file, root) for file in files)]
     return max(found, key=lambda root: len(root.parts), default=None)
 
 
 def is_app_code(filename: str, root: Path) -> bool:
-    """Whether *filename* is below *root* and is not part of an installed package."""
-    path = Path(filename)
-    return path.is_relative_to(root) and _INSTALLED.isdisjoint(path.relative_to(root).parts)
+    """Whether *filename*, of a code object, is below *root* and not part of an installed package or of Python."""
+    return Path(filename).is_absolute() and is_own(filename, root)  # "<string>" is not a path
 
 
 def _frames(thread: int | None) -> Iterator[FrameType]:

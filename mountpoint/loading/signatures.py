@@ -27,7 +27,8 @@ _APP_TYPES = frozenset({"Flask", "Bottle", "WSGIApplication", "WSGIHandler", "Da
 def accepts_environ_and_start_response(found: Callable[..., Any]) -> bool:
     """Whether *found* can be an app: it takes two arguments, and nothing shows that it is a factory.
 
-    A factory such as ``create_app(config, env)`` takes two arguments as well. Its names, annotations and defaults tell.
+    A factory such as ``create_app(config, env)`` takes two arguments as well. Its names, annotations and defaults show
+    that it is a factory.
     """
     try:
         signature = inspect.signature(found)

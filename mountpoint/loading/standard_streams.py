@@ -81,7 +81,7 @@ class _Detached(io.RawIOBase):
 
 def _text_stream(detached: DetachedStream, before: Any) -> TextIO:
     """Return a text stream that writes whole lines to *detached*, in the encoding of *before*."""
-    # One write a line, also for stdout: half a line of one thread would stand within that of another.
+    # Each line is one write, also for stdout. Otherwise half a line of one thread could end up in a line of another.
     return io.TextIOWrapper(
         _Detached(detached, before),  # type: ignore[type-var]
         encoding=detached.encoding,

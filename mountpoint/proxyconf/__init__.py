@@ -22,7 +22,8 @@ from .plan import RenderOptions as RenderOptions
 from .plan import make_plan
 from .section import proxy_section
 
-#: Each proxy has a module of this name, with ``render(plan)`` and, if it lacks a `Feature`, ``UNSUPPORTED``.
+#: Each proxy has a module of this name, with ``render(plan)``; with ``UNSUPPORTED`` if it lacks a `Feature`, and with
+#: ``HAS_VERSIONS`` if its configuration depends on its version.
 PROXIES = ("nginx", "apache", "caddy", "haproxy", "traefik")
 
 
@@ -40,7 +41,12 @@ def proxy_config(config: Config, proxy: str, options: RenderOptions) -> Configur
         expected = f"{', '.join(PROXIES[:-1])} or {PROXIES[-1]}"
         raise UsageError([Problem("", f'expected {expected}, found "{proxy}"{did_you_mean(proxy, PROXIES)}')])
     module = import_module(f".{proxy}", __name__)
-    plan = make_plan(config, options, unsupported=getattr(module, "UNSUPPORTED", ()))
+    plan = make_plan(
+        config,
+        options,
+        unsupported=getattr(module, "UNSUPPORTED", ()),
+        has_versions=getattr(module, "HAS_VERSIONS", False),
+    )
     advice = ""
     if not plan.file_has_settings:
         section = proxy_section(plan.settings)

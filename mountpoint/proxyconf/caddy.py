@@ -30,6 +30,8 @@ from .plan import (
     regex_literal,
 )
 
+HAS_VERSIONS = True
+_REQUEST_BUFFERS = (2, 6, 4)  # the first version with this option. Caddy 2.8 removed the two that it replaces.
 _SET = {
     "x_for": ("X-Forwarded-For", "{remote_host}"),
     "x_proto": ("X-Forwarded-Proto", "{scheme}"),
@@ -58,10 +60,14 @@ def _backend(plan: Plan) -> Iterator[str]:
     if len(plan.upstreams) > 1:
         yield "\t\tlb_policy least_conn"
         yield "\t\tfail_duration 10s"
-    yield "\t\t# Holds a slow upload back, in memory, until its last byte is here. Caddy 2.8 and later reject these"
-    yield f"\t\t# two lines: write request_buffers {plan.body_limit} there."
-    yield "\t\tbuffer_requests"
-    yield f"\t\tmax_buffer_size {plan.body_limit}"
+    yield "\t\t# Holds a slow upload back, in memory, until its last byte is here."
+    if plan.proxy_version is None or plan.proxy_version >= _REQUEST_BUFFERS:
+        yield "\t\t# Before Caddy 2.6.4, as in Debian and Ubuntu: mountpoint proxy-config caddy --proxy-version 2.6"
+        yield f"\t\trequest_buffers {plan.body_limit}"
+    else:
+        yield "\t\t# From Caddy 2.8 on: mountpoint proxy-config caddy, without --proxy-version"
+        yield "\t\tbuffer_requests"
+        yield f"\t\tmax_buffer_size {plan.body_limit}"
     yield "\t\tflush_interval -1 # sends streamed responses at once"
     for name in plan.settings.counts():
         header, value = _SET[name]

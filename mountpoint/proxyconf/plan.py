@@ -60,6 +60,7 @@ class RenderOptions:
     tls: tuple[str, str] | None = None  # the files of the certificate and the key
     upstreams: Sequence[Address] = ()
     standalone: bool = False
+    proxy_version: str = ""  # such as "2.6"; empty for the newest
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +122,7 @@ class Plan:
     body_limit: int  # bytes
     read_timeout: int  # seconds
     idle_timeout: int  # seconds
+    proxy_version: tuple[int, ...] | None  # None for the newest
 
     @property
     def serves_any_host(self) -> bool:
@@ -149,9 +151,12 @@ class Plan:
         return sorted(name for key, name in names.items() if key not in counted)
 
 
-def make_plan(config: Config, options: RenderOptions, *, unsupported: Collection[Feature] = ()) -> Plan:
+def make_plan(
+    config: Config, options: RenderOptions, *, unsupported: Collection[Feature] = (), has_versions: bool = False
+) -> Plan:
     """Return the plan for the table of *config*, for a proxy that lacks the *unsupported* features.
 
+    *has_versions* says that the configuration depends on the version of the proxy.
     Raises `UsageError` with every problem of the options.
     """
     problems: list[Problem] = []
@@ -161,6 +166,7 @@ def make_plan(config: Config, options: RenderOptions, *, unsupported: Collection
     if len(set(upstreams)) < len(upstreams):
         problems.append(Problem("--upstream", "expected each address once, found one twice"))
     tls = _tls(options.tls, problems)
+    version = _version(options.proxy_version, problems, has_versions=has_versions)
     if problems:
         raise UsageError(problems)
     settings = matching_settings(
@@ -186,6 +192,7 @@ def make_plan(config: Config, options: RenderOptions, *, unsupported: Collection
         read_timeout=max(60, math.ceil(config.server.drain_timeout)),
         # Shorter than mountpoint's own, or the proxy could send a request on a connection that mountpoint is closing.
         idle_timeout=max(1, min(60, channel_timeout // 2)),
+        proxy_version=version,
     )
 
 
@@ -302,6 +309,18 @@ def _upstream(address: Address, problems: list[Problem], *, can_use_unix: bool) 
     if host_name(f"[{host}]" if ":" in host else host) is None:
         report(f'expected a host or an address, found "{host}"')
     return Address(host, address.port)
+
+
+def _version(text: str, problems: list[Problem], *, has_versions: bool) -> tuple[int, ...] | None:
+    if not text:
+        return None
+    if not has_versions:
+        problems.append(Problem("--proxy-version", "leave it out: the configuration is the same for every version"))
+    elif not re.fullmatch(r"v?[0-9]{1,4}(\.[0-9]{1,4}){1,2}", text, re.ASCII):
+        problems.append(Problem("--proxy-version", f'expected a version such as "2.6", found "{text}"'))
+    else:
+        return tuple(map(int, text.removeprefix("v").split(".")))
+    return None
 
 
 def _tls(files: tuple[str, str] | None, problems: list[Problem]) -> tuple[str, str] | None:

@@ -11,6 +11,7 @@ Read in this order:
     file_wrapper    responses that the loop sends from a file
     environ         the WSGI environ of a request
     app_header      check the status and the headers of an app
+    app_body        check the body of an app
     tasks           run a request and write its response
     writing         write a response to a connection, or store it until the client reads
     closing         the end of a connection: half-closed clients, and clients that still send
@@ -20,6 +21,7 @@ Read in this order:
     listener        a listening socket, and the limit of connections
     selector        what the kernel watches
     event_loop      wait for events, and call the sockets' owners
+    descriptors     close the sockets in a child that an app has forked
     fair_queue      a queue for each mount, and the threads that serve the queues
     slow_requests   report requests that run for too long
     loop            the server: run the event loop, stop it, drain it

@@ -264,7 +264,8 @@ class Channel(DeadlineChannel):
     # ------------------------------------------------------------------------------------------------- from the loop
 
     def handle_close(self) -> None:
-        super().handle_close()
+        with self.outbuf_lock:  # no thread reads or writes now: the next connection may get the descriptor
+            super().handle_close()
         self.server.count_decreased()
         if (request := self.request) is not None:  # waitress closes only the requests that it serves
             request.close()

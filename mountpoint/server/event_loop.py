@@ -20,6 +20,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Protocol
 
+from ..loading.forking import close_in_children
 from .selector import END, HANGUP, READ, WRITE, Selector, new_selector
 
 _REST_SECONDS = 0.01  # after the selector has failed: it might fail again at once
@@ -56,7 +57,12 @@ class EventLoop:
         self._watched: dict[int, int] = {}  # events by descriptor, as the selector knows them
         self._lock = threading.Lock()  # for changes of `_watched` and of what the selector watches
         self._is_woken = False  # since the latest iteration
+        close_in_children(self)
         self._abandoned: list[Selector] = []  # their descriptors may belong to other files, so they are never closed
+
+    def close_in_child(self) -> None:
+        """Close the selector's descriptor in a child that an app has forked. The parent's stays open."""
+        self._selector.close()
 
     # ---------------------------------------------------------------------------------------------------- in any thread
 

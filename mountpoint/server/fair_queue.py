@@ -85,7 +85,7 @@ C = TypeVar("C", bound=QueuedChannel)
 class QueueLimits(NamedTuple):
     """The limits of one mount.
 
-    ``limit``       how many of its requests may run at once, None for no cap of its own
+    ``limit``       how many of its requests may run at once, None for no cap of its own, 0 while it cannot run any
     ``queue``       how many more may wait
     ``slow_after``  the seconds after which a running request is reported as slow, 0 for never
     """

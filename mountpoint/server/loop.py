@@ -22,6 +22,7 @@ from waitress.adjustments import Adjustments
 from ..config.reader import ServerConfig
 from .body_limits import BodyBudget
 from .channel import IDLE_SECONDS, Channel, Router
+from .descriptors import ServerDescriptors
 from .event_loop import EventLoop
 from .fair_queue import FairQueues, QueueLimits
 from .listener import listener_class
@@ -54,6 +55,7 @@ class Server:
         self._bound = bound
         self._loop = EventLoop(self._pull_trigger, selector)
         self._map = self._loop.owners
+        self._descriptors = ServerDescriptors(self._map)
         self._listeners: list[Any] = []
         self._callbacks: deque[Callable[[], object]] = deque()
         self._stop_calls = 0

@@ -143,8 +143,9 @@ class Parser:
 
     @property
     def path(self) -> str:
-        """The target as sent, escaped: waitress writes it into its log, where it must not forge a line."""
-        return escaped(self.request_uri)
+        """The escaped target, and the mount. waitress writes both into its log, where they must not forge a line."""
+        mount = self.record.mount if self.record else None
+        return f"{escaped(self.request_uri)}, mount {mount or '-'}"
 
     # ------------------------------------------------------------------------------------------------ for our own rooms
 

@@ -28,6 +28,7 @@ class Selector(Protocol):
         """Raises OSError if the kernel no longer knows the descriptor."""
 
     def unregister(self, descriptor: int) -> None: ...
+    def close(self) -> None: ...
     def wait(self, timeout: float) -> Sequence[tuple[int, int]]:
         """Return descriptors with their events. Raises OSError if one of them, or that of the selector, is closed."""
 
@@ -56,6 +57,9 @@ class PortableSelector:
         if descriptor in self._selector.get_map():
             self._selector.unregister(descriptor)
 
+    def close(self) -> None:
+        self._selector.close()
+
     def wait(self, timeout: float) -> Sequence[tuple[int, int]]:
         return [(key.fd, _from_portable(events)) for key, events in self._selector.select(timeout)]
 
@@ -80,6 +84,7 @@ if sys.platform == "linux":
             self.register = self._epoll.register
             self.modify = self._epoll.modify
             self.wait = self._epoll.poll
+            self.close = self._epoll.close
 
         def unregister(self, descriptor: int) -> None:
             self._epoll.unregister(descriptor)

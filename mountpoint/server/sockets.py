@@ -14,9 +14,10 @@ from typing import Any
 
 from ..config.address import Address
 from ..errors import ServeError
+from ..loading.forking import close_in_children
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, weakref_slot=True)
 class BoundSocket:
     """A socket that is bound to *address*. A unix socket already listens.
 
@@ -29,9 +30,16 @@ class BoundSocket:
     file: tuple[Path, int] | None = None
     from_systemd: bool = False
 
+    def __post_init__(self) -> None:
+        close_in_children(self)
+
     def close(self) -> None:
         """Close the socket, and remove its file."""
         self.unlink()
+        self.socket.close()
+
+    def close_in_child(self) -> None:
+        """Close the socket. Its file belongs to the process that has bound it."""
         self.socket.close()
 
     def unlink(self) -> None:

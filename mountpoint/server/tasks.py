@@ -1,33 +1,45 @@
-"""Run a request and write its response: the tasks of waitress, changed in six ways.
+"""Run a request and write its response: the tasks of waitress, changed in eight ways.
 
 - `AppTask` calls the app of the request's route.
 - The access log is written where a response ends, so waitress's own 400, 413 and 431 are in it too.
 - While the server drains, responses carry ``Connection: close``.
+- A response keeps its connection if the client can find its end: it has a length, no body, or is chunked. waitress
+  closes the connection after each response without a length.
 - A response to HEAD has no body. waitress writes one, and the client would take it for the next response.
-- A status or header that cannot be sent is an exception in the app, and the client gets 500.
+- A status, header or body that cannot be sent is an exception in the app, and the client gets 500.
+- A response that fails after its first byte ends with its connection, and without the last chunk.
 - An app that raises SystemExit or forks harms neither its thread nor the connection.
 """
 
 from __future__ import annotations
 
 import logging
-import os
+import threading
 import time
-from collections.abc import Callable, Iterable, Sized
+from collections.abc import Callable, Iterable, Sequence, Sized
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from waitress.buffers import ReadOnlyFileBasedBuffer
 from waitress.channel import ClientDisconnected
 from waitress.task import ErrorTask, Task
+from waitress.utilities import build_http_date
 
+from ..loading import forking
 from .access_log import access_line, access_logger, log_access
-from .app_header import AppHeaderError, content_length, require_header, require_status
+from .app_body import AppBodyError, close_of, piece_of_body, require_body
+from .app_header import AppHeaderError, Headers, read_headers, require_status
 from .parser import Parser
 
 if TYPE_CHECKING:
     from _typeshed import OptExcInfo
 
 COALESCE_LIMIT = 16_384  # bytes: a larger start of a body costs more to copy than a second system call
+
+logger = logging.getLogger("mountpoint")
+
+_mounts_lock = threading.Lock()
+_warned_mounts: set[str | None] = set()  # the mounts whose hop-by-hop headers are in the log
 
 
 class TaskChannel(Protocol):
@@ -37,8 +49,6 @@ class TaskChannel(Protocol):
     requests: list[Parser]
     server: Any
 
-    def cork(self) -> None: ...
-    def uncork(self) -> None: ...
     def write_soon(self, data: Any) -> int: ...
 
 
@@ -46,58 +56,101 @@ class ResponseCutOff(ClientDisconnected):
     """The rest of a response cannot be stored. The log has a line about it."""
 
 
-class _HeadDone(Exception):
-    """The header of a response to HEAD is written, and the app goes on to write a body."""
+class _BodyDone(Exception):
+    """The header of a response without a body is written, and the app goes on to write a body."""
 
 
 class _LoggedTask(Task):
-    """A task that treats HEAD and draining as the module says, and that can be logged."""
+    """A task that treats HEAD, draining and connections as the module says, and that can be logged."""
 
     channel: TaskChannel  # type: ignore[assignment]  # waitress has an HTTPChannel
     request: Parser  # type: ignore[assignment]  # the parser_class of our channel
+    headers = Headers([], None, set(), [])
     body_bytes = 0
-    sets_server = False  # whether the app names a server
+    is_finished = False  # whether the last byte is written
 
     def __init__(self, channel: TaskChannel, request: Parser) -> None:
         super().__init__(channel, request)  # type: ignore[arg-type]
         # For a 500, waitress makes up a second request. The one that the client sent is still the first of the channel.
         self.client_request: Parser = channel.requests[0] if channel.requests else request
+        self.is_head = self.client_request.command == "HEAD"
 
     def build_response_header(self) -> bytes:
+        """Return the header, and decide how the client finds the end of the body (RFC 9112 section 6)."""
+        lines = [f"HTTP/{self.version} {self.status}", *self.headers.lines]
+        has_end = not self.has_body or self.is_head
+        if self.has_body:
+            if self.content_length is not None:
+                lines.append(f"Content-Length: {self.content_length}")
+                has_end = True
+            elif self.version == "1.1":
+                lines.append("Transfer-Encoding: chunked")
+                self.chunked_response = not self.is_head
+                has_end = True
         is_last = self.channel.server.draining and len(self.channel.requests) <= 1
-        # waitress compares the whole value with one option. The environ has the value as the client sent it.
-        closes = is_last or self.close_on_finish or not self.request.keeps_alive
-        self.request.headers["CONNECTION"] = "close" if closes else "keep-alive"
-        header = super().build_response_header()
-        if self.sets_server:  # waitress adds itself as a proxy, as the last Via
-            adj = self.request.adj
-            via = f"\r\nVia: {adj.ident or 'waitress'}\r\n".encode("latin-1")
-            before, found, after = header.rpartition(via)
-            header = before + b"\r\n" + after if found else header
-        return header
+        if is_last or not has_end or not self.request.keeps_alive:
+            self.close_on_finish = True
+        if self.close_on_finish:
+            lines.append("Connection: close")
+        elif self.version == "1.0":
+            lines.append("Connection: Keep-Alive")
+        ident = self.channel.server.adj.ident
+        if ident and "server" not in self.headers.names:
+            lines.append(f"Server: {ident}")
+        if "date" not in self.headers.names:
+            lines.append(_date_line(int(self.start_time)))
+        lines.append("\r\n")
+        return "\r\n".join(lines).encode("latin-1")
 
     def write(self, data: bytes) -> None:
-        if self.client_request.command == "HEAD":  # no body (RFC 9110 section 9.3.2)
-            if not self.wrote_header:
-                super().write(b"")
-            elif data:  # the body may be endless, and the client gets none of it
-                raise _HeadDone
-        elif self.wrote_header or len(data) > COALESCE_LIMIT:
-            super().write(data)
-        else:
-            self.channel.cork()
-            try:
-                super().write(data)
-            finally:
-                self.channel.uncork()
+        """Send *data*, after the header if that has not been sent. Raises `_BodyDone` for a body that is not sent."""
+        if not self.complete:
+            raise AppHeaderError("start_response was not called before the first byte of the body")
+        if not self.wrote_header:
+            head = self.build_response_header()
+            first = b"" if self.is_head else self._framed(data)
+            if len(first) <= COALESCE_LIMIT:
+                self.channel.write_soon(head + first)
+                self.wrote_header = True
+            else:
+                self.channel.write_soon(head)
+                self.wrote_header = True
+                self.channel.write_soon(first)
+        elif self.is_head or not self.has_body:  # the body may be endless, and the client gets none of it
+            raise _BodyDone
+        elif framed := self._framed(data):
+            self.channel.write_soon(framed)
         self.body_bytes += len(data)
 
+    def _framed(self, data: bytes) -> bytes:
+        """Return *data* as it is sent."""
+        if not data:
+            return b""
+        if not self.has_body:
+            self.logger.warning("the body of a response with the status %s is not sent", self.status)
+            return b""
+        if self.chunked_response:
+            return b"%X\r\n%b\r\n" % (len(data), data)
+        if (length := self.content_length) is None:
+            return data
+        framed = data[: length - self.content_bytes_written]
+        self.content_bytes_written += len(framed)
+        if len(framed) < len(data) and not self.logged_write_excess:
+            self.logged_write_excess = True
+            self.logger.warning("application-written content exceeded its Content-Length (%s)", length)
+        return framed
+
     def finish(self) -> None:
-        if self.client_request.command == "HEAD":
-            if not self.wrote_header:
-                self.write(b"")  # may announce a chunked body, as for GET
-            self.chunked_response = False  # but no last chunk follows
-        super().finish()
+        """Write the end of the response. A second call does nothing."""
+        if self.is_finished:
+            return
+        if not self.wrote_header:
+            if self.content_length is None and not self.is_head:
+                self.content_length = 0  # the whole body is known, and it is empty
+            self.write(b"")
+        if self.chunked_response:
+            self.channel.write_soon(b"0\r\n\r\n")
+        self.is_finished = True
 
     def log(self) -> None:
         """Write the line of the access log."""
@@ -122,125 +175,144 @@ class _LoggedTask(Task):
         )
 
     def _size(self) -> int:
-        if not self.has_body or self.client_request.command == "HEAD":
+        if self.is_head or not self.has_body:
             return 0
-        if self.content_length is None:
-            return self.body_bytes
-        # A file of wsgi.file_wrapper does not pass through write(): the loop sends it, at its full length.
-        return min(self.body_bytes, self.content_length) or self.content_length
+        return self.body_bytes if self.content_length is None else min(self.body_bytes, self.content_length)
 
 
 class AppTask(_LoggedTask):
     """A request that an app answers. It replaces waitress's ``WSGITask``, which calls one app for all requests."""
 
+    _forks = 0  # of this process, when the app was called
+    _is_ours_to_close = True  # whether this thread closes the app's response
+
     def service(self) -> None:
+        """Respond. Raises only an `Exception`, for which waitress answers 500 if no byte was sent."""
         try:
-            super().service()
+            self.start()
+            self._respond()
         except ResponseCutOff:
             self.close_on_finish = True
         except ClientDisconnected:
             self.log()
             raise
-        except BaseException:
+        except BaseException as error:
             if self.wrote_header:  # else a LoggedErrorTask answers with 500, and logs that
                 self.log()
+            if isinstance(error, (AppBodyError, AppHeaderError)):
+                error.args = (f"mount {self.request.routed.mount}: {error}",)
+            if not isinstance(error, Exception):
+                raise RuntimeError(f"the app raised {error!r}") from error
             raise
         self.log()
 
-    def execute(self) -> None:
-        """Call the app and write its response. Raises only an `Exception`, for which waitress answers 500."""
-        try:
-            self._send(self._call_app())
-        except _HeadDone:
-            pass
-        except Exception:
-            raise
-        except BaseException as error:
-            raise RuntimeError(f"the app raised {error!r}") from error
-
-    def _call_app(self) -> Iterable[bytes]:
+    def _respond(self) -> None:
+        """Call the app, send its response, and close it."""
+        self._forks = forking.generation
         app, environ, _ = self.request.routed
-        process = os.getpid()
         try:
-            return app(environ, self.start_response)
+            response = app(environ, self.start_response)
+            self._end_forked_child()
+            close = close_of(response)
+            try:
+                self._send(response)
+                if self.wrote_header:  # an exception from `close` is too late for the response
+                    self.finish()
+            except _BodyDone:
+                pass
+            finally:
+                self._end_forked_child()
+                if close is not None and self._is_ours_to_close:
+                    close()
+        except _BodyDone:  # from `write` of the app
+            pass
         finally:
-            if os.getpid() != process:  # a child that the app has forked: it must neither respond nor serve
-                os._exit(1)
+            self._end_forked_child()
+        self.finish()
+
+    def _end_forked_child(self) -> None:
+        """End this process if the app has forked it: a child must neither respond nor serve."""
+        if forking.generation != self._forks:  # pragma: no cover - the child ends before it saves its coverage
+            forking.end_child()
+
+    # ------------------------------------------------------------------------------------------- for the app (PEP 3333)
 
     def start_response(
         self, status: str, headers: list[tuple[str, str]], exc_info: OptExcInfo | None = None
     ) -> Callable[[bytes], object]:
         """Take status and headers from the app, and return ``write`` (PEP 3333)."""
-        if self.complete and not exc_info:
-            raise AssertionError("start_response called a second time without providing exc_info.")
         if exc_info:
             try:
                 if self.wrote_header:  # too late for another status
-                    assert exc_info[1] is not None
-                    raise exc_info[1]
-                self.complete, self.response_headers, self.content_length = False, [], None
+                    raise exc_info[1] or AppHeaderError("start_response was called after the header was sent")
             finally:
                 exc_info = None
-        try:
-            length, sets_server = _check(status, headers)
-        except AppHeaderError as error:
-            raise AppHeaderError(f"mount {self.request.routed.mount}: {error}") from None
-        self.content_length = length if self.content_length is None else self.content_length
-        self.sets_server = sets_server
+        elif self.complete:
+            raise AppHeaderError("start_response was called a second time without exc_info")
+        self.complete = False
+        require_status(status)
+        self.headers = read_headers(headers)
+        self.content_length = self.headers.length
         self.status = status
-        self.response_headers = [*self.response_headers, *headers]
         self.complete = True
-        return self.write
+        if self.headers.dropped:
+            _warn_of_dropped_headers(self.request.routed.mount, self.headers.dropped)
+        return self._write_for_app
+
+    def _write_for_app(self, data: bytes) -> None:
+        """Send *data* at once: the ``write`` that `start_response` returns."""
+        self._end_forked_child()
+        if piece := piece_of_body(data, "the app called write() with"):
+            self.write(piece)
+
+    # --------------------------------------------------------------------------------------------------------- the body
 
     def _send(self, response: Iterable[bytes]) -> None:
-        closes_response = True
-        try:
-            if isinstance(response, ReadOnlyFileBasedBuffer) and (size := response.prepare(self.content_length)):
-                if self.content_length != size:
-                    if self.content_length is not None:
-                        self.remove_content_length_header()
-                    self.content_length = size
-                self.write(b"")
-                self.channel.write_soon(response)
-                closes_response = False  # the channel closes it, after the last byte or when the client disconnects
-                return
-            self._write_each(response)
-        finally:
-            if closes_response and hasattr(response, "close"):
-                response.close()
-
-    def _write_each(self, response: Iterable[bytes]) -> None:
-        is_first = True
-        for chunk in response:
-            if is_first:
-                is_first = False
-                size = len(chunk)  # raises TypeError for None and for numbers
-                if self.content_length is None and isinstance(response, Sized) and len(response) == 1:
-                    self.content_length = size
-            if chunk:  # the header leaves with the first byte of the body (PEP 3333)
-                self.write(chunk)
+        if isinstance(response, ReadOnlyFileBasedBuffer) and self._send_file(response):
+            return
+        require_body(response)
+        self._write_each(response)
         expected = self.content_length
-        if expected is not None and self.content_bytes_written != expected and self.client_request.command != "HEAD":
-            self.set_close_on_finish()  # else the client waits for the missing bytes
+        if expected is not None and self.content_bytes_written != expected and self.has_body and not self.is_head:
+            self.close_on_finish = True  # else the client waits for the missing bytes
             self.logger.warning(
                 "application returned too few bytes (%s) for specified Content-Length (%s) via app_iter",
                 self.content_bytes_written,
                 expected,
             )
 
+    def _send_file(self, file: ReadOnlyFileBasedBuffer) -> bool:
+        """Let the loop send *file*, and return True; return False if this thread has to iterate over it."""
+        if self.wrote_header or not self.has_body:
+            return False
+        size = file.prepare(self.content_length)
+        if not size:
+            return False
+        self.content_length = size
+        self.write(b"")
+        self.channel.write_soon(file)
+        self._is_ours_to_close = False  # the channel closes it after the last byte or when the client disconnects
+        self.body_bytes = size
+        return True
 
-def _check(status: str, headers: Iterable[tuple[str, str]]) -> tuple[int | None, bool]:
-    """Return the length in *headers*, and whether they name the server. Raises `AppHeaderError`."""
-    length, sets_server = None, False
-    require_status(status)
-    for name, value in headers:
-        require_header(name, value)
-        lower = name.lower()
-        if lower == "content-length":
-            length = content_length(value, length)
-        elif lower == "server":
-            sets_server = True
-    return length, sets_server
+    def _write_each(self, response: Iterable[bytes]) -> None:
+        is_first = True
+        for piece in response:
+            self._end_forked_child()
+            data = piece if type(piece) is bytes else piece_of_body(piece, "the body of the app has")
+            if is_first:
+                is_first = False
+                if self._is_whole(response, data):
+                    self.content_length = len(data)
+            if data:  # the header leaves with the first byte of the body (PEP 3333)
+                self.write(data)
+        self._end_forked_child()
+
+    def _is_whole(self, response: Iterable[bytes], data: bytes) -> bool:
+        """Whether *data*, the first piece of *response*, is the whole body of a response without a length."""
+        if self.content_length is not None or self.wrote_header or not isinstance(response, Sized):
+            return False
+        return len(response) == 1 and bool(data or not self.is_head)  # an app may leave out the body for HEAD
 
 
 class LoggedErrorTask(_LoggedTask, ErrorTask):
@@ -251,3 +323,33 @@ class LoggedErrorTask(_LoggedTask, ErrorTask):
             super().service()
         finally:
             self.log()
+
+    def execute(self) -> None:
+        assert self.request.error is not None
+        headers: Sequence[tuple[str, str]]
+        body: Any  # bytes, which typeshed does not know
+        self.status, headers, body = self.request.error.to_response(self.channel.server.adj.ident)
+        self.headers = read_headers(headers)
+        self.close_on_finish = True
+        self.content_length = len(body)
+        self.write(body)
+
+
+@lru_cache(maxsize=2)
+def _date_line(seconds: int) -> str:
+    """Return the header Date for a Unix time."""
+    return f"Date: {build_http_date(seconds)}"
+
+
+def _warn_of_dropped_headers(mount: str | None, names: Sequence[str]) -> None:
+    """Log that hop-by-hop headers were dropped, once for each mount."""
+    with _mounts_lock:
+        if mount in _warned_mounts:
+            return
+        _warned_mounts.add(mount)
+    logger.warning(
+        "%s: dropped hop-by-hop headers of the app, which the server sets itself (PEP 3333): %s; the response was sent "
+        "without them, and this is logged once for each mount",
+        mount or "-",
+        ", ".join(names),
+    )

@@ -34,7 +34,6 @@ class WritingChannel(HTTPChannel):
     outbufs: list[Any]
     requests_lock: threading.Lock
     outbuf_lock: threading.Condition
-    _corked: list[bytes] | None = None
     _is_rejected = False  # whether the loop itself answers the first request
     _active_at = 0.0  # from `time.monotonic`, in seconds
 
@@ -52,28 +51,11 @@ class WritingChannel(HTTPChannel):
         """Have the loop send what is pending, close the connection, or read from it again. From any thread."""
         self.server.loop.update_soon(self)
 
-    def cork(self) -> None:
-        """Collect all writes until `uncork`, so that the header and the start of the body leave together.
-
-        That takes one system call and one packet. waitress makes two of each, with a needless iteration of its loop.
-        """
-        self._corked = []
-
-    def uncork(self) -> None:
-        """Write the collected data."""
-        corked, self._corked = self._corked, None
-        self.write_soon(b"".join(corked or ()))
-
     def write_soon(self, data: Any) -> int:
         """Send *data*, or store it until the client reads, and return its size.
 
         Raises `ClientDisconnected` if the connection is closed, and `ResponseCutOff` if the disk is full.
         """
-        if self._corked is not None:
-            if not self.connected:
-                raise ClientDisconnected
-            self._corked.append(data)
-            return len(data)
         is_file = isinstance(data, ReadOnlyFileBasedBuffer)
         if is_file and self.requests[0].command == "HEAD":
             data.close()  # the loop would close it after the last byte

@@ -12,6 +12,7 @@ Read in this order:
     proxy_settings      which proxies to trust, and for which headers
     proxies             rewrite environ from the headers of trusted proxies
     limits              concurrent requests and body size of one app
+    mount_env           put the ``env`` of a mount into environ
     cookies             give cookies the path of their mount
     echo                report to ``mountpoint doctor`` how a request arrived
     router              all layers as one WSGI application

@@ -4,13 +4,13 @@ A mount table is a set of *keys*, ``[host]/path``, each with an app. It maps the
 one mount that owns them. It does no I/O, calls no app and depends on nothing.
 
 A mount owns a path at a segment boundary: ``/shop`` owns ``/shop`` and ``/shop/cart``, but not ``/shopping``. If
-several mounts own a path, the longest wins. So the only candidates are the beginnings of the path at its slashes,
-shortest first::
+several mounts own a path, the longest wins. So the prefixes form a tree of segments, and a look-up walks down from the
+root along the segments of the path::
 
-    /shop/admin/users       ""   /shop   /shop/admin   /shop/admin/users
+    /shop/admin/users       ""   shop   admin
 
-The walk along them ends as soon as no mount lies deeper. So it takes at most as many look-ups as the deepest prefix has
-segments. The number of mounts and the length of the path do not matter.
+The walk ends as soon as no mount lies deeper. So it takes at most as many steps as the deepest prefix has segments. The
+number of mounts does not matter.
 
 Paths are *WSGI strings* (PEP 3333): bytes decoded as latin-1. Keys are written for people, in plain Unicode, and are
 matched as their UTF-8 bytes.
@@ -18,10 +18,9 @@ matched as their UTF-8 bytes.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from ..errors import ConfigError, Problem
 from .keys import host_name, split_key, wsgi_string
@@ -129,8 +128,8 @@ class MountTable:
         self._most_labels = max((host.count(".") for host in hosts if host.startswith("*.")), default=0)
         #: Whether any key names a host. If not, the host of a request does not matter, and may be malformed.
         self.names_hosts = bool(hosts)
-        #: Called with a ``PATH_INFO`` and a host that `host_name` returned; returns the mount that owns them, or None.
-        self.owner: Callable[[str, str], Mount | None] = self._owner_at_host if hosts else any_host.owner
+        #: Called with a ``PATH_INFO``; returns the mount for every host that owns it, or None.
+        self.owner: Callable[[str], Mount | None] = any_host.owner
 
     def __iter__(self) -> Iterator[Mount]:
         """Iterate over the mounts, in the order in which they were given."""
@@ -148,12 +147,13 @@ class MountTable:
         """
         if path_info and path_info[0] != "/":
             return None
-        mount = self.owner(path_info, (host_name(host) or "") if self.names_hosts else "")
+        mount = self.owner_at_host(path_info, (host_name(host) or "") if self.names_hosts else "")
         if mount is None:
             return None
         return Match(mount, mount.prefix, path_info[len(mount.prefix) :])
 
-    def _owner_at_host(self, path_info: str, host: str) -> Mount | None:
+    def owner_at_host(self, path_info: str, host: str) -> Mount | None:
+        """Return the mount that owns *path_info* at *host*, which `host_name` has returned, or None."""
         for host_mounts in self._covering(host):
             mount = host_mounts.owner(path_info)
             if mount is not None:
@@ -173,58 +173,51 @@ class MountTable:
                     yield host_mounts
 
 
-class _HostMounts:
-    """The mounts of one host, indexed to find the owner of a path."""
+#: A segment of a prefix: the mount whose prefix ends here, or None, and the nodes of the segments below it, or None.
+_Node = list[Any]
 
-    __slots__ = ("_beginnings", "_reach", "_root", "_shortest")
+
+class _HostMounts:
+    """The mounts of one host, as a tree of the segments of their prefixes."""
+
+    __slots__ = ("_depth", "_root", "_tree")
 
     def __init__(self) -> None:
         self._root: Mount | None = None
-        #: Maps each beginning of a prefix, in whole segments, to the mount there, if any, and whether one lies below.
-        self._beginnings: dict[str, tuple[Mount | None, bool]] = {}
-        self._shortest = sys.maxsize  # characters in the shortest prefix
-        self._reach = 0  # characters in the longest prefix, plus one
+        #: By the first segment of a path, which is the empty one before its first slash.
+        self._tree: dict[str, _Node] = {}
+        self._depth = 1  # segments in the longest prefix
 
     def add(self, mount: Mount) -> bool:
         """Add *mount*; return False if another mount has its prefix already."""
-        prefix = mount.prefix
-        if not prefix:
-            taken = self._root is not None
-            self._root = self._root or mount
-            return not taken
-        nothing = (None, False)
-        end = prefix.find("/", 1)
-        while end > 0:
-            existing, _ = self._beginnings.get(prefix[:end], nothing)
-            self._beginnings[prefix[:end]] = existing, True
-            end = prefix.find("/", end + 1)
-        existing, has_deeper = self._beginnings.get(prefix, nothing)
-        if existing is None:
-            self._beginnings[prefix] = mount, has_deeper
-        self._shortest = min(self._shortest, len(prefix))
-        self._reach = max(self._reach, len(prefix) + 1)
-        return existing is None
+        *above, last = mount.prefix.split("/")
+        nodes = self._tree
+        for segment in above:
+            node = nodes.setdefault(segment, [None, None])
+            if node[1] is None:
+                node[1] = {}
+            nodes = node[1]
+        node = nodes.setdefault(last, [None, None])
+        if node[0] is not None:
+            return False
+        node[0] = mount
+        if not mount.prefix:
+            self._root = mount
+        self._depth = max(self._depth, len(above) + 1)
+        return True
 
-    def owner(self, path: str, host: str = "") -> Mount | None:
-        """Return the mount with the longest prefix that ends where a segment of *path* ends.
-
-        *host* is ignored: it is here so that `MountTable.owner` can be this method.
-        """
-        owner = self._root
-        beginnings = self._beginnings
-        # No prefix ends before the shortest one or after the longest, so the table bounds the walk, not the path.
-        reach = self._reach
-        end = path.find("/", self._shortest, reach)
-        while end > 0:
-            known = beginnings.get(path[:end])
-            if known is None:
-                return owner
-            mount, has_deeper = known
+    def owner(self, path: str) -> Mount | None:
+        """Return the mount with the longest prefix that ends where a segment of *path* ends."""
+        owner = self._root  # also of a path that does not start with a slash
+        nodes = self._tree
+        # The table bounds the number of segments, not the path. (A call of find() for each of them takes longer.)
+        for segment in path.split("/", self._depth):
+            node = nodes.get(segment)
+            if node is None:
+                break
+            mount, nodes = node
             if mount is not None:
                 owner = mount
-            if not has_deeper:
-                return owner
-            end = path.find("/", end + 1, reach)
-        if len(path) < reach and path in beginnings:
-            return beginnings[path][0] or owner
+            if nodes is None:
+                break
         return owner

@@ -134,7 +134,7 @@ def main() -> None:
     chart = DISPATCH_CHART if options.write else Path(os.devnull)
     dispatched = dispatch.measure(effort, quick=quick, svg=chart)
     progress("fairness")
-    fair = fairness.measure(*((1, 1, 1, 0.5) if quick else (8, 2, 2, 1.0)))
+    fair = fairness.measure(*((2, 1, 1, 1.0) if quick else (8, 2, 2, 1.0)))
     progress("forwarding")
     forwarded = forwarding.measure(20 if quick else forwarding.ROUNDS)
     progress("memory")

@@ -1,6 +1,6 @@
 """Time of every parser and every regular expression as its input grows: no client may make it quadratic.
 
-    python tests/benchmarks/complexity.py [--longest BYTES]
+    python tests/benchmarks/complexity.py [--longest BYTES] [--only TEXT]
 
 Every compiled pattern of the package meets every short string, repeated, behind beginnings that get it going and before
 an end that it must refuse. Every function that reads a client's, an app's or a page's text meets its own worst cases.
@@ -28,6 +28,7 @@ from mountpoint.doctor.examine import cookies_of
 from mountpoint.doctor.fetch import ProbeResult
 from mountpoint.doctor.pages import links
 from mountpoint.server.access_log import escaped
+from mountpoint.server.app_header import read_headers
 from mountpoint.server.body import ChunkedBody
 from mountpoint.server.head import RequestError, body_length, parse_head
 from mountpoint.wsgi.cookies import ScopedCookies
@@ -49,14 +50,18 @@ END = "\x00"
 
 
 def patterns() -> Iterator[tuple[str, re.Pattern, str]]:
-    """Yield each pattern of the package with its name and each of its methods that its own module calls."""
+    """Yield each pattern of the package with its name and each of its methods that its own module calls.
+
+    A pattern that its module hands to a function is tested with `fullmatch`, which all such functions here call. No
+    pattern of waitress reads a client's bytes: its parser is replaced.
+    """
     for _, name, _ in pkgutil.walk_packages(mountpoint.__path__, "mountpoint."):
         if name != "mountpoint.__main__":
             module = importlib.import_module(name)
             source = inspect.getsource(module)
             for attribute, value in vars(module).items():
                 if isinstance(value, re.Pattern):
-                    for method in sorted(set(re.findall(rf"\b{attribute}\.(\w+)\(", source))):
+                    for method in sorted(set(re.findall(rf"\b{attribute}\.(\w+)\(", source))) or ["fullmatch"]:
                         yield f"{name}.{attribute}.{method}", value, method
 
 
@@ -93,8 +98,10 @@ def wrapped(make: Callable[[int], str], wrap: Callable[[str], object]) -> Callab
     return lambda length: wrap(make(length))
 
 
-def regular_expressions(longest: int) -> Iterator[tuple[str, float | None]]:
+def regular_expressions(longest: int, only: str) -> Iterator[tuple[str, float | None]]:
     for name, pattern, method in patterns():
+        if only not in name:
+            continue
         is_bytes = isinstance(pattern.pattern, bytes)
         call = partial(pattern.sub, b"" if is_bytes else "") if method == "sub" else getattr(pattern, method)
         worst = None
@@ -169,6 +176,15 @@ FUNCTIONS = {
     "Set-Cookie, scoped": (str, scoped_cookie),
     "the access log": (str, escaped),
     "doctor: Set-Cookie": (str, lambda text: list(cookies_of(ProbeResult("http://a/", 200, [("Set-Cookie", text)])))),
+    "doctor: a charset": (
+        lambda text: ProbeResult("http://a/", 200, [("Content-Type", f"text/html; charset={text}")], b""),
+        lambda result: result.text,
+    ),
+    "doctor: a page in Punycode": (
+        lambda text: ProbeResult("http://a/", 200, [("Content-Type", "text/html; charset=punycode")], text.encode()),
+        lambda result: result.text,
+    ),
+    "app: a header": (str, lambda text: read_headers([("X", text)])),
     "doctor: a page": (
         lambda text: text.encode("latin-1"),
         lambda body: links(ProbeResult("http://a/", 200, [("Content-Type", "text/html")], body)),
@@ -176,8 +192,10 @@ FUNCTIONS = {
 }
 
 
-def functions(longest: int) -> Iterator[tuple[str, float | None]]:
+def functions(longest: int, only: str) -> Iterator[tuple[str, float | None]]:
     for name, (wrap, call) in FUNCTIONS.items():
+        if only not in name:
+            continue
         worst = None
         for start, pump in itertools.product(STARTS, PUMPS):
             make = pumped(start, pump, "")
@@ -191,8 +209,11 @@ def functions(longest: int) -> Iterator[tuple[str, float | None]]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--longest", type=int, default=LONGEST, help=f"bytes of the longest input ({LONGEST})")
-    longest = parser.parse_args().longest
-    results = [*functions(longest), *regular_expressions(longest)]
+    parser.add_argument("--only", default="", metavar="TEXT", help="test only the names that contain this")
+    options = parser.parse_args()
+    results = [*functions(options.longest, options.only), *regular_expressions(options.longest, options.only)]
+    if not results:
+        parser.error(f"no name contains {options.only!r}")
     for name, worst in results:
         print(f"{name:<48} {'linear' if worst is None else f'{worst:.1f} times for twice the length'}")
     return 1 if any(worst for _, worst in results) else 0

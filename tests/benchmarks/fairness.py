@@ -38,6 +38,7 @@ from tables import Table
 
 THREADS = 8
 FLOOD = 32  # connections
+FIRST_ANSWER = 60  # seconds within which the flood gets its first response; eight apps that compute share one processor
 GOALS = {1: 0.85, 4: 0.70}  # least ratio of throughput, flooded to idle, by the number of connections to the fast app
 P99_GOAL = 3.0  # greatest ratio of p99, flooded to idle
 APPS = """\
@@ -260,6 +261,9 @@ def compare(folder: Path, kind: str, flood: str, pairs: int, seconds: float) -> 
                 taken = {bench: bench.turn(connections, seconds) for bench in order}
                 turns.append((taken[idle], taken[flooded]))
             figures.append(Figure(kind, flood, connections, turns))
+        deadline = time.monotonic() + FIRST_ANSWER
+        while not flooded.flood_answers and time.monotonic() < deadline:
+            time.sleep(0.1)
         if not flooded.flood_answers:
             sys.exit("the flood got no response, so the measurement is void")
     return figures

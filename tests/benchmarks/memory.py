@@ -57,7 +57,7 @@ def of_a_file(count: int) -> object:
         (Path(folder) / "mounts.toml").write_text("\n".join(["[mounts]", *lines]))
         config = load_config(Path(folder) / "mounts.toml")
         mounts = load_mounts(config)
-        return config, mounts, build_router(config, build_table(mounts)), queue_limits(config)
+        return config, mounts, build_router(config, build_table(mounts)), queue_limits(config, mounts)
 
 
 KINDS: dict[str, Callable[[int], object]] = {"table": of_a_table, "file": of_a_file}

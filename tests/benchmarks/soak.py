@@ -9,6 +9,11 @@ sample each second and fits a line through the samples: the rise is the differen
 response is checked, including those that have to fail. The exit code is 1 if a response was wrong, or if a resource has
 grown.
 
+Hardships come in turn: clients whose upload hardly moves, mounts that hang, a full $TMPDIR, and too few descriptors.
+Limits of the process stand in for the last two: RLIMIT_FSIZE and RLIMIT_NOFILE. Under these two a request may fail, and
+such failures are counted apart. The benchmark measures the slowest response of a healthy mount in each hardship, and
+how long the first response takes after it.
+
 If memory grows but the blocks do not, the allocator has grown: glibc has an arena for each thread, and arenas fragment.
 MALLOC_ARENA_MAX=1 and MALLOC_MMAP_THRESHOLD_=65536 in the environment show the difference. With PYTHONTRACEMALLOC=1,
 which is slow, the benchmark prints the lines of code that hold more memory at the end.
@@ -19,24 +24,40 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from children import PATIENCE, free_port
 from measure import text_table, warn_if_busy
-from soak_clients import CHANNEL_TIMEOUT, FILE_SIZE, FRAMEWORKS, HEADER_TIMEOUT, SCRIPT, Client, Load, expect
+from soak_clients import (
+    BODY_TIMEOUT,
+    CHANNEL_TIMEOUT,
+    FILE_SIZE,
+    FRAMEWORKS,
+    HANGING,
+    HARDSHIPS,
+    HEADER_TIMEOUT,
+    SCRIPT,
+    Client,
+    Load,
+    expect,
+)
 
 TESTS = Path(__file__).resolve().parents[1]
 PROBE = TESTS / "support" / "apps" / "probe.py"
 SITES = TESTS / "wsgi"  # the folder of test_frameworks.py, which has a small site for each framework
 RELOAD_EVERY = 3.0  # seconds
+HARDSHIP, RESPITE = 8.0, 6.0  # seconds of each hardship, and of the time before it
+FULL = 100_000  # bytes: the largest file, while $TMPDIR is full
 WARM_UP = 90.0  # seconds, at least: glibc's allocator makes its arenas, one for each thread, in this time
 GOAL_MEMORY = 0.05  # greatest growth of resident memory: arenas fragment while threads hand over buffers
 GOAL_BLOCKS = 0.02  # greatest growth of Python's blocks: caches of libraries still fill a little
@@ -77,9 +98,11 @@ FAILING = "raise RuntimeError('as intended')\n"
 def table_text(folder: Path, port: int, more: str = "") -> str:
     lines = [
         f'[server]\nlisten = "127.0.0.1:{port}"\nthreads = 8\ndrain_timeout = 20\nheader_timeout = {HEADER_TIMEOUT}',
-        f"channel_timeout = {CHANNEL_TIMEOUT}\ncleanup_interval = 5\n[defaults]\nslow_after = 1",
+        f"channel_timeout = {CHANNEL_TIMEOUT}\nbody_timeout = {BODY_TIMEOUT}\ncleanup_interval = 5",
+        "[defaults]\nslow_after = 1",
         f'[mounts]\n"/probe" = "{PROBE}:app"\n"/own" = {{ app = "own:app", max_body = 1000 }}',
-        '"/narrow" = { app = "own:app", limit = 2, queue = 4 }',
+        '"/narrow" = { app = "own:app", limit = 2, queue = 4 }\n"/calm" = "own:app"',
+        *(f'"/hanging{number}" = "own:app"' for number in range(HANGING)),
     ]
     lines += [f'"/{name}" = {_site(name, folder)}' for name in FRAMEWORKS]
     return "\n".join([*lines, more, ""])
@@ -191,19 +214,66 @@ def wait_until(happens: Callable[[], bool]) -> None:
 # --------------------------------------------------------------------------------------------------------- the figures
 
 
-def soak(server: Server, load: Load, seconds: float) -> list[tuple[float, int, int, float]]:
-    """Apply *load* for *seconds*, with reloads; return samples, each with the seconds since the start."""
+class Latencies:
+    """The slowest response of a healthy mount in each hardship, and the slowest first one after it, in seconds."""
+
+    def __init__(self) -> None:
+        self.during: defaultdict[str, float] = defaultdict(float)
+        self.after: defaultdict[str, float] = defaultdict(float)
+
+    def measure(self, server: Server, into: defaultdict[str, float], hardship: str) -> None:
+        start = time.monotonic()
+        with Client(server.url) as client:
+            expect(client.get("/calm/").status, 200)
+        into[hardship] = max(into[hardship], time.monotonic() - start)
+
+    def report(self) -> str:
+        rows = [[name, f"{self.during[name]:.2f}", f"{self.after[name]:.2f}"] for name in HARDSHIPS]
+        return text_table(["hardship", "slowest response, s", "first response after it, s"], rows)
+
+
+def soak(server: Server, load: Load, seconds: float, latencies: Latencies) -> list[tuple[float, int, int, float]]:
+    """Apply *load* for *seconds*, with reloads and hardships; return samples, each with the seconds since the start."""
     samples = []
     start = time.monotonic()
-    next_reload = 0.0
+    next_reload, turn = 0.0, 0
     with load.applied():
         while (passed := time.monotonic() - start) < seconds:
             if passed >= next_reload:
                 next_reload = passed + RELOAD_EVERY
                 server.reload()
+            if passed >= (turn + 1) * (RESPITE + HARDSHIP) - HARDSHIP:
+                _apply(HARDSHIPS[turn % len(HARDSHIPS)], server, load, latencies)
+                turn += 1
             samples.append((passed, *server.sample()))
             time.sleep(1)
     return samples
+
+
+def _apply(hardship: str, server: Server, load: Load, latencies: Latencies) -> None:
+    kinds = {"full $TMPDIR": resource.RLIMIT_FSIZE, "few descriptors": resource.RLIMIT_NOFILE}
+    end = time.monotonic() + HARDSHIP
+    with load.hardship(hardship), _limited(server, kinds.get(hardship)):
+        while time.monotonic() < end:
+            if hardship != "few descriptors":  # the server accepts no connection then
+                latencies.measure(server, latencies.during, hardship)
+            time.sleep(0.5)
+    latencies.measure(server, latencies.after, hardship)
+
+
+@contextmanager
+def _limited(server: Server, kind: int | None) -> Iterator[None]:
+    """Let the process have no larger file, or hardly more descriptors, while the body runs."""
+    if kind is None:
+        yield
+        return
+    before = resource.prlimit(server.pid, kind)
+    few = FULL if kind == resource.RLIMIT_FSIZE else server.sample()[0] + 3
+    resource.prlimit(server.pid, kind, (few, before[1]))
+    try:
+        yield
+    finally:
+        resource.prlimit(server.pid, kind, before)
 
 
 def rise(samples: list[tuple[float, int, int, float]], column: int) -> float:
@@ -260,20 +330,24 @@ def main() -> int:
         log = options.log or folder / "log"
         load = Load(f"http://127.0.0.1:{port}", options.seed)
         command = [sys.executable, "-m", "mountpoint", "serve"]
-        with log.open("wb") as file:  # a new process group, for the processes that take over too
-            process = subprocess.Popen(command, cwd=folder, stdout=file, stderr=file, start_new_session=True)
+        latencies = Latencies()
+        with log.open("wb") as file:  # behind a pipe, so that the limit of files does not concern the log
+            copier = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=file)
+        with copier.stdin as pipe:  # a new process group, for the processes that take over too
+            process = subprocess.Popen(command, cwd=folder, stdout=pipe, stderr=pipe, start_new_session=True)
         server = Server(process.pid, folder, port, log)
         try:
             server.wait_for("serving on")
-            soak(server, load, max(seconds / 5, WARM_UP))
+            soak(server, load, max(seconds / 5, WARM_UP), latencies)
             before = server.at_rest()
             warm = load.answers.total(), server.reloads
-            samples = soak(server, load, seconds)
+            samples = soak(server, load, seconds, latencies)
             after = server.at_rest()
             answers, reloads = load.answers.total() - warm[0], server.reloads - warm[1]
             print(f"Python {sys.version.split()[0]}, {os.cpu_count()} CPUs, {options.minutes:g} minutes")
             print(f"{answers:,} answers and {reloads} reloads after the warm-up\n")
             failed = report(samples, before, after)
+            print(f"\n{latencies.report()}")
             if options.takeovers:
                 server.write()  # the last table may have a broken mount
                 with load.applied():
@@ -287,9 +361,13 @@ def main() -> int:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+            copier.wait()
     print("\nanswers: " + ", ".join(f"{kind} {count:,}" for kind, count in load.answers.items()))
     print(f"wrong responses: {load.errors.total()}")
     for error, count in load.errors.most_common(20):
+        print(f"  {count:,} x {error}")
+    print(f"failures under a full $TMPDIR or without descriptors: {load.excused.total()}")
+    for error, count in load.excused.most_common(10):
         print(f"  {count:,} x {error}")
     return int(failed or bool(load.errors))
 

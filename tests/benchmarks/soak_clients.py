@@ -25,11 +25,17 @@ from support.client import Client
 FRAMEWORKS = ("flask", "django", "bottle", "falcon", "pyramid")
 SCRIPT = b"console.log('weather');\n"  # the static file of each framework's site
 FILE_SIZE = 3_000_000  # bytes, of the file that an app hands over
-CHANNEL_TIMEOUT, HEADER_TIMEOUT = 6, 3  # seconds, of the server
+CHANNEL_TIMEOUT, HEADER_TIMEOUT, BODY_TIMEOUT = 6, 3, 3  # seconds, of the server
+HARDSHIPS = ("slow bodies", "hanging mounts", "full $TMPDIR", "few descriptors")
+FAILING = HARDSHIPS[2:]  # under which a request may fail
+HANGING = 5  # mounts
 
 
 class Load:
-    """Clients, each a thread that makes visits one after the other. `errors` counts the wrong responses."""
+    """Clients, each a thread that makes visits one after the other. `errors` counts the wrong responses.
+
+    `excused` counts those in a hardship under which a request may fail.
+    """
 
     def __init__(self, url: str, seed: int) -> None:
         self.url = url
@@ -37,6 +43,20 @@ class Load:
         self.answers: Counter[str] = Counter()  # by the kind of visit
         self._seed = seed
         self._over = threading.Event()
+        self.excused: Counter[str] = Counter()
+        self.current = ""  # the hardship
+        self._excused_until = 0.0
+
+    @contextmanager
+    def hardship(self, name: str) -> Iterator[None]:
+        """Let the clients know of a hardship while the body of the ``with`` statement runs."""
+        self.current = name
+        try:
+            yield
+        finally:
+            self.current = ""
+            if name in FAILING:
+                self._excused_until = time.monotonic()
 
     @contextmanager
     def applied(self) -> Iterator[None]:
@@ -59,10 +79,13 @@ class Load:
 
     def _visit(self, visit: Callable[[Load, Random], None], random: Random) -> None:
         while not self._over.is_set():
+            start = time.monotonic()
             try:
                 visit(self, random)
             except Exception as error:
-                self.errors[f"{visit.__name__}: {type(error).__name__}: {error}"] += 1
+                is_excused = self.current in FAILING or start < self._excused_until
+                errors = self.excused if is_excused else self.errors
+                errors[f"{visit.__name__}: {type(error).__name__}: {error}"[:200]] += 1
 
     def pause(self, seconds: float) -> bool:
         """Wait for *seconds*; return True, at once, if the load is over."""
@@ -235,22 +258,57 @@ def drip(load: Load, random: Random) -> None:
             expect(time.monotonic() < deadline, True)
 
 
+def upload_slowly(load: Load, random: Random) -> None:
+    """Send the first bytes of large bodies over many connections, then hardly any; each gets 408."""
+    if load.current != "slow bodies":
+        load.pause(0.2)
+        return
+    with ExitStack() as stack:
+        clients = {client.socket: client for client in (stack.enter_context(Client(load.url)) for _ in range(20))}
+        for client in clients.values():
+            client.send("POST /probe/upload HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n")
+            client.send(random.randbytes(random.randrange(1_000)))
+        deadline = time.monotonic() + BODY_TIMEOUT + PATIENCE
+        while clients:
+            answered, _, _ = select.select(clients, [], [], 0)
+            for sock in answered:
+                expect(clients.pop(sock).answer().status, 408)
+                load.count(upload_slowly)
+            for client in clients.values():
+                client.send("x")
+            if load.pause(0.3):
+                return
+            expect(time.monotonic() < deadline, True)
+
+
+def hang(load: Load, random: Random) -> None:
+    """Request a mount that hangs for as long as the hardship, at least."""
+    if load.current != "hanging mounts":
+        load.pause(0.2)
+        return
+    with Client(load.url) as client:
+        expect(client.get(f"/hanging{random.randrange(HANGING)}/nap/8").status, 200, 503)
+    load.count(hang)
+
+
+#: Bytes that are not valid HTTP, by the status of the response.
 GARBAGE = (
-    "GET http://[::1/x HTTP/1.1\r\nHost: x\r\n\r\n",
-    f"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: {'9' * 5000}\r\n\r\n",
-    "GET / HTTP/1.1\r\n\r\n",
-    "GET /flask/../x HTTP/1.1\r\nHost: x\r\n\r\n",
-    "GET / HTTP/1.1\r\nHost: a, b\r\n\r\n",
-    "\x16\x03\x01\x02\x00\x01\x00\r\n\r\n",
-    "POST /probe/upload HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n\r\n",
+    (400, "GET http://[::1/x HTTP/1.1\r\nHost: x\r\n\r\n"),
+    (413, f"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: {'9' * 5000}\r\n\r\n"),
+    (400, "GET / HTTP/1.1\r\n\r\n"),
+    (400, "GET /flask/../x HTTP/1.1\r\nHost: x\r\n\r\n"),
+    (400, "GET / HTTP/1.1\r\nHost: a, b\r\n\r\n"),
+    (400, "\x16\x03\x01\x02\x00\x01\x00\r\n\r\n"),
+    (400, "POST /probe/upload HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n\r\n"),
 )
 
 
 def send_garbage(load: Load, random: Random) -> None:
-    """Send bytes that are not valid HTTP; the response is 400."""
+    """Send bytes that are not valid HTTP."""
+    status, data = random.choice(GARBAGE)
     with Client(load.url) as client:
-        client.send(random.choice(GARBAGE))
-        expect(client.answer().status, 400)
+        client.send(data)
+        expect(client.answer().status, status)
     load.count(send_garbage)
     load.pause(0.02)
 
@@ -279,4 +337,6 @@ VISITS = {
     drip: 1,
     send_garbage: 1,
     visit_guest: 1,
+    upload_slowly: 4,
+    hang: 10,
 }

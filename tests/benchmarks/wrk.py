@@ -104,7 +104,7 @@ def _found(pattern: str, text: str) -> str:
 
 def idle_connection(port: int) -> socket.socket:
     """Return a connection that has served one request and stays open, as a browser's does."""
-    sock = socket.create_connection(("127.0.0.1", port))
+    sock = socket.create_connection(("127.0.0.1", port), timeout=20)
     sock.sendall(b"GET /app/ HTTP/1.1\r\nHost: localhost\r\n\r\n")
     response = b""
     while not response.endswith(b"Hello, world!\n"):

@@ -13,7 +13,7 @@ import pytest
 
 from mountpoint.doctor import fetch
 from mountpoint.doctor.addresses import Origin, at_origin, checked_url, origin_of
-from mountpoint.doctor.fetch import HttpSite, OutOfRequests
+from mountpoint.doctor.fetch import HttpSite, OutOfRequests, ProbeResult
 from mountpoint.errors import UsageError
 
 
@@ -96,6 +96,25 @@ def test_the_origin_of_a_url(url, origin):
 def test_text_that_is_not_an_http_url_is_rejected(text):
     with pytest.raises(UsageError, match="expected"):
         checked_url(text)
+
+
+@pytest.mark.parametrize(
+    ("charset", "body", "text"),
+    [
+        ("latin-1", b"\xe4", "\xe4"),
+        ('"UTF-8"', b"\xc3\xa4", "\xe4"),
+        ("unknown", b"\xc3\xa4", "\xe4"),
+        ("hex", b"\xc3\xa4", "\xe4"),  # not a text encoding
+        ("idna", b"\xc3\xa4", "\xe4"),  # the rest are codecs of Python that no browser has
+        ("punycode", b"\xc3\xa4", "\xe4"),
+        ("undefined", b"\xc3\xa4", "\xe4"),
+        ("Unicode_Escape", b"\\n", "\\n"),
+        ("utf-8", b"\xff", "\ufffd"),
+    ],
+)
+def test_any_charset_of_a_page_gives_its_text(charset, body, text):
+    result = ProbeResult("http://a/", 200, [("Content-Type", f"text/html; charset={charset}")], body)
+    assert result.text == text
 
 
 # -------------------------------------------------------------------------------------------- a server that never ends

@@ -159,3 +159,48 @@ def test_a_missing_table_exits_2_with_the_error_on_stderr(examine):
     done = examine("nowhere.toml")
     assert (done.code, done.report) == (2, {})
     assert "nowhere.toml: expected a mount table, found no such file" in done.log
+
+
+SIX = "".join(f"\"/m{n}\" = \"site_app:make('m{n}', '<a href=/history>x</a>', cookie='c{n}')\"\n" for n in range(6))
+
+
+def test_each_mount_has_an_equal_share_of_the_requests(table, examine):
+    """A mount needs 8 requests. The share of a mount that needs fewer goes to the ones behind it."""
+    table(f"[mounts]\n{SIX}")
+    done = examine("--requests", "36")
+    assert done.report["mounts"] == [f"/m{n}" for n in range(6)]
+    assert {mount for mount, symptom, _ in done.named if symptom == "prefix-hard-coded"} == {f"/m{n}" for n in range(6)}
+    assert done.report["requests"] == 36
+    assert "everything that needs more than 36 requests: at /m0, /m1, /m2, /m3, /m4, /m5" in done.skipped
+
+
+def test_a_mount_without_any_request_left_is_named(table, examine):
+    table(f"[mounts]\n{SIX}")
+    done = examine("--requests", "3")
+    assert done.report["requests"] <= 3
+    assert "everything that needs more than 3 requests: at /m0, /m1, /m2, /m3, /m4, /m5" in done.skipped
+
+
+@pytest.mark.parametrize(
+    "link", ["http://127.0.0.1:8080/a/history", "http://localhost:8080/history", "http://[::1]:8080/"]
+)
+def test_a_link_to_the_address_that_the_server_listens_on_is_a_fault(table, examine, link):
+    table(f"""[mounts]\n"/a" = "site_app:make('a', '<a href={link}>x</a>')"\n""")
+    done = examine()
+    assert ("/a", "private-host", "sure") in done.named
+    [found] = [found for found in done.report["findings"] if found["symptom"] == "private-host"]
+    assert f"link {link}: mountpoint listens there, and clients use the proxy" in found["evidence"][0]
+
+
+def test_an_app_that_has_pages_only_for_browsers_is_crawled(folder, table, examine):
+    (folder / "picky.py").write_text(
+        "import site_app\n"
+        "inner = site_app.make('a', '<a href=/history>x</a>')\n"
+        "def app(environ, start_response):\n"
+        "    if environ.get('HTTP_ACCEPT', '').startswith('text/html'):\n"
+        "        return inner(environ, start_response)\n"
+        "    start_response('200 OK', [('Content-Type', 'application/json')])\n"
+        "    return [b'{}']\n"
+    )
+    table('[mounts]\n"/a" = "picky:app"\n')
+    assert examine().named == {("/a", "prefix-hard-coded", "sure")}

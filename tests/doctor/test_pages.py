@@ -159,8 +159,8 @@ def test_a_page_is_read_in_linear_time(monkeypatch):
     )
     for pattern in ("<a ", "<a x='", '<a x="', "<script>", "<!--", "<![", "<?", "</", "<a x=y ", "&"):
         read.clear()
-        links(page(pattern * (200_000 // len(pattern))))
-        assert sum(read) < 1_000_000, pattern
+        links(page(pattern * (60_000 // len(pattern))))
+        assert sum(read) < 300_000, pattern
 
 
 def test_a_link_has_the_line_of_its_tag():

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from support.proxies import PROXIES, Front, make_certificate, prepare, reserved_ports, wait_until
+from support.proxies import PROXIES, Front, make_certificate, prepare, reserved_ports, version_of, wait_until
 from support.running import MountpointServe, children
 from support.shapes import FIVE
 
@@ -110,6 +110,7 @@ def proxied(request, behind, tmp_path_factory) -> Iterator[Proxied]:
         tls=tls and (str(tls[0]), str(tls[1])),
         upstreams=[listen_address(f"127.0.0.1:{served.port}")],
         standalone=True,
+        proxy_version=version_of(proxy),
     )
     configuration = proxy_config(load_config(served.folder / "mounts.toml"), proxy, options)
     assert configuration.advice == ""

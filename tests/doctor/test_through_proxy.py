@@ -56,7 +56,10 @@ def test_a_right_proxy_that_strips_has_no_finding(behind):
     ("table", "locations", "symptom"),
     [
         (TABLE, "location /a/ { proxy_pass <app>/; }", "proxy-strips"),
+        (TABLE, "location /a { proxy_pass <app>/; }", "proxy-strips"),
         (TABLE, "location /a/ { proxy_pass <app>/a; }", "loop-slash"),
+        (TABLE, "location /a { proxy_pass <app>/a/; }", "path-changed"),
+        (TABLE, "location /a/ { proxy_pass <app>/b/; }", "path-changed"),
         (TABLE, "location /a/ { proxy_pass <app>/a/a/; }", "prefix-doubled"),
         (f'[proxy]\nstrips = "/apps"\n{TABLE}', "location /apps/a/ { proxy_pass <app>; }", "proxy-keeps"),
     ],
@@ -66,6 +69,39 @@ def test_a_path_that_arrives_wrong_names_the_fault_of_the_proxy(behind, table, l
     mount = "/apps/a" if "strips" in table else "/a"
     assert {name for where, name, certainty in done.named if where == mount and certainty == "sure"} == {symptom}
     assert done.code == 1
+
+
+LOGIN = """
+def app(environ, start_response):
+    is_login = environ["PATH_INFO"] == "/login"
+    start_response("200 OK" if is_login else "302 Found", [] if is_login else [("Location", "/a/login?next=/")])
+    return [b"login"]
+"""
+ROOT_404 = "location = /a/ { return 404; } location / { proxy_pass <app>; <headers> }"
+
+
+@pytest.mark.parametrize(
+    ("locations", "symptom", "certainty"),
+    [
+        ("location /a/ { proxy_pass <app>/; }", "proxy-strips", "sure"),
+        ("location /a { proxy_pass <app>/; }", "proxy-strips", "sure"),
+        ("location /a/ { proxy_pass <app>/b/; }", "path-changed", "sure"),
+        ("location /a/ { proxy_pass <app>/x/; }", "path-changed", "likely"),
+        ("location /a/ { proxy_pass <app>/a/a/; }", "path-changed", "likely"),
+        ("rewrite ^/(.*)/$ /$1 permanent; location / { proxy_pass <app>; }", "loop-bare-prefix", "sure"),
+        (ROOT_404, "path-changed", "likely"),
+    ],
+)
+def test_a_changed_path_is_named_without_a_key(behind, locations, symptom, certainty):
+    done = behind(TABLE, locations)
+    assert {found[1:] for found in done.named if found[0] == "/a"} == {(symptom, certainty)}
+
+
+def test_a_login_wall_is_not_taken_for_a_proxy_that_strips(behind, folder):
+    """Every path redirects to the login, so the path that a stripping proxy would need does so too."""
+    (folder / "wall.py").write_text(LOGIN)
+    done = behind('[mounts]\n"/a" = "wall:app"\n', ROOT_404)
+    assert [found for found in done.named if found[2] == "sure"] == []
 
 
 def test_another_app_that_answers_for_the_mount_is_seen_without_a_key(behind):
@@ -187,3 +223,29 @@ def test_the_url_of_one_mount_limits_the_examination_to_it(folder, serve, nginx,
     front.stop()
     assert done.report["mounts"] == ["/b"]
     assert not [target for _, _, target in front.requests if re.match(r"/a/.", target)]
+
+
+def test_mounts_behind_a_proxy_share_the_requests(folder, serve, nginx, examine):
+    table = f"{ECHO}{TABLE}"
+    locations = KEEP.replace("<app>", serve(table).url).replace("<headers>", "")
+    front = nginx(f"server {{ listen 80; server_name localhost; {locations} }}")
+    done = examine("mounts.toml", "--url", f"http://localhost:{front.port}/", "--requests", "12")
+    assert done.report["requests"] == 12
+    assert "everything that needs more than 12 requests: at /a, /b" in done.skipped
+
+
+def test_some_requests_are_kept_for_the_checks_with_the_key(folder, serve, nginx, examine):
+    links = "".join(f"<a href=/a/{n}>x</a>" for n in range(60))
+    table = f"""{ECHO}[mounts]\n"/a" = "site_app:make('a', '{links}')"\n"""
+    locations = KEEP.replace("<app>", serve(table).url).replace("<headers>", "")
+    front = nginx(f"server {{ listen 80; server_name localhost; {locations} }}")
+    done = examine("mounts.toml", "--url", f"http://localhost:{front.port}/", "--requests", "50")
+    assert "everything that needs more than 50 requests: at /a" in done.skipped
+    assert "spoofed-header" in {found["symptom"] for found in done.report["findings"]}
+
+
+def test_a_link_to_the_listen_address_is_a_fault_behind_a_proxy_only(folder, serve, nginx, examine):
+    table = """[mounts]\n"/a" = "site_app:make('a', '<a href=http://127.0.0.1:8080/a/history>x</a>')"\n"""
+    app = serve(table)
+    front = nginx(f"server {{ listen 80; server_name localhost; location / {{ proxy_pass {app.url}; {HOST} }} }}")
+    assert ("/a", "private-host", "sure") in examine("mounts.toml", "--url", f"http://localhost:{front.port}/").named

@@ -88,6 +88,29 @@ def test_repaired_code_is_not_stale(site, caplog):
     assert stale(caplog) == []
 
 
+@pytest.mark.parametrize("change", ["upgrade", "upgrade with an old time", "removal"])
+def test_an_installed_package_that_has_changed_is_logged(site, caplog, tmp_path_factory, monkeypatch, change):
+    package = f"package_{change.replace(' ', '_')}"
+    library = tmp_path_factory.mktemp("library")
+    monkeypatch.syspath_prepend(str(library))
+    write(library, {f"{package}/__init__.py": "", f"{package}/part.py": "version = 1\n"})
+    site.load(ONE, {"one.py": f"import {package}.part\n{app('1')}"})
+    site.reload()
+    assert "outside the roots" not in caplog.text
+    part = library / package / "part.py"
+    if change == "removal":
+        part.unlink()
+    else:
+        write(library, {f"{package}/new.py": "version = 22\n"}).joinpath(f"{package}/new.py").replace(part)
+        if change == "upgrade with an old time":
+            os.utime(part, (1, 1))
+    site.reload()
+    assert (
+        f"packages outside the roots have changed ({package}), but a reload keeps loaded modules; send SIGUSR2"
+    ) in caplog.text
+    assert site.get("/one/") == "1 1"
+
+
 # -------------------------------------------------------------------------------------------- when the file is read
 
 

@@ -10,7 +10,7 @@ from support.tables import imports_undone, write
 from mountpoint.config.app_spec import parse_spec
 from mountpoint.errors import LoadError
 from mountpoint.loading.importing import load_app
-from mountpoint.loading.sys_path import prepend_to_sys_path
+from mountpoint.loading.sys_path import SysPath
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def load(tmp_path: Path) -> Iterator[Callable[[str, dict[str, str]], Any]]:
 
     def load(text: str, files: dict[str, str]) -> Any:
         write(tmp_path, files)
-        prepend_to_sys_path([str(tmp_path)])
+        SysPath().set_roots([tmp_path])
         return load_app(parse_spec(text), tmp_path)
 
     with imports_undone(tmp_path):

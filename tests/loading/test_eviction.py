@@ -13,7 +13,7 @@ from mountpoint.config.app_spec import parse_spec
 from mountpoint.errors import LoadError
 from mountpoint.loading.eviction import evict_failed_modules, record_failed_load
 from mountpoint.loading.importing import load_app
-from mountpoint.loading.sys_path import prepend_to_sys_path
+from mountpoint.loading.sys_path import SysPath
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def load(tmp_path):
     def load(text, files):
         write(tmp_path, files)
         evict_failed_modules()
-        prepend_to_sys_path([str(tmp_path)])
+        SysPath().set_roots([tmp_path])
         before = set(sys.modules)
         try:
             return load_app(parse_spec(text), tmp_path)

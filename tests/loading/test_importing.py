@@ -6,7 +6,7 @@ from support.tables import APP, imports_undone, write
 from mountpoint.config.app_spec import parse_spec
 from mountpoint.errors import AppRaised, NoSuchAttribute, NoSuchModule
 from mountpoint.loading.importing import load_app
-from mountpoint.loading.sys_path import prepend_to_sys_path
+from mountpoint.loading.sys_path import SysPath
 
 # ------------------------------------------------------------------------------------------------------ apps that load
 
@@ -187,7 +187,7 @@ def test_a_folder_with_the_name_of_a_file_is_reported(failure):
 )
 def test_relative_imports_get_the_name_of_the_module_in_its_package(tmp_path, spec, folder, files, advice):
     write(tmp_path, files)
-    prepend_to_sys_path([str(tmp_path / folder)])
+    SysPath().set_roots([tmp_path / folder])
     with imports_undone(tmp_path), pytest.raises(AppRaised) as caught:
         load_app(parse_spec(spec), tmp_path / folder)
     expected = advice.replace("<root>", str(tmp_path))
@@ -199,7 +199,7 @@ def test_relative_imports_get_the_name_of_the_module_in_its_package(tmp_path, sp
 
 def test_a_package_whose_folder_has_no_python_name_is_to_be_renamed(tmp_path):
     write(tmp_path, {"my-shop/web.py": "from .db import x"})
-    prepend_to_sys_path([str(tmp_path / "my-shop")])
+    SysPath().set_roots([tmp_path / "my-shop"])
     with imports_undone(tmp_path), pytest.raises(AppRaised, match='rename "my-shop" to "my_shop", for example'):
         load_app(parse_spec("my-shop/web.py:app"), tmp_path / "my-shop")
 

@@ -377,3 +377,14 @@ def test_the_working_directory_is_restored_on_any_thread(tmp_path):
     thread.start()
     thread.join()
     assert done == [before]
+
+
+def test_the_arguments_are_restored_after_loads_at_the_same_time():
+    before = sys.argv
+    first, second = preserve_process_state(program="one.py"), preserve_process_state(program="two.py")
+    first.__enter__()
+    second.__enter__()
+    assert sys.argv == ["two.py"]
+    first.__exit__(None, None, None)
+    second.__exit__(None, None, None)
+    assert sys.argv is before

@@ -10,7 +10,7 @@ import mountpoint
 from mountpoint.config.reader import load_config
 from mountpoint.errors import ConfigError, LoadError
 from mountpoint.loading.loader import load_mounts
-from mountpoint.loading.sys_path import prepend_to_sys_path
+from mountpoint.loading.sys_path import SysPath
 
 APP = """
 def app(environ, start_response):
@@ -66,7 +66,7 @@ def test_the_roots_are_first_on_sys_path_in_table_order(loaded, tmp_path):
 def test_a_root_that_is_on_sys_path_already_moves_to_the_front(tmp_path):
     with imports_undone(tmp_path):
         sys.path.append(str(tmp_path))
-        prepend_to_sys_path([str(tmp_path)])
+        SysPath().set_roots([tmp_path])
         assert sys.path[0] == str(tmp_path)
         assert sys.path.count(str(tmp_path)) == 1
 
@@ -127,88 +127,6 @@ def test_a_factory_is_called_once_for_each_mount(loaded):
     )
     assert sys.modules["web"].made == [("one", one.app), ("one", other.app), ("two", third.app)]
     assert one.app is not other.app
-
-
-# ------------------------------------------------------------------------------------- two modules with the same name
-
-
-CLASH = """
-[mounts]
-"/a" = "a/web.py:app"
-"/b" = "b/blog.py:app"
-"/c" = "c/shop.py:app"
-"""
-
-
-def test_two_roots_with_one_module_name_break_the_later_mount(loaded, tmp_path):
-    files = {"a/web.py": APP, "a/config.py": "", "b/blog.py": APP, "b/config.py": "", "c/shop.py": APP}
-    a, b, c = loaded(CLASH, files)
-    assert (a.state, c.state) == ("ready", "ready")
-    assert b.state == (
-        "broken: one process can import only one module of each name, but an earlier mount has a module of the same "
-        f"name: {tmp_path / 'b' / 'config.py'} and {tmp_path / 'a' / 'config.py'}; rename one of the two"
-    )
-    assert "blog" not in sys.modules
-
-
-def clashes_of(loaded, files):
-    """Load an app from each of the folders a, b and c, with *files* added; return the clashing files of folder c."""
-    *_, last = loaded(CLASH, {"a/web.py": APP, "b/blog.py": APP, "c/shop.py": APP, **files})
-    return str(last.error).partition("same name: ")[2].removesuffix("; rename one of the two") if last.error else ""
-
-
-@pytest.mark.parametrize(
-    ("first", "second"),
-    [("util.py", "util.py"), ("util/__init__.py", "util/__init__.py"), ("util.py", "util/__init__.py")],
-)
-def test_a_module_and_a_package_of_one_name_clash(loaded, tmp_path, first, second):
-    files = {f"a/{first}": "", f"c/{second}": ""}
-    assert clashes_of(loaded, files) == f"{tmp_path / 'c' / second} and {tmp_path / 'a' / first}"
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["setup.py", "conftest.py", "manage.py", "tests/__init__.py", "util/part.py", "static/x.js", "README", "to-do.py"],
-)
-def test_names_that_no_app_imports_do_not_clash(loaded, name):
-    assert clashes_of(loaded, {f"a/{name}": "", f"c/{name}": ""}) == ""
-
-
-def test_a_clash_does_not_break_a_later_mount_of_the_first_root(loaded):
-    toml = '[mounts]\n"/a" = "a/web.py:app"\n"/b" = "b/blog.py:app"\n"/c" = "a/shop.py:app"\n'
-    a, b, c = loaded(toml, {"a/web.py": APP, "a/shop.py": APP, "a/x.py": "", "b/blog.py": APP, "b/x.py": ""})
-    assert (a.state, b.state[:6], c.state) == ("ready", "broken", "ready")
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege on Windows")
-def test_one_file_linked_into_two_roots_does_not_clash(loaded, tmp_path):
-    write(tmp_path, {"common.py": "", "a/readme.txt": "", "c/readme.txt": ""})
-    for root in "ac":
-        (tmp_path / root / "common.py").symlink_to(tmp_path / "common.py")
-    assert clashes_of(loaded, {}) == ""
-
-
-def test_a_root_is_listed_once_however_many_mounts_have_it(loaded, monkeypatch):
-    seen = []
-    monkeypatch.setattr("mountpoint.loading.loader.top_level_modules", lambda root: seen.append(root) or {})
-    loaded("[mounts]\n" + "".join(f'"/{number}" = "web:app"\n' for number in range(100)), {"web.py": APP})
-    assert len(seen) == 1
-
-
-def test_every_clash_is_listed_once(loaded, tmp_path):
-    files = {f"{root}/{name}.py": "" for root in "abc" for name in ("x", "y")}
-    first, second = (f"{tmp_path / 'c' / name} and {tmp_path / 'a' / name}" for name in ("x.py", "y.py"))
-    assert clashes_of(loaded, files) == f"{first}; {second}"
-
-
-def test_a_module_exempt_from_clashes_still_loads_its_own_file(loaded, tmp_path):
-    a, b = loaded(
-        '[mounts]\n"/a" = "a/manage.py:app"\n"/b" = "b/manage.py:app"\n', {"a/manage.py": APP, "b/manage.py": APP}
-    )
-    assert a.error is None
-    assert b.error is not None
-    assert str(tmp_path / "a" / "manage.py") in str(b.error)
-    assert str(tmp_path / "b" / "manage.py") in str(b.error)
 
 
 # ------------------------------------------------------------------------------------------------------------- load()

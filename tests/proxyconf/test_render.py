@@ -247,9 +247,33 @@ def test_the_command_prints_the_configuration_and_advice_on_stderr(tmp_path):
     assert "restore_prefix = true" in done.stderr
 
 
+OLD, NEW = "buffer_requests\n\t\tmax_buffer_size 16777216", "request_buffers 16777216"
+
+
+@pytest.mark.parametrize(
+    ("version", "present", "absent"),
+    [
+        ("", NEW, OLD),
+        ("2.6", OLD, NEW),
+        ("2.6.2", OLD, NEW),
+        ("2.6.3", OLD, NEW),
+        ("2.6.4", NEW, OLD),
+        ("2.7", NEW, OLD),
+        ("v2.10.0", NEW, OLD),
+    ],
+)
+def test_caddy_gets_the_buffering_of_its_version(version, present, absent, tmp_path):
+    text = printed(tmp_path, PLAIN, "caddy", proxy_version=version)
+    assert f"\t\t{present}\n" in text
+    assert f"\t\t{absent}\n" not in text
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["caddy", "--proxy-version", "latest"], '--proxy-version: expected a version such as "2.6", found "latest"'),
+        (["caddy", "--proxy-version", "2"], '--proxy-version: expected a version such as "2.6", found "2"'),
+        (["nginx", "--proxy-version", "1.22"], "--proxy-version: leave it out: the configuration is the same for"),
         (["ngin"], 'expected nginx, apache, caddy, haproxy or traefik, found "ngin"; did you mean "nginx"?'),
         (["nginx", "--shape", "both"], "argument --shape: invalid choice"),
         (["nginx", "--upstream", "80"], "argument --upstream: "),

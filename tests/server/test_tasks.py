@@ -1,70 +1,17 @@
-"""An app's response as the client receives it, without a socket: the WSGI call of PEP 3333, HEAD, and the log."""
+"""An app's response: the WSGI call of PEP 3333, the framing of its body, HEAD, and the log."""
 
 import itertools
 import logging
 import sys
 from contextlib import suppress
-from types import SimpleNamespace
+from io import BytesIO
 
 import pytest
-from waitress.adjustments import Adjustments
+from support.app_responses import TEXT, Body, Channel, Response, responding
 from waitress.channel import ClientDisconnected
 
 from mountpoint.server.app_header import AppHeaderError
-from mountpoint.server.parser import Parser
-from mountpoint.server.tasks import AppTask
-from mountpoint.wsgi.dispatch import Route
-
-TEXT = [("Content-Type", "text/plain")]
-
-
-class Channel:
-    """A channel that keeps the bytes of the response."""
-
-    def __init__(self):
-        self.addr = ("192.0.2.7", 5000)
-        self.adj = Adjustments()
-        self.server = SimpleNamespace(draining=False, adj=self.adj)
-        self.requests = []
-        self.sent = b""
-
-    def cork(self):
-        pass
-
-    def uncork(self):
-        pass
-
-    def write_soon(self, data):
-        self.sent += data
-        return len(data)
-
-
-class Response:
-    """The response of *app* to a request, as the client receives it."""
-
-    def __init__(self, app, method="GET", channel=None):
-        self.channel = channel or Channel()
-        request = Parser(self.channel.adj)
-        request.received(f"{method} / HTTP/1.1\r\nHost: example.com\r\n\r\n".encode())
-        assert request.completed
-        assert not request.error
-        request.route = Route(app, {}, "/")
-        self.channel.requests = [request]
-        self.task = AppTask(self.channel, request)
-        self.task.service()
-        head, _, self.body = self.channel.sent.partition(b"\r\n\r\n")
-        self.status, *self.lines = head.decode("latin-1").split("\r\n")
-        self.headers = dict(line.split(": ", 1) for line in self.lines)
-
-
-class Body(list):
-    """A body that remembers whether it was closed."""
-
-    is_closed = False
-
-    def close(self):
-        self.is_closed = True
-
+from mountpoint.server.file_wrapper import FileWrapper
 
 # ------------------------------------------------------------------------------------------------------- start_response
 
@@ -77,19 +24,55 @@ def test_start_response_takes_its_arguments_by_name_too():
     assert Response(app).body == b"named"
 
 
-def test_exc_info_replaces_status_headers_and_length():
+FIRST = [("Content-Length", "1000"), ("Set-Cookie", "a=1"), ("Transfer-Encoding", "chunked"), ("Date", "x"), *TEXT]
+
+
+@pytest.mark.parametrize(
+    ("headers", "length", "body"),
+    [
+        (TEXT, "5", b"sorry"),
+        ([("Content-Length", "5"), ("Set-Cookie", "b=2")], "5", b"sorry"),
+        ([("Content-Length", "3")], "3", b"sor"),
+    ],
+)
+@pytest.mark.parametrize("first", [("200 OK", FIRST), ("204 No Content", []), ("304 Not Modified", FIRST)])
+def test_exc_info_replaces_status_headers_and_length(first, headers, length, body):
     def app(environ, start_response):
-        start_response("200 OK", [("Content-Length", "1000"), ("X-First", "1")])
+        start_response(*first)
         try:
             raise KeyError("on purpose")
         except KeyError:
-            start_response("503 Service Unavailable", TEXT, sys.exc_info())
+            start_response("503 Service Unavailable", headers, sys.exc_info())
         return [b"sorry"]
 
     response = Response(app)
     assert response.status == "HTTP/1.1 503 Service Unavailable"
-    assert (response.headers["Content-Length"], response.body) == ("5", b"sorry")
-    assert "X-First" not in response.headers
+    assert (response.headers["Content-Length"], response.body) == (length, body)
+    assert response.headers.get("Set-Cookie") == dict(headers).get("Set-Cookie")
+    assert "Transfer-Encoding" not in response.headers
+    assert response.headers["Date"] != "x"
+    assert not response.task.close_on_finish
+
+
+def test_exc_info_of_a_status_without_a_body_drops_the_body():
+    def app(environ, start_response):
+        start_response("200 OK", FIRST)
+        start_response("204 No Content", [], (None, None, None))
+        return [b"dropped"]
+
+    response = Response(app)
+    assert (response.status, response.body) == ("HTTP/1.1 204 No Content", b"")
+    assert not {"Content-Length", "Set-Cookie", "Transfer-Encoding"} & set(response.headers)
+
+
+def test_exc_info_without_an_exception_is_an_error_after_the_header():
+    def app(environ, start_response):
+        start_response("200 OK", TEXT)
+        yield b"begun"
+        start_response("500 Internal Server Error", TEXT, (None, None, None))
+
+    with pytest.raises(AppHeaderError, match="after the header was sent"):
+        Response(app)
 
 
 def test_exc_info_after_the_header_raises_its_exception():
@@ -105,67 +88,6 @@ def test_exc_info_after_the_header_raises_its_exception():
         Response(app)
 
 
-@pytest.mark.parametrize(
-    ("status", "headers", "message"),
-    [
-        (200, [], "status 200 is not a string"),
-        ("200 OK\r\nX: 1", [], "line feed character present in status"),
-        ("200 OK", [("X\n", "1")], "line feed character present in header name"),
-        ("200 OK", [("X", "1\r")], "line feed character present in header value"),
-        ("200 OK", [(b"X", "1")], "header name b'X' is not a string"),
-        ("200 OK", [("X", None)], "header value None is not a string"),
-        ("200 OK", [("Content-Length", "many")], "invalid literal"),
-        ("200 OK", [("Content-Length", "+5")], "invalid literal"),
-        ("200 OK", [("Content-Length", "5_0")], "invalid literal"),
-        ("200 OK", [("Content-Length", "\u0665")], "not latin-1"),
-        ("200 OK", [("Content-Length", "\xb2")], "invalid literal"),
-        ("200 OK", [("Content-Length", "")], "invalid literal"),
-        ("200 OK", [("Content-Length", "9" * 20)], "invalid literal"),
-        ("200 OK", [("Content-Length", "5"), ("content-length", "6")], "stands twice"),
-        ("", [], 'not such as "200 OK"'),
-        ("200", [], 'not such as "200 OK"'),
-        ("200OK", [], 'not such as "200 OK"'),
-        ("2000 OK", [], 'not such as "200 OK"'),
-        (" 200 OK", [], 'not such as "200 OK"'),
-        ("20x OK", [], 'not such as "200 OK"'),
-        ("\u0662\u0660\u0660 OK", [], 'not such as "200 OK"'),
-        ("100 Continue", [], 'not such as "200 OK"'),
-        ("101 Switching Protocols", [], 'not such as "200 OK"'),
-        ("600 Strange", [], 'not such as "200 OK"'),
-        ("200 O\0K", [], 'not such as "200 OK"'),
-        ("200 \u20ac", [], 'not such as "200 OK"'),
-        ("200 OK", [("", "1")], "header name '' is not a token"),
-        ("200 OK", [("X Y", "1")], "header name 'X Y' is not a token"),
-        ("200 OK", [("X:", "1")], "is not a token"),
-        ("200 OK", [("X\0", "1")], "is not a token"),
-        ("200 OK", [("X\xe9", "1")], "is not a token"),
-        ("200 OK", [("X", "a\0b")], "not latin-1 without control characters"),
-        ("200 OK", [("X", "a\x7f")], "not latin-1 without control characters"),
-        ("200 OK", [("X", "\u20ac")], "not latin-1 without control characters"),
-        ("200 OK", [("X", 1)], "header value 1 is not a string"),
-        ("200 OK", [("Connection", "close")], 'Connection is a "hop-by-hop" header'),
-    ],
-)
-def test_start_response_rejects_what_would_break_the_header(status, headers, message):
-    def app(environ, start_response):
-        start_response(status, headers)
-        return []
-
-    with pytest.raises(AppHeaderError, match=f"^mount /: .*{message}"):
-        Response(app)
-
-
-@pytest.mark.parametrize("status", ["200 ", "299 Caf\xe9", "404 Not\tFound", "599 x"])
-def test_a_status_of_the_grammar_is_sent_as_it_is(status):
-    def app(environ, start_response):
-        start_response(status, [("X-Value", "caf\xe9\t(x)"), ("Content-Length", " 0 ")])
-        return []
-
-    response = Response(app)
-    assert response.status == f"HTTP/1.1 {status}"
-    assert response.headers["X-Value"] == "caf\xe9\t(x)"
-
-
 def test_an_app_that_ignores_the_exception_has_not_responded():
     def app(environ, start_response):
         start_response("200 OK", [("X", "1")])
@@ -176,17 +98,8 @@ def test_an_app_that_ignores_the_exception_has_not_responded():
                 start_response("2000 OK", [], sys.exc_info())
         return [b"body"]
 
-    with pytest.raises(RuntimeError, match="start_response was not called"):
+    with pytest.raises(AppHeaderError, match=r"^mount /: start_response was not called"):
         Response(app)
-
-
-@pytest.mark.parametrize("via", [[], [("Via", "1.1 other")], [("Via", "waitress")]])
-def test_an_app_that_names_its_server_gets_no_via(via):
-    response = Response(responding([b"x"], [("SERVER", "of the app"), *via]))
-    assert response.headers["Server"] == "of the app"
-    assert response.headers.get("Via") == dict(via).get("Via")
-    assert response.lines.count("Via: waitress") == via.count(("Via", "waitress"))
-    assert response.body == b"x"
 
 
 def test_a_second_start_response_without_exc_info_is_an_error():
@@ -195,26 +108,16 @@ def test_a_second_start_response_without_exc_info_is_an_error():
         start_response("200 OK", TEXT)
         return []
 
-    with pytest.raises(AssertionError, match="a second time"):
+    with pytest.raises(AppHeaderError, match=r"^mount /: start_response was called a second time"):
         Response(app)
 
 
 def test_a_body_without_start_response_is_an_error():
-    with pytest.raises(RuntimeError, match="start_response was not called"):
+    with pytest.raises(AppHeaderError, match=r"^mount /: start_response was not called"):
         Response(lambda environ, start_response: [b"body"])
 
 
 # ------------------------------------------------------------------------------------------------------------- the body
-
-
-def responding(body, headers=TEXT):
-    """Return an app that responds with *body*."""
-
-    def app(environ, start_response):
-        start_response("200 OK", headers)
-        return body
-
-    return app
 
 
 def test_a_body_of_one_piece_gets_a_content_length():
@@ -240,10 +143,86 @@ def test_the_header_waits_for_the_first_byte_of_the_body():
     assert seen == [b""]
 
 
-@pytest.mark.parametrize("piece", [None, 7])
-def test_a_first_piece_that_is_not_bytes_is_an_error(piece):
-    with pytest.raises(TypeError):
-        Response(responding([piece, b"bytes"]))
+@pytest.mark.parametrize("piece", [None, 7, "text"])
+def test_a_piece_that_is_not_bytes_is_an_error(piece):
+    for body in ([piece, b"bytes"], [b"", piece]):
+        channel = Channel()
+        with pytest.raises(TypeError, match=r"^mount /: .*; expected bytes"):
+            Response(responding(body), channel=channel)
+        assert channel.sent == b""
+
+
+def test_the_length_of_a_list_counts_only_before_the_header():
+    def app(environ, start_response):
+        start_response("200 OK", TEXT)(b"written")
+        return [b"one"]
+
+    response = Response(app)
+    assert response.body == b"7\r\nwritten\r\n3\r\none\r\n0\r\n\r\n"
+    assert not response.task.close_on_finish
+
+
+@pytest.mark.parametrize("body", [[], (), iter([]), [b""], iter([b""]), iter([b"", b""])])
+def test_an_empty_body_has_the_length_0(body):
+    response = Response(responding(body))
+    assert (response.headers["Content-Length"], response.body) == ("0", b"")
+    assert not response.task.close_on_finish
+
+
+@pytest.mark.parametrize("body", [[], [b""], iter([])])
+def test_head_without_a_body_does_not_say_that_get_has_none(body):
+    response = Response(responding(body), "HEAD")
+    assert "Content-Length" not in response.headers
+    assert not response.task.close_on_finish
+
+
+@pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
+@pytest.mark.parametrize("headers", [TEXT, [("Content-Length", "9")]])
+@pytest.mark.parametrize("body", [[], [b"dropped"], iter([b"dropped", b"too"])])
+def test_a_status_without_a_body_keeps_the_connection(caplog, status, headers, body):
+    def app(environ, start_response):
+        start_response(status, headers)
+        return body
+
+    response = Response(app)
+    assert (response.status, response.body) == (f"HTTP/1.1 {status}", b"")
+    assert not {"Content-Length", "Transfer-Encoding", "Connection"} & set(response.headers)
+    assert not response.task.close_on_finish
+    assert "too few bytes" not in caplog.text
+
+
+@pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
+def test_a_file_of_a_status_without_a_body_is_not_sent(status):
+    class File(BytesIO):
+        def close(self):
+            closed.append(self.tell())
+            super().close()
+
+    def app(environ, start_response):
+        start_response(status, TEXT)
+        return FileWrapper(File(bytes(100_000)))
+
+    closed = []
+    response = Response(app)
+    assert response.body == b""
+    assert len(closed) == 1  # and it was not read to its end
+    assert closed[0] < 100_000
+    assert not response.task.close_on_finish
+
+
+@pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
+def test_an_endless_body_of_a_status_without_one_is_stopped_and_closed(status):
+    class Endless(Body):
+        def __iter__(self):
+            return itertools.repeat(b"more")
+
+    def app(environ, start_response):
+        start_response(status, TEXT)
+        return body
+
+    body = Endless()
+    assert Response(app).body == b""
+    assert body.is_closed
 
 
 def test_a_body_that_is_too_short_closes_the_connection(caplog):
@@ -252,8 +231,11 @@ def test_a_body_that_is_too_short_closes_the_connection(caplog):
     assert caplog.messages == ["application returned too few bytes (4) for specified Content-Length (9) via app_iter"]
 
 
-def test_a_body_that_is_too_long_is_cut_at_its_length(caplog):
-    assert Response(responding([b"too long"], [("Content-Length", "3")])).body == b"too"
+@pytest.mark.parametrize("body", [[b"too long"], [b"to", b"o long"], [b"too", b" ", b"long"]])
+def test_a_body_that_is_too_long_is_cut_at_its_length(caplog, body):
+    response = Response(responding(body, [("Content-Length", "3")]))
+    assert (response.body, response.task.close_on_finish) == (b"too", False)
+    assert caplog.messages == ["application-written content exceeded its Content-Length (3)"]
 
 
 @pytest.mark.parametrize("error", [ValueError, SystemExit, KeyboardInterrupt, GeneratorExit])

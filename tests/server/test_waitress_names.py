@@ -33,6 +33,10 @@ CLASSES = {
     "changed": channel.Channel,
     "channel": channel.Channel,
     "data": buffers.ReadOnlyFileBasedBuffer,
+    "file": buffers.ReadOnlyFileBasedBuffer,
+    "pipe": waitress.trigger.trigger,
+    "self.channel.server": listener.TcpListener,
+    "self.channel.server.adj": Adjustments,
     "each": HTTPRequestParser,
     "failed": HTTPRequestParser,
     "idle": channel.Channel,
@@ -65,6 +69,9 @@ OTHERS = {
         "accepting",
         "self.outbufs",
         "self.owners",
+        "lines",
+        "os",
+        "owner.socket",
         "address",
         "bound",
         "bound.socket",
@@ -84,7 +91,7 @@ OTHERS = {
 #: Classes of ours that waitress uses instead of its own, though they do not inherit from those.
 STAND_INS = {"FairQueues": task.ThreadedTaskDispatcher, "Parser": HTTPRequestParser}
 #: Modules that parse text and never meet an object of waitress.
-PURE = {"head", "body", "body_limits"}
+PURE = {"app_body", "app_header", "head", "body", "body_limits"}
 
 LISTED = {(entry.owner, name) for entry in waitress_names.DEPENDENCIES for name in entry.names}
 

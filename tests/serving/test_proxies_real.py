@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 from support.client import app_file
-from support.proxies import PROXIES, Front, deny_admin, digest, reserved_ports, start
+from support.proxies import PROXIES, Front, deny_admin, digest, reserved_ports, start, version_of
 from support.response import Response
 from support.running import MountpointServe, children
 
@@ -98,7 +98,9 @@ def stack(request, tmp_path_factory) -> Iterator[Stack]:
         command = [sys.executable, "-m", "mountpoint", "serve", file, "--listen", "127.0.0.1:0"]
         backend = launch(command, cwd=folder)
         backend.wait_for("serving on http")
-        configuration = proxy_config(load_config(file), proxy, options_for(backend.port))
+        configuration = proxy_config(
+            load_config(file), proxy, replace(options_for(backend.port), proxy_version=version_of(proxy))
+        )
         assert configuration.advice == ""
         text = deny_admin(proxy, configuration.text)
         front = start(launch_proxy, proxy, text, folder / proxy, ports, Path(tls[0]) if tls else None)

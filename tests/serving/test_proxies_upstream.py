@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.proxies import PROXIES, Front, Recorder, Sent, prepare, recorder, reserved_ports, start
+from support.proxies import PROXIES, Front, Recorder, Sent, prepare, recorder, reserved_ports, start, version_of
 from support.running import children
 from support.waiting import TIMEOUT, wait_until
 
@@ -76,7 +76,11 @@ def started(proxy: str, table: str, folder: Path, **options: Any) -> Iterator[St
         file = folder / "mounts.toml"
         file.write_text(table, encoding="utf-8")
         wanted = RenderOptions(
-            "localhost", upstreams=[listen_address(f"127.0.0.1:{upstream.port}")], standalone=True, **options
+            "localhost",
+            upstreams=[listen_address(f"127.0.0.1:{upstream.port}")],
+            standalone=True,
+            proxy_version=version_of(proxy),
+            **options,
         )
         text = proxy_config(load_config(file), proxy, wanted).text
         yield Stack(proxy, start(launch, proxy, text, folder, ports, None), upstream)
@@ -216,7 +220,10 @@ def test_the_proxy_accepts_its_configuration_for_any_key_and_host(proxy, shape, 
     strips = '[proxy]\nstrips = "/café$x"\n' if shape == "strips" else ""
     (tmp_path / "mounts.toml").write_text(HOSTILE + f"[server]\nlisten = {listen}\n" + strips, encoding="utf-8")
     options = RenderOptions(
-        shape="keep" if shape == "keep" else "strip", tls=tuple(map(str, certificate)), standalone=True
+        shape="keep" if shape == "keep" else "strip",
+        tls=tuple(map(str, certificate)),
+        standalone=True,
+        proxy_version=version_of(proxy),
     )
     text = proxy_config(load_config(tmp_path / "mounts.toml"), proxy, options).text
     with children(Front) as launch, reserved_ports() as ports:

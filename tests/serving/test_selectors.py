@@ -7,6 +7,7 @@ The server runs in a thread of the test, because only so can a test choose the s
 import selectors
 import socket
 import sys
+import threading
 import time
 
 import pytest
@@ -208,3 +209,39 @@ def test_the_loop_survives_the_loss_of_its_selector(tmp_path, name):
         assert client.get("/app/x").status == 200
         (getattr(lost, "_epoll", None) or lost._selector).close()
         assert client.get("/app/x").status == 200
+
+
+class SlowSocket:
+    """A socket whose `recv` leaves time for another thread to close it."""
+
+    def __init__(self, sock):
+        self.sock = sock
+        self.is_receiving, self.is_closed = threading.Event(), threading.Event()
+        self.was_closed_meanwhile = False
+
+    def recv(self, size):
+        self.is_receiving.set()
+        self.was_closed_meanwhile |= self.is_closed.wait(0.1)
+        return self.sock.recv(size)
+
+    def close(self):
+        self.is_closed.set()
+        self.sock.close()
+
+    def __getattr__(self, name):
+        return getattr(self.sock, name)
+
+
+def test_the_loop_closes_no_connection_while_a_worker_thread_reads_it(tmp_path):
+    """Else the next connection could get the descriptor, and the thread would read the data of another client."""
+    with running_site(tmp_path) as site, connect(site) as client:
+        assert client.get("/app/x").status == 200
+        channel = next(one for one in site.server._map.values() if hasattr(one, "lingers_until"))
+        sock = channel.socket = SlowSocket(channel.socket)
+        reader = threading.Thread(target=channel._read)
+        reader.start()
+        assert sock.is_receiving.wait(10)
+        site.server.call_soon_threadsafe(channel.handle_close)
+        reader.join()
+        assert sock.is_closed.wait(10)
+        assert not sock.was_closed_meanwhile

@@ -21,7 +21,7 @@ DROPPED = re.compile(r"WARNING (\d+) lines of the log were dropped, because its 
 
 
 class Stuck:
-    """`mountpoint serve` on a unix socket, with a stderr that is read only after `read`."""
+    """`mountpoint serve` on a unix socket, with a stdout and stderr that are read up to its start, and after `read`."""
 
     def __init__(self, folder, socket_path, text, kind):
         (folder / "mounts.toml").write_text(text)
@@ -36,7 +36,10 @@ class Stuck:
         self.socket_path = socket_path
         self.received = bytearray()
         self.thread = None
-        wait_until(self._is_serving)
+        while b"serving on " not in self.received:  # then its apps are loaded
+            data = os.read(self.reader, 65536)
+            assert data, self.log
+            self.received += data
 
     def _is_serving(self):
         assert self.process.poll() is None

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from support.changing import SLOW_IMPORT, WHO_ROW, end_all, reload, serving_pid, take_over, who, write_table, write_who
 from support.client import TABLE, Client
+from support.loading import HURRY, WAITS
+from support.tables import write
 from support.waiting import TIMEOUT
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="systemd is Linux's")
@@ -87,6 +89,15 @@ def test_it_is_not_ready_before_its_apps_are_loaded(serve_who, tmp_path, manager
     server.wait_for("serving on ")
     with Client(server.url) as client:
         assert client.get("/app/").status == 200
+
+
+def test_systemd_waits_for_a_load_that_hangs_only_for_a_time(serve_who, tmp_path, manager):
+    write(tmp_path, {"hurry.py": HURRY, "slow.py": WAITS})
+    table = '[mounts]\n"/hurry" = "hurry:app"\n"/slow" = "slow:app"\n'
+    server = serve_who(table, env={**manager.env, "WATCHDOG_USEC": "3600000000"})
+    assert manager.hear() == (server.pid, {"READY": "1", "STATUS": "2 mounts, still loading: /slow"})
+    assert manager.hear() == (server.pid, {"WATCHDOG": "1"})
+    assert server.stop() == 0
 
 
 def test_an_idle_server_pings_the_watchdog_in_time(serve_who, manager):

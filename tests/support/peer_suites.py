@@ -222,6 +222,7 @@ sys.path.append(last)
 from support import peer_suites
 sys.stdout, out = sys.stderr, sys.stdout  # h11's tests print
 json.dump(getattr(peer_suites, name)(*arguments), out)
+out.flush()  # Python flushes only sys.stdout when it ends
 """
 
 

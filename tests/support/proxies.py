@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +29,16 @@ from support.running import Serving, needed
 from support.waiting import TIMEOUT
 
 PROXIES = ("nginx", "caddy", "haproxy", "apache", "traefik")
+
+
+@cache
+def version_of(proxy: str) -> str:
+    """Return the ``--proxy-version`` of the installed *proxy*; empty if it does not matter."""
+    program = shutil.which("caddy") if proxy == "caddy" else None
+    if program is None:
+        return ""
+    printed = subprocess.run([program, "version"], capture_output=True, text=True, check=True).stdout
+    return printed.split()[0]  # such as v2.8.4
 
 
 # -------------------------------------------------------------------------------------------------- ports, certificates

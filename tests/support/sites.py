@@ -247,6 +247,19 @@ def naming(app, script_name):
     return lambda environ, start_response: app({**environ, "SCRIPT_NAME": script_name}, start_response)
 
 
+def redirecting(app):
+    """Redirect every path but that of one page to this page, as apps do that require a login."""
+
+    def wrapped(environ, start_response):
+        if environ["PATH_INFO"] == "/history":
+            return app(environ, start_response)
+        location = f"{environ['SCRIPT_NAME']}/history?next={environ['PATH_INFO']}"
+        start_response("302 Found", [("Location", location), ("Content-Length", "0")])
+        return [b""]
+
+    return wrapped
+
+
 def at_root(app):
     """Return the root page of *app* for its prefix without the slash, as most frameworks do."""
     return lambda environ, start_response: app({**environ, "PATH_INFO": environ["PATH_INFO"] or "/"}, start_response)
@@ -262,6 +275,8 @@ def stacks():
         "under-apps": TrustedProxies(Dispatcher(prefixed), strips="/apps"),
         "headers": TrustedProxies(Dispatcher(prefixed), trusted=["127.0.0.1"], x_prefix=1, x_proto=1, x_host=1),
         "passing": Dispatcher([Mount("/flask", at_root(flask_app('\n<a href="history">relative</a>')), slash="pass")]),
+        "redirecting": Dispatcher({"/flask": redirecting(apps["flask"])}),
+        "prefixed-twice": Dispatcher({"/flask": Dispatcher({"/flask": apps["flask"]})}),
         "https": Dispatcher({key: requiring_https(app) for key, app in prefixed.items()}),
         "hard": Dispatcher({"/flask": flask_app('\n<p><a href="/history">hard-coded</a>')}),
         "deep-cookie": Dispatcher({key: deep_cookie(app) for key, app in prefixed.items()}),
