@@ -44,6 +44,11 @@ ROWS = (
     Row("upload", "8 connections, 10 KB uploads", 1.00, 8, uploads=True),
     Row("log", "8 connections, both servers write an access log", 0.85, 8, logs=True),
 )
+PEER_TITLES = {  # of the tables that compare all servers, by the figure
+    "cpu": "CPU time of a request",
+    "rate": "Requests a second",
+    "p99": "99th percentile of the time to respond",
+}
 PEER_TURNS = 3  # of so many pairs, the peers take part in one
 
 
@@ -171,11 +176,7 @@ def peer_tables(results: Sequence[Result], peers: Sequence[Server]) -> list[Tabl
             [title, *(server.name for server in servers)],
             [[result.row.name, *(_cell(result, server, figure) for server in servers)] for result in compared],
         )
-        for figure, title in (
-            ("cpu", "CPU time of a request"),
-            ("rate", "Requests a second"),
-            ("p99", "99th percentile of the time to respond"),
-        )
+        for figure, title in PEER_TITLES.items()
     ]
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
 
 from chart import STYLE, label
 from measure import duration
 
 WIDTH = 860
-_NAMES, _LEFT, _RIGHT, _BAR = 222, 232, 560, 190  # x of the names' ends and of both panels, and width of a full bar
+_NAMES, _LEFT, _RIGHT, _BAR = 256, 266, 570, 170  # x of the names' ends and of both panels, and width of a full bar
 _STEP = 25
 # The bars of mountpoint have an outline and a bold name, so that the colour alone says nothing.
 _BARS = """
@@ -65,7 +66,7 @@ def draw_load(groups: Sequence[tuple[str, Sequence[Entry]]], note: str) -> str:
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img"',
-            f'  width="{WIDTH}" height="{height}" aria-label="{_description(groups)}">',
+            f'  width="{WIDTH}" height="{height}" aria-label="{escape(_description(groups))}">',
             f"<style>{STYLE}{_BARS}</style>",
             f'<rect class="page" x="0.5" y="0.5" width="{WIDTH - 1}" height="{height - 1}" rx="8"/>',
             *parts,
