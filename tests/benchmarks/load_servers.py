@@ -5,7 +5,6 @@ The app answers ``/`` with one line, ``/big`` with 100 KB, and reads the body of
 
 from __future__ import annotations
 
-import argparse
 import http.client
 import logging
 import sys
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from children import PATIENCE, script
 
+HERE = Path(__file__).resolve().parent
 THREADS = 8
 CONNECTION_LIMIT = 4_000
 IDLE_TIMEOUT = 3_600  # seconds: no idle connection is closed during a run
@@ -46,7 +46,10 @@ class Server:
 
 
 def _bare(port: int, logs: bool) -> list[str]:
-    return [sys.executable, str(Path(__file__).resolve()), str(port), *(["--access-log"] if logs else [])]
+    code = (
+        f"import sys; sys.path.insert(0, {str(HERE)!r}); import load_servers; load_servers.serve_bare({port}, {logs})"
+    )
+    return [sys.executable, "-c", code]
 
 
 def _ours(port: int, logs: bool) -> list[str]:
@@ -135,11 +138,3 @@ def serve_bare(port: int, logs: bool) -> None:
         clear_untrusted_proxy_headers=False,
         _quiet=True,
     )
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("port", type=int)
-    parser.add_argument("--access-log", action="store_true")
-    options = parser.parse_args()
-    serve_bare(options.port, options.access_log)
