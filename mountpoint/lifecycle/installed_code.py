@@ -38,7 +38,7 @@ class InstalledCode:
 def _files() -> dict[str, str]:
     """Return the names of the imported modules by their files."""
     files = {}
-    for name, module in [*sys.modules.items()]:
+    for name, module in sys.modules.copy().items():
         file = namespace_of(module).get("__file__")
         if isinstance(file, str):
             files[file] = name
