@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..loading.eviction import namespace_of
+from ..loading.module_files import namespace_of
 
 _State = tuple[int, int, int]  # inode, size in bytes, and time in nanoseconds
 
