@@ -2,7 +2,7 @@
 
 Read in this order:
 
-    module_files      find the file of a module without importing its packages
+    module_files      the files of modules: of those that are imported, and of those that an import would find
     sys_path          put the roots of the mounts on ``sys.path``, and the folders of apps behind all others
     app_kinds         objects of known packages that people name in place of an app
     signatures        tell an app from a factory by its parameters
