@@ -19,7 +19,7 @@ from .config.reader import ServerConfig, load_config, quoted
 from .errors import ConfigError, Problem, UnreadableError, counted
 from .loading.app_kinds import is_instance_by_name
 from .loading.load_thread import LoadThread
-from .loading.loader import LoadedMount
+from .loading.loaded_mount import LoadedMount
 from .loading.logs import configure_logging
 from .loading.own_prefix import prefix_faults
 from .loading.proxy_fix import applies_proxy_fix_itself, has_proxy_fix

@@ -15,9 +15,10 @@ from pathlib import Path
 
 from ..config.reader import DEFAULT_FILE, Config, load_config
 from ..loading.load_thread import LoadThread
-from ..loading.loader import LoadedMount, build_router, build_table
+from ..loading.loaded_mount import LoadedMount
 from ..loading.logs import configure_logging
 from ..loading.own_prefix import prefix_faults
+from ..loading.routing import build_router, build_table
 from ..loading.slow_loads import LOAD_TIMEOUT
 from ..workers.trial import loaded_on_trial
 from ..wsgi.keys import host_covers, is_below, wsgi_string

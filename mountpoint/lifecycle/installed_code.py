@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..loading.eviction import namespace_of
+from ..loading.module_files import namespace_of
 
 _State = tuple[int, int, int]  # inode, size in bytes, and time in nanoseconds
 
@@ -38,7 +38,7 @@ class InstalledCode:
 def _files() -> dict[str, str]:
     """Return the names of the imported modules by their files."""
     files = {}
-    for name, module in [*sys.modules.items()]:
+    for name, module in sys.modules.copy().items():
         file = namespace_of(module).get("__file__")
         if isinstance(file, str):
             files[file] = name

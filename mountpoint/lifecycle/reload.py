@@ -29,9 +29,10 @@ from pathlib import Path
 
 from ..config.reader import Config, MountConfig, ServerConfig, load_config
 from ..errors import ConfigError, LoadError, counted
-from ..loading.eviction import namespace_of
 from ..loading.load_thread import GivenUp
-from ..loading.loader import LoadedMount, Loader, LoadObserver, describe_broken, log_warnings
+from ..loading.loaded_mount import LoadedMount, describe_broken, log_warnings
+from ..loading.loader import Loader, LoadObserver
+from ..loading.module_files import namespace_of
 from ..server.slow_requests import stack_of
 from .installed_code import InstalledCode
 

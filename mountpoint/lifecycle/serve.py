@@ -13,27 +13,26 @@ from __future__ import annotations
 
 import logging
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
 from ..config.reader import Config
-from ..config.validators import hard_file_limit
 from ..errors import ConfigError, ServeError, counted
 from ..loading.load_thread import LoadThread
-from ..loading.loader import LoadedMount, Loader, build_router, build_table
+from ..loading.loaded_mount import LoadedMount
+from ..loading.loader import Loader
 from ..loading.log_stream import detach_streams, drain_logs
 from ..loading.logs import configure_logging
 from ..loading.places import place_in
+from ..loading.routing import build_router, build_table
 from ..loading.standard_streams import detached_standard_streams
 from ..server.fair_queue import QueueLimits
 from ..server.loop import MAX_WAIT, Server
 from ..server.slow_requests import stack_of
-from ..server.sockets import BoundSocket, bind, wrap_systemd_sockets
+from ..server.sockets import BoundSocket, bind, raise_file_limit, wrap_systemd_sockets
 from ..workers.processes import WorkerProcesses
 from .ending import MIN_SECONDS, end_after, end_by_signal, end_now, end_process
 from .inheritance import Inheritance, read_inheritance
@@ -387,16 +386,3 @@ def _working_folder() -> Path | None:
         return Path.cwd()
     except OSError:  # the folder has been deleted
         return None
-
-
-def raise_file_limit() -> None:
-    """Raise the soft limit of open files to the hard limit. A connection takes up to three descriptors."""
-    if sys.platform == "win32":
-        return
-    import resource
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    limit = hard_file_limit()
-    if soft < limit:
-        with suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))

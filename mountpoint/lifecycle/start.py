@@ -20,7 +20,7 @@ from typing import Protocol
 
 from ..config.reader import Config, MountConfig
 from ..errors import LoadError, counted
-from ..loading.loader import LoadedMount
+from ..loading.loaded_mount import LoadedMount
 from .inheritance import Inheritance
 from .reload import StartObserver
 

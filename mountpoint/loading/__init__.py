@@ -2,7 +2,7 @@
 
 Read in this order:
 
-    module_files      find the file of a module without importing its packages
+    module_files      the files of modules: of those that are imported, and of those that an import would find
     sys_path          put the roots of the mounts on ``sys.path``, and the folders of apps behind all others
     app_kinds         objects of known packages that people name in place of an app
     signatures        tell an app from a factory by its parameters
@@ -26,7 +26,9 @@ Read in this order:
     places            the line of an app at which a thread is
     slow_loads        report loads that take long
     own_processes     how the loader starts mounts with processes of their own
-    loader            load the apps of a whole table and wrap them in their middleware
+    loaded_mount      a mount with its app, or with the reason why it has none
+    loader            load the apps of a whole table
+    routing           the WSGI application of loaded mounts, each app in its middleware
     own_prefix        find a loaded app that adds a prefix of its own, or names another one
     proxy_fix         find ProxyFix around an app
     logs              configure logging, before any app is loaded

@@ -12,16 +12,13 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import os
 import sys
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
-_INSTALLED = {"site-packages", "dist-packages"}
+from .module_files import is_own, locations
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,33 +48,6 @@ def evict_failed_modules() -> None:
     importlib.invalidate_caches()
 
 
-def namespace_of(module: object) -> Mapping[str, Any]:
-    """Return the names in *module* without triggering the import of a lazy module.
-
-    ``sys.modules`` may hold any object. The result is empty for one that is not a module.
-    """
-    if not issubclass(type(module), ModuleType):
-        return {}
-    names: dict[str, Any] = object.__getattribute__(module, "__dict__")
-    return names
-
-
-def locations(module: object) -> list[str]:
-    """Return the source file of *module*, or the folders of a namespace package."""
-    names = namespace_of(module)
-    return [names["__file__"]] if names.get("__file__") else [*names.get("__path__", ())]
-
-
-def is_own(path: str, root: Path) -> bool:
-    """Whether *path* is below *root*, with or without resolved links, and is not part of an installed package."""
-    location, library = Path(path), Path(os.__file__).parent
-    for file, folder in ((location.absolute(), root.absolute()), (location.resolve(), root.resolve())):
-        if file.is_relative_to(folder):
-            is_installed = not _INSTALLED.isdisjoint(file.relative_to(folder).parts)
-            return not is_installed and not _is_in_library(file, folder, library)
-    return False
-
-
 def _evict(load: _FailedLoad) -> None:
     found_at = {name: locations(sys.modules[name]) for name in load.modules if name in sys.modules}
     own = {name: found for name, found in found_at.items() if any(is_own(path, load.root) for path in found)}
@@ -93,8 +63,3 @@ def _evict(load: _FailedLoad) -> None:
         if file.endswith(".py") and is_own(file, load.root):
             with suppress(OSError):
                 Path(importlib.util.cache_from_source(file)).unlink()
-
-
-def _is_in_library(file: Path, folder: Path, library: Path) -> bool:
-    """Whether Python's *library* is below *folder*, and *file* is in it."""
-    return library.is_relative_to(folder) and file.is_relative_to(library)

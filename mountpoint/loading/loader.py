@@ -1,4 +1,4 @@
-"""Load every app of a `Config`, and build the WSGI application that serves them.
+"""Load every app of a `Config`.
 
 An app that fails to load does not stop the others: its mount responds 503, and the log has the reason.
 """
@@ -9,19 +9,13 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..config.reader import DEFAULT_FILE, Config, MountConfig, load_config
 from ..errors import LoadError
-from ..wsgi.cookies import ScopedCookies
-from ..wsgi.limits import ConcurrencyLimit, MaxBody
-from ..wsgi.mount_env import MountEnv
-from ..wsgi.responses import unavailable
-from ..wsgi.router import Router
-from ..wsgi.table import Mount, MountTable
 from . import slow_loads
 from .app_kinds import is_instance_by_name
 from .blocking import explain_blocking, refuse_to_block
@@ -30,18 +24,18 @@ from .eviction import evict_failed_modules, record_failed_load
 from .importing import load_app, source_in
 from .isolation import preserve_process_state
 from .load_thread import Load, LoadThread
+from .loaded_mount import LoadedMount, report_broken
 from .missing_files import missing_files
 from .module_origins import ModuleOrigins
 from .own_processes import OwnProcesses
 from .patching import refuse_patching
+from .routing import build_router, build_table
 from .signal_guard import guarded_handlers
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
 
-RETRY_AFTER = 60  # seconds until a client may ask again for an app that failed to load
 _WORKER_SECONDS = 0.25  # between two reports of a worker that starts
-RETRY_AFTER_LOADING = 5  # the same for an app that is still loading
 
 logger = logging.getLogger("mountpoint")
 
@@ -62,35 +56,6 @@ def load(file: str | Path = DEFAULT_FILE, *, strict: bool = False) -> WSGIApplic
     mounts = load_mounts(config)
     report_broken(mounts, strict=strict)
     return build_router(config, build_table(mounts, limits=True))
-
-
-@dataclass(frozen=True, slots=True)
-class LoadedMount:
-    """A mount of the file. After its load it has either an app or an error, and before that neither.
-
-    ``is_slow`` says that its load takes so long that others no longer wait for it. *warnings* are about variables that
-    it shares with other mounts. *unread* are the names in its ``env`` that no code has read during the load.
-    """
-
-    config: MountConfig
-    app: WSGIApplication | None = None
-    error: LoadError | None = None
-    is_slow: bool = False
-    needs_main_thread: bool = False  # whether it has failed in another thread, where signals and event loops fail
-    warnings: Sequence[str] = ()
-    unread: Collection[str] = ()
-
-    @property
-    def is_loaded(self) -> bool:
-        """Whether its load has ended, with an app or with an error."""
-        return self.app is not None or self.error is not None
-
-    @property
-    def state(self) -> str:
-        """``ready``, ``loading``, or ``broken: `` and the reason in one line."""
-        if not self.is_loaded:
-            return "loading"
-        return f"broken: {self.error}" if self.error else "ready"
 
 
 class LoadObserver:
@@ -344,71 +309,3 @@ def _django_project(mount: MountConfig) -> Hashable:
 def _load_key(mount: MountConfig) -> Hashable:
     """Return the settings that the app of *mount* depends on. Its other settings apply to the middleware around it."""
     return mount.key, mount.app.text, mount.root, tuple(sorted(mount.env.items())), mount.own
-
-
-def build_table(mounts: Sequence[LoadedMount], *, limits: bool = False) -> MountTable:
-    """Return the mount table of *mounts*, in which a broken mount has an app that responds 503.
-
-    *limits* applies the ``limit`` of each mount inside its app, for servers other than ours. Our own server limits a
-    mount before it takes a thread.
-    """
-    return MountTable(
-        Mount(
-            mount.config.key,
-            _wrap_app(mount, limits),
-            slash=mount.config.slash,
-            dot_segments=mount.config.dot_segments,
-        )
-        for mount in mounts
-    )
-
-
-def _wrap_app(mount: LoadedMount, limits: bool) -> WSGIApplication:
-    """Return the app of *mount*, or one that responds 503, in the middleware that its settings ask for."""
-    app = mount.app or _unavailable(mount)
-    if mount.app and mount.config.env:
-        app = MountEnv(app, mount.config.env)
-    if mount.config.cookies == "scoped":
-        app = ScopedCookies(app)
-    if limits and mount.config.limit is not None:
-        app = ConcurrencyLimit(app, mount.config.limit)
-    return app if mount.config.max_body is None else MaxBody(app, mount.config.max_body)
-
-
-def _unavailable(mount: LoadedMount) -> WSGIApplication:
-    if mount.is_loaded:
-        return unavailable(RETRY_AFTER, "the app could not be loaded")
-    return unavailable(RETRY_AFTER_LOADING, "the app is still loading")
-
-
-def build_router(config: Config, table: MountTable) -> Router:
-    """Return the WSGI application that serves *table* with the ``[proxy]`` and ``[doctor]`` settings of *config*."""
-    return Router(table, config.proxy, config.doctor.key)
-
-
-def describe_broken(mount: LoadedMount) -> str:
-    """Return the error of a broken *mount* for the log: one line, then the traceback of the app, if it raised."""
-    assert mount.error is not None
-    details = f"\n{mount.error.details.rstrip()}" if mount.error.details else ""
-    return f"{mount.config.key} is broken: {mount.error}{details}"
-
-
-def log_warnings(mounts: Iterable[LoadedMount]) -> None:
-    """Log what *mounts* share with other mounts by mistake."""
-    for mount in mounts:
-        for warning in mount.warnings:
-            logger.warning("%s: %s", mount.config.key, warning)
-
-
-def report_broken(mounts: Sequence[LoadedMount], *, strict: bool) -> None:
-    """Log the warnings of *mounts*, and each broken one with its traceback.
-
-    With *strict*, raise `LoadError` if one is broken.
-    """
-    broken = [mount for mount in mounts if mount.error]
-    for mount in broken:
-        logger.error("%s", describe_broken(mount))
-    log_warnings(mounts)
-    if broken and strict:
-        keys = ", ".join(mount.config.key for mount in broken)
-        raise LoadError(f"not started because of strict: {len(broken)} of {len(mounts)} mounts failed to load: {keys}")

@@ -1,15 +1,21 @@
-"""Find the file of a module as an import would (PEP 420), without importing the packages that it is in."""
+"""The files of modules: of those that are imported, and of those that an import would find.
+
+A module is found as an import finds it (PEP 420), but the packages that it is in are not imported.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib.machinery import all_suffixes
 from pathlib import Path
-from typing import NamedTuple
+from types import ModuleType
+from typing import Any, NamedTuple
 
 # Many projects have modules of these names, and no app imports them by these names.
 _NEVER_IMPORTED = frozenset({"__init__", "__main__", "conftest", "manage", "setup", "tests"})
+_INSTALLED = {"site-packages", "dist-packages"}
 
 
 class FoundModule(NamedTuple):
@@ -35,22 +41,6 @@ def find_module(name: str, folders: Sequence[str]) -> FoundModule | None:
     return found
 
 
-def _find_in_folders(name: str, folders: Sequence[str]) -> FoundModule | None:
-    portions = []
-    for folder in folders:
-        package = Path(folder, name)
-        with suppress(OSError, ValueError):  # Python cannot import from a folder that it cannot read
-            for suffix in all_suffixes():
-                if (file := package / f"__init__{suffix}").is_file():
-                    return FoundModule(file, [str(package)])
-            for suffix in all_suffixes():
-                if (file := package.with_name(name + suffix)).is_file():
-                    return FoundModule(file, [])
-            if package.is_dir():
-                portions.append(str(package))
-    return FoundModule(None, portions) if portions else None
-
-
 def top_level_modules(root: Path) -> dict[str, Path]:
     """Return the modules and packages in *root* that an app could import: name to source file.
 
@@ -65,3 +55,51 @@ def top_level_modules(root: Path) -> dict[str, Path]:
                 if (entry / "__init__.py").is_file():
                     found[entry.name] = entry / "__init__.py"
     return {name: file for name, file in found.items() if name not in _NEVER_IMPORTED and name.isidentifier()}
+
+
+def namespace_of(module: object) -> Mapping[str, Any]:
+    """Return the names in *module* without triggering the import of a lazy module.
+
+    ``sys.modules`` may hold any object. The result is empty for one that is not a module.
+    """
+    if not issubclass(type(module), ModuleType):
+        return {}
+    names: dict[str, Any] = object.__getattribute__(module, "__dict__")
+    return names
+
+
+def locations(module: object) -> list[str]:
+    """Return the source file of *module*, or the folders of a namespace package."""
+    names = namespace_of(module)
+    return [names["__file__"]] if names.get("__file__") else [*names.get("__path__", ())]
+
+
+def is_own(path: str, root: Path) -> bool:
+    """Whether *path* is below *root*, with or without resolved links, and is not part of an installed package."""
+    location, library = Path(path), Path(os.__file__).parent
+    for file, folder in ((location.absolute(), root.absolute()), (location.resolve(), root.resolve())):
+        if file.is_relative_to(folder):
+            is_installed = not _INSTALLED.isdisjoint(file.relative_to(folder).parts)
+            return not is_installed and not _is_in_library(file, folder, library)
+    return False
+
+
+def _is_in_library(file: Path, folder: Path, library: Path) -> bool:
+    """Whether Python's *library* is below *folder*, and *file* is in it."""
+    return library.is_relative_to(folder) and file.is_relative_to(library)
+
+
+def _find_in_folders(name: str, folders: Sequence[str]) -> FoundModule | None:
+    portions = []
+    for folder in folders:
+        package = Path(folder, name)
+        with suppress(OSError, ValueError):  # Python cannot import from a folder that it cannot read
+            for suffix in all_suffixes():
+                if (file := package / f"__init__{suffix}").is_file():
+                    return FoundModule(file, [str(package)])
+            for suffix in all_suffixes():
+                if (file := package.with_name(name + suffix)).is_file():
+                    return FoundModule(file, [])
+            if package.is_dir():
+                portions.append(str(package))
+    return FoundModule(None, portions) if portions else None

@@ -22,9 +22,8 @@ from typing import Any
 
 from ..config.reader import MountConfig
 from ..errors import LoadError, counted
-from .eviction import is_own, locations
 from .import_scan import Source, is_imported, scan_imports, source_of
-from .module_files import FoundModule, find_module
+from .module_files import FoundModule, find_module, is_own, locations
 from .overlap import Overlap
 from .sys_path import MountPath, SysPath
 

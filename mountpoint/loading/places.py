@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import FrameType
 
-from .eviction import is_own
+from .module_files import is_own
 
 _PACKAGE = str(Path(__file__).parent.parent / "_")[:-1]  # ends in a separator
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..config.reader import MountConfig
 from .app_kinds import is_instance_by_name, layers
-from .eviction import is_own, locations
+from .module_files import is_own, locations
 
 
 def has_proxy_fix(app: Any) -> bool:

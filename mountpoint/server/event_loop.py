@@ -200,8 +200,8 @@ def _interest(owner: Any) -> int:
 class OwnerMap(dict[int, Any]):
     """The map that waitress's objects put themselves into, and leave before they close their descriptor.
 
-    *added* is called with owner owner that comes, which is not fully initialized yet, *forget* with the descriptor of
-    owner that leaves.
+    *added* is called with each new owner, which is not fully initialized yet. *forget* is called with the descriptor of
+    each owner that leaves.
     """
 
     def __init__(self, added: Callable[[Any], object], forget: Callable[[int], object]) -> None:

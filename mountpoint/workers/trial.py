@@ -8,7 +8,8 @@ from contextlib import contextmanager
 
 from ..config.reader import Config, MountConfig
 from ..loading.load_thread import LoadThread
-from ..loading.loader import LoadedMount, load_mounts
+from ..loading.loaded_mount import LoadedMount
+from ..loading.loader import load_mounts
 from .processes import WorkerProcesses
 
 
