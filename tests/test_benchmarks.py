@@ -90,6 +90,14 @@ def test_the_ratio_is_the_median_over_the_pairs_of_both_servers(module):
     assert first[:4] == ["1 connection", "0.50", "0.25 to 1.00", "at most 1.00: reached"]
 
 
+def test_a_peer_that_is_not_installed_is_named_with_its_extra(module):
+    load, servers = module("load"), module("load_servers")
+    peer = servers.Server("nothing", "no_such_package", lambda port, logs: [], extra="benchmark")
+    assert load.missing([], [peer]) == ["nothing is not installed: pip install -e '.[benchmark]'"]
+    results = [load.Result(load.ROWS[0], {load.BARE.name: {}}, {})]
+    assert load.peer_tables(results, [peer])[0].rows == [["1 connection", *["not installed"] * 3]]
+
+
 def test_a_table_replaces_the_one_with_its_title(module):
     tables = module("tables")
     page = "Before\n\n| Load | CPU |\n|---|---|\n| 1 | 2 |\n\nAfter\n| Other | x |\n"

@@ -88,11 +88,11 @@ def readme_table(results: Sequence[load.Result], dispatched: Table, fair: Sequen
     return Table(
         ["Measured on two shared cores, against another", "ratio"],
         [
-            ["CPU time of a request, bare waitress; 1, 8 and 64 connections", ", ".join(ratios)],
-            ["time of a dispatch, werkzeug's `DispatcherMiddleware`; both copy the request's variables", like_for_like],
-            ["time of a dispatch with 100,000 mounts, with one", large],
+            ["CPU time of a request, to bare waitress, with 1, 8 and 64 connections", ", ".join(ratios)],
+            ["time of a dispatch, to werkzeug's `DispatcherMiddleware`, if both copy environ", like_for_like],
+            ["time of a dispatch with 100,000 mounts, to that with one", large],
             [
-                "throughput of a fast app while 32 clients flood a sibling that waits 1 s, without the flood",
+                "throughput of a fast app while 32 clients flood a slow one, to that without them",
                 f"{ours} (in bare waitress {bare})",
             ],
         ],
@@ -159,8 +159,10 @@ def main() -> None:
     if options.write:
         where = f"Python {sys.version.split()[0]}, {os.cpu_count()} shared cores; one process and 8 threads each; wrk."
         LOAD_CHART.write_text(load_chart(results, where), encoding="utf-8")
-        for page, found in ((MANUAL_PAGE, tables), (README, [readme])):
-            page.write_text(replace_tables(page.read_text(encoding="utf-8"), found), encoding="utf-8")
+        places = ((MANUAL_PAGE, tables), (README, [readme]))
+        pages = {page: replace_tables(page.read_text(encoding="utf-8"), found) for page, found in places}
+        for page, text in pages.items():
+            page.write_text(text, encoding="utf-8")
             print(f"written: {page}")
     progress(f"done, after {(time.monotonic() - start) / 60:.1f} minutes")
 

@@ -11,7 +11,7 @@ All servers have the same app, one process and as many threads, and write no acc
 ``mountpoint serve`` mounts the app at /app and at four other paths. The servers take turns. A pair is one turn of bare
 waitress and one of another server, next to each other, in alternating order. The ratio is that of a pair. Its median
 over the pairs has an interval that holds the true median with at least 95 %. The CPU time is that of the server's
-processes, user and system, divided by the requests that wrk has counted. The peers take part in every third pair.
+processes, user and system, divided by the requests that wrk has counted. The peers take part in every fourth pair.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from pathlib import Path
 
 import wrk
 from children import free_port, running
-from load_servers import BARE, GRANIAN, OURS, PEERS, Server, write_files
+from load_servers import BARE, GRANIAN, OURS, PEERS, WITHOUT_IDLE, Server, write_files
 from measure import duration, progress, verdict, warn_if_busy
 from tables import Table
 from wrk import Row, Target, Turn, WrkError
@@ -49,7 +49,8 @@ PEER_TITLES = {  # of the tables that compare all servers, by the figure
     "rate": "Requests a second",
     "p99": "99th percentile of the time to respond",
 }
-PEER_TURNS = 3  # of so many pairs, the peers take part in one
+PEER_TURNS = 4  # of so many pairs, the peers take part in one
+IDLE_GOAL = 1.15  # the CPU time of a request with idle connections, as a ratio to that without them
 
 
 @dataclass
@@ -60,10 +61,10 @@ class Result:
     turns: dict[str, dict[int, Turn]] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
 
-    def ratio(self, server: str) -> tuple[float, float, float]:
-        """Return the median ratio of the CPU time to that of bare waitress, and its interval."""
-        bare = self.turns[BARE.name]
-        return median_interval([turn.cpu / bare[number].cpu for number, turn in self.turns[server].items()])
+    def ratio(self, server: str, base: str = BARE.name) -> tuple[float, float, float]:
+        """Return the median ratio of the CPU time to that of *base*, and its interval."""
+        other = self.turns[base]
+        return median_interval([turn.cpu / other[number].cpu for number, turn in self.turns[server].items()])
 
     def median(self, server: str, figure: str) -> float | None:
         """Return the median of *figure*, the name of a field of `Turn`, or None if the server took no part."""
@@ -79,7 +80,7 @@ def targets(servers: Sequence[Server], folder: Path, row: Row) -> Iterator[dict[
         for server in servers:
             port = free_port()
             process, _ = stack.enter_context(running(server.command(port, row.logs), folder, port, row.path))
-            found[server] = Target(process.pid, port, row.idle)
+            found[server] = Target(process.pid, port, 0 if server is WITHOUT_IDLE else row.idle)
             stack.callback(found[server].close)
         yield found
 
@@ -96,7 +97,7 @@ def measure_row(row: Row, servers: Sequence[Server], folder: Path, pairs: int, s
         try:
             taken = found[server].load(row, seconds, script)
         except WrkError as error:
-            if server in (BARE, OURS):
+            if server in (BARE, OURS, WITHOUT_IDLE):
                 sys.exit(f"{server.name}, {row.name}: {error}")
             result.failed[server.name] = str(error)
             del result.turns[server.name]
@@ -108,7 +109,7 @@ def measure_row(row: Row, servers: Sequence[Server], folder: Path, pairs: int, s
         for server in servers:
             turn(server, None)  # to warm up
         for number in range(pairs):
-            taking_part = [one for one in servers if one in (BARE, OURS) or number % PEER_TURNS == 0]
+            taking_part = [one for one in servers if one in (BARE, OURS, WITHOUT_IDLE) or number % PEER_TURNS == 0]
             for server in taking_part if number % 2 else reversed(taking_part):
                 turn(server, number)
     return result
@@ -123,7 +124,7 @@ def measure(rows: Sequence[Row], peers: Sequence[Server], pairs: int, seconds: i
         write_files(folder)
         for row in rows:
             progress(f"load: {row.name}")
-            servers = [BARE, OURS, *([] if row.logs else installed)]
+            servers = [BARE, OURS, *([WITHOUT_IDLE] if row.idle else []), *([] if row.logs else installed)]
             results.append(measure_row(row, servers, folder, pairs, seconds))
     return results
 
@@ -160,10 +161,11 @@ def ratio_table(results: Sequence[Result]) -> Table:
     ]
     rows = []
     for result in results:
-        middle, low, high = result.ratio(OURS.name)
-        rates, p99s = ([_cell(result, server, figure) for server in (BARE, OURS)] for figure in ("rate", "p99"))
-        reached = verdict(middle, result.row.goal).removeprefix("goal ").replace("<=", "at most")
-        rows.append([result.row.name, f"{middle:.2f}", f"{low:.2f} to {high:.2f}", reached, *rates, *p99s])
+        figures = [_cell(result, server, figure) for figure in ("rate", "p99") for server in (BARE, OURS)]
+        rows.append([result.row.name, *_ratio_cells(result.ratio(OURS.name), result.row.goal), *figures])
+        if WITHOUT_IDLE.name in result.turns:
+            to_itself = _ratio_cells(result.ratio(OURS.name, WITHOUT_IDLE.name), IDLE_GOAL)
+            rows.append(["the same, to `serve` without the idle ones", *to_itself, *[""] * len(figures)])
     return Table(header, rows)
 
 
@@ -182,10 +184,18 @@ def peer_tables(results: Sequence[Result], peers: Sequence[Server]) -> list[Tabl
 
 def missing(results: Sequence[Result], peers: Sequence[Server]) -> list[str]:
     """Return a line for each peer that is not installed, and for each that failed under a load."""
-    lines = [f"{peer.name} is not installed: pip install {peer.package}" for peer in peers if not peer.is_installed]
+    lines = [
+        f"{peer.name} is not installed: pip install -e '.[{peer.extra}]'" for peer in peers if not peer.is_installed
+    ]
     for result in results:
         lines += [f"{name} failed, {result.row.name}: {error}" for name, error in result.failed.items()]
     return lines
+
+
+def _ratio_cells(ratio: tuple[float, float, float], goal: float) -> list[str]:
+    middle, low, high = ratio
+    reached = verdict(middle, goal).removeprefix("goal ").replace("<=", "at most")
+    return [f"{middle:.2f}", f"{low:.2f} to {high:.2f}", reached]
 
 
 def _cell(result: Result, server: Server, figure: str) -> str:

@@ -45,7 +45,7 @@ class Server:
     name: str
     package: str  # the name of its package, in Python and on PyPI
     command: Callable[[int, bool], Sequence[str]]
-    note: str = ""
+    extra: str = "test"  # of mountpoint, that installs the package
 
     @property
     def is_installed(self) -> bool:
@@ -103,12 +103,13 @@ def _granian(port: int, logs: bool) -> list[str]:
 
 BARE = Server("bare waitress", "waitress", _child("waitress"))
 OURS = Server("mountpoint serve", "mountpoint", _ours)
+WITHOUT_IDLE = Server("mountpoint serve without idle connections", "mountpoint", _ours)  # beside a row that has some
 PEERS = (
     Server("cheroot", "cheroot", _child("cheroot")),
     Server("gunicorn gthread", "gunicorn", _gunicorn("hello:app")),
     Server("gunicorn with mountpoint.load", "gunicorn", _gunicorn("embedded:app")),
 )
-GRANIAN = Server("granian", "granian", _granian, note="a server in Rust: pip install -e '.[benchmark]'")
+GRANIAN = Server("granian", "granian", _granian, extra="benchmark")
 
 
 def write_files(folder: Path) -> None:
