@@ -132,7 +132,7 @@ def main() -> None:
     progress("dispatch")
     effort = Effort(20, 0.01) if quick else Effort(400, 0.06)
     chart = DISPATCH_CHART if options.write else Path(os.devnull)
-    dispatched = dispatch.measure(effort, quick=quick, svg=chart)
+    dispatched = dispatch.measure(effort, quick=quick, svg=chart, extrapolates=True)
     progress("fairness")
     fair = fairness.measure(*((2, 1, 1, 1.0) if quick else (8, 2, 2, 1.0)))
     progress("forwarding")
