@@ -126,7 +126,10 @@ def test_each_table_of_the_run_has_its_place_in_the_pages(module):
 
 def test_the_chart_is_well_formed_and_names_each_figure(module):
     chart = module("load_chart")
-    entries = [chart.Entry("a < b", 0.0001, 2_000.0, True), chart.Entry("peer", None, None)]
+    bound = chart.Entry("granian", 0.0001, 4_000.0, is_bound=True)
+    entries = [chart.Entry("a < b", 0.0001, 2_000.0, True), chart.Entry("peer", None, None), bound]
     root = ET.fromstring(chart.draw_load([("64 connections", entries)], "note"))
     texts = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
-    assert {"64 connections", "a < b", "100 µs", "2,000", "peer", "not measured", "note"} <= set(texts)
+    assert {"64 connections", "a < b", "100 µs", "2,000", "peer", "not measured", "4,000"} <= set(texts)
+    assert texts[-1] == "note A bar with a gap is longer than it is drawn."
+    assert len(root.findall("{http://www.w3.org/2000/svg}path")) == 1

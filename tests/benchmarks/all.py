@@ -86,7 +86,7 @@ def readme_table(results: Sequence[load.Result], dispatched: Table, fair: Sequen
         for server in ("mountpoint", "waitress")
     )
     return Table(
-        ["Measured on two shared cores, against another", "ratio"],
+        ["Ratio on two shared cores", "value"],
         [
             ["CPU time of a request, to bare waitress, with 1, 8 and 64 connections", ", ".join(ratios)],
             ["time of a dispatch, to werkzeug's `DispatcherMiddleware`, if both copy environ", like_for_like],
@@ -105,7 +105,13 @@ def load_chart(results: Sequence[load.Result], machine: str) -> str:
         (
             result.row.name,
             [
-                Entry(one.name, result.median(one.name, "cpu"), result.median(one.name, "rate"), one is OURS)
+                Entry(
+                    one.name,
+                    result.median(one.name, "cpu"),
+                    result.median(one.name, "rate"),
+                    one is OURS,
+                    one is GRANIAN,
+                )
                 for one in servers
             ],
         )

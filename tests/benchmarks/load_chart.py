@@ -21,7 +21,9 @@ _BARS = """
   .ours { font-weight: 700 }
   .bar { fill: #a3adb8 }
   .bar.ours { fill: #0060a8; stroke: #1f2328; stroke-width: 1.5 }
+  .gap { stroke: #ffffff; stroke-width: 3; fill: none }
   @media (prefers-color-scheme: dark) {
+    .gap { stroke: #0d1117 }
     .bar { fill: #5a6570 }
     .bar.ours { fill: #58a6ff; stroke: #f0f6fc }
   }
@@ -30,17 +32,21 @@ _BARS = """
 
 @dataclass(frozen=True)
 class Entry:
-    """A server under one load. *cpu* is in seconds; both figures are None if the server did not take part."""
+    """A server under one load. *cpu* is in seconds; both figures are None if the server did not take part.
+
+    The bar of a *bound* may be cut, so that it does not make the others too short to compare.
+    """
 
     server: str
     cpu: float | None
     rate: float | None
     is_ours: bool = False
+    is_bound: bool = False
 
 
 def draw_load(groups: Sequence[tuple[str, Sequence[Entry]]], note: str) -> str:
     """Return the picture. Each group is the name of a load, and the figures of all servers under it."""
-    entries = [entry for _, group in groups for entry in group]
+    entries = [entry for _, group in groups for entry in group if not entry.is_bound]
     most_cpu = max(entry.cpu or 0 for entry in entries)
     most_rate = max(entry.rate or 0 for entry in entries)
     parts = [
@@ -62,6 +68,8 @@ def draw_load(groups: Sequence[tuple[str, Sequence[Entry]]], note: str) -> str:
             y += _STEP
         y += 8
     height = round(y + 40)
+    if any(entry.is_bound for _, group in groups for entry in group):
+        note += " A bar with a gap is longer than it is drawn."
     parts.append(label(20, height - 18, note, "small"))
     return "\n".join(
         [
@@ -78,9 +86,14 @@ def draw_load(groups: Sequence[tuple[str, Sequence[Entry]]], note: str) -> str:
 def _bar(x: float, y: float, value: float | None, most: float, text: str, ours: str) -> list[str]:
     if not value:
         return [label(x, y + 15, "not measured", "small")]
-    width = value / most * _BAR
+    width = min(value / most, 1) * _BAR
+    gap = []
+    if value > most:
+        middle = x + 0.8 * width
+        gap = [f'<path class="gap" d="M {middle:.1f} {y + 21:.1f} l 8 -22 m 6 0 l -8 22"/>']
     return [
         f'<rect class="bar {ours}" x="{x}" y="{y + 1:.1f}" width="{width:.1f}" height="18" rx="2"/>',
+        *gap,
         label(x + width + 8, y + 15, text, ours),
     ]
 
