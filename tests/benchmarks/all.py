@@ -78,7 +78,9 @@ def memory_table(mounts: dict[tuple[str, int], int], idle: dict[str, float]) -> 
 
 
 def readme_table(results: Sequence[load.Result], dispatched: Table, fair: Sequence[fairness.Figure]) -> Table:
-    ratios = [f"{result.ratio(OURS.name)[0]:.2f}" for result in results if result.row.key in ("1", "8", "64")]
+    ratios = {
+        result.row.key: f"{result.ratio(OURS.name)[0]:.2f}" for result in results if result.row.key in ("1", "8", "64")
+    }
     like_for_like = next(row[1] for row in dispatched.rows if "werkzeug, with a copy" in row[0])
     large = next(row[1] for row in dispatched.rows if "the same path" in row[0])
     ours, bare = (
@@ -88,7 +90,7 @@ def readme_table(results: Sequence[load.Result], dispatched: Table, fair: Sequen
     return Table(
         ["Ratio on two shared cores", "value"],
         [
-            ["CPU time of a request, to bare waitress, with 1, 8 and 64 connections", ", ".join(ratios)],
+            [f"CPU time of a request, to bare waitress; connections: {', '.join(ratios)}", ", ".join(ratios.values())],
             ["time of a dispatch, to werkzeug's `DispatcherMiddleware`, if both copy environ", like_for_like],
             ["time of a dispatch with 100,000 mounts, to that with one", large],
             [
