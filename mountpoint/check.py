@@ -19,10 +19,11 @@ from .config.reader import ServerConfig, load_config, quoted
 from .errors import ConfigError, Problem, UnreadableError, counted
 from .loading.app_kinds import is_instance_by_name
 from .loading.load_thread import LoadThread
-from .loading.loader import LoadedMount, load_mounts
+from .loading.loaded_mount import LoadedMount
 from .loading.logs import configure_logging
 from .loading.own_prefix import prefix_faults
 from .loading.proxy_fix import applies_proxy_fix_itself, has_proxy_fix
+from .workers.trial import loaded_on_trial
 from .wsgi.keys import host_covers
 from .wsgi.mount_env import is_request_variable
 from .wsgi.proxy_settings import ProxySettings
@@ -92,8 +93,9 @@ def check(file: str | Path, thread: LoadThread | None = None, timeout: float | N
     except ConfigError as error:
         problems = [Finding(problem.key, problem.message) for problem in error.problems]
         return Report(error.file or str(file), problems=problems, is_readable=not isinstance(error, UnreadableError))
-    with contextlib.redirect_stdout(sys.stderr):  # stdout is for the report, not for the prints of an app
-        mounts = load_mounts(config, thread, timeout)
+    # stdout is for the report, not for the prints of an app.
+    with contextlib.redirect_stdout(sys.stderr), loaded_on_trial(config, thread, timeout) as mounts:
+        pass
     rows = [
         {
             "mount": mount.config.key,
@@ -171,7 +173,7 @@ def _django_warnings(mounts: Sequence[LoadedMount]) -> Iterator[Finding]:
                 yield Finding(
                     _key(mount),
                     f"this Django project is also mounted at {one.config.key}, and Django uses the prefix of its first "
-                    "request for both mounts; serve one of the two from a process of its own",
+                    'request for both mounts; serve one of the two from a process of its own: write process = "own"',
                 )
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots: this runs in workers too, on Python 3.8 and later
 class Problem:
     """One mistake, at one *key*.
 

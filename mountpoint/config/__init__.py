@@ -5,6 +5,8 @@ Read in this order:
     app_spec       parse the name of an app: ``module:attribute`` and its other forms
     validators     check one value
     address        parse an address to listen on
+    key            one key of the file
+    own_process    the keys of a mount that has processes of its own
     schema         every key with its validator, description and default
     toml_file      read a TOML file, or say why it cannot be read
     toml_mistakes  explain a syntax error: why, and the line to write instead

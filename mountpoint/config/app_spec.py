@@ -16,7 +16,7 @@ _COMMAND = re.compile(r"(?:python[0-9.]*|flask|gunicorn|hypercorn|uvicorn|uwsgi|
 _FORMS = 'expected "module:attribute", "module:factory()", "dir/file.py:attribute" or "module"'
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots: this runs in workers too, on Python 3.8 and later
 class AppSpec:
     """The parsed name of an app.
 

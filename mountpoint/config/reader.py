@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +19,8 @@ from ..wsgi.proxy_settings import FILE_KEYS, ProxySettings
 from ..wsgi.table import DotSegments, Mount, MountTable, Slash
 from .address import Address
 from .app_spec import AppSpec
+from .key import Key
+from .own_process import OwnProcess, take_own_process, with_prefix
 from .schema import (
     DEFAULT_LISTEN,
     DOCTOR_KEYS,
@@ -27,7 +30,6 @@ from .schema import (
     SERVER_KEYS,
     WAITRESS_DEFAULTS,
     WAITRESS_KEYS,
-    Key,
 )
 from .toml_file import read_toml
 from .validators import Validator, any_table, connection_ceiling, toml_text
@@ -53,6 +55,7 @@ class MountConfig:
     max_body: int | None = None  # bytes; None for max_request_body_size
     slow_after: float = 10.0  # seconds
     env: Mapping[str, str] = field(default_factory=dict)  # set while the app is loaded
+    own: OwnProcess | None = None  # None for an app in the server's process
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,8 +216,15 @@ class _Validation:
                 f"{path}.app" if "app" in own else "defaults.app",
                 app,
             )
-            mounts.append(MountConfig(key=key, app=app, root=root, **values))
+            process = take_own_process(values, own, self.folder, partial(self._report_below, path, own))
+            if process is not None:
+                values["limit"] = min(values.get("limit", process.capacity), process.capacity)
+            mounts.append(MountConfig(key=key, app=app, root=root, own=process, **values))
         return self.normalised(mounts)
+
+    def _report_below(self, path: str, own: Collection[str], key: str, message: str) -> None:
+        """Report a problem of *key* where the file has it: in the mount at *path*, which has *own*, or in defaults."""
+        self.report(f"{path if key in own else 'defaults'}.{key}", message)
 
     def root(self, path: str, text: str, app_path: str, app: AppSpec) -> Path:
         """Return the folder for the import path: *text*, relative to the file, joined with the folder of *app*."""
@@ -245,7 +255,14 @@ class _Validation:
             for problem in error.problems:
                 self.report(f"mounts.{quoted(problem.key)}", problem.message)
             return ()
-        return tuple(replace(config, key=mount.key) for config, mount in zip(mounts, table, strict=True))
+        return tuple(
+            replace(
+                config,
+                key=mount.key,
+                env=with_prefix(config.env, mount.prefix),
+            )
+            for config, mount in zip(mounts, table, strict=True)
+        )
 
     def server(self, table: dict[str, Any]) -> ServerConfig:
         values: dict[str, Any] = {"connection_limit": min(1000, connection_ceiling())}

@@ -7,13 +7,13 @@ these tables, and the manual's reference page is generated from them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import get_args
 
 from ..wsgi.table import DotSegments, Slash
 from .address import listen_address
+from .key import Key
+from .own_process import PROCESS_KEYS
 from .validators import (
-    Validator,
     app_spec,
     array_of_strings,
     boolean,
@@ -30,15 +30,6 @@ from .validators import (
 
 DEFAULT_LISTEN = "127.0.0.1:8080"
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """One key of the file. ``description`` and ``default`` are Markdown: a default in backquotes is TOML."""
-
-    validator: Validator
-    description: str
-    default: str
 
 
 #: The keys of a mount, and of ``[defaults]``.
@@ -75,7 +66,8 @@ MOUNT_KEYS: Mapping[str, Key] = {
         integer(1, 10_000),
         "How many requests of this mount run at once, at most. Further requests wait in the mount's queue; under "
         "`load()`, which has no queues, they get 503.",
-        "the mount's fair share of the threads",
+        "the mount's fair share of the threads; for a mount with its own processes `workers` times `threads`, which is "
+        "also the most",
     ),
     "queue": Key(
         integer(0),
@@ -96,10 +88,11 @@ MOUNT_KEYS: Mapping[str, Key] = {
     "env": Key(
         environment,
         'Environment variables that are set while the app is loaded: `{ KEY = "value" }`. A request finds them in '
-        "environ, except for names of CGI and of headers. A mount also gets those of `[defaults]`, unless it sets the "
-        "same name.",
+        "environ, except for names of CGI and of headers. An app in a process of its own keeps them. `{prefix}` stands "
+        "for the prefix of the mount. A mount also gets those of `[defaults]`, unless it sets the same name.",
         "`{}`",
     ),
+    **PROCESS_KEYS,
 }
 
 #: The keys of ``[server]`` that mountpoint itself uses. ``listen`` may be an array: its validator takes one item.

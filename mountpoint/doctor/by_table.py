@@ -15,10 +15,12 @@ from pathlib import Path
 
 from ..config.reader import DEFAULT_FILE, Config, load_config
 from ..loading.load_thread import LoadThread
-from ..loading.loader import LoadedMount, build_router, build_table, load_mounts
+from ..loading.loaded_mount import LoadedMount
 from ..loading.logs import configure_logging
 from ..loading.own_prefix import prefix_faults
+from ..loading.routing import build_router, build_table
 from ..loading.slow_loads import LOAD_TIMEOUT
+from ..workers.trial import loaded_on_trial
 from ..wsgi.keys import host_covers, is_below, wsgi_string
 from ..wsgi.percent import encode_path
 from .addresses import Origin, checked_url
@@ -46,8 +48,9 @@ def examine_table(
     config = load_config(file or DEFAULT_FILE)
     with contextlib.redirect_stdout(sys.stderr):  # the apps may print, and stdout is for the report
         configure_logging(config.server.log_level, access_log=False, dictionary=config.logging)
-        examination = _Examination(config, load_mounts(config, thread, LOAD_TIMEOUT), url, limit, progress)
-        examination.run()
+        with loaded_on_trial(config, thread, LOAD_TIMEOUT) as mounts:
+            examination = _Examination(config, mounts, url, limit, progress)
+            examination.run()
     return examination.report
 
 

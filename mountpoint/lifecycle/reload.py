@@ -30,7 +30,8 @@ from pathlib import Path
 from ..config.reader import Config, MountConfig, ServerConfig, load_config
 from ..errors import ConfigError, LoadError, counted
 from ..loading.load_thread import GivenUp
-from ..loading.loader import LoadedMount, Loader, LoadObserver, describe_broken, log_warnings
+from ..loading.loaded_mount import LoadedMount, describe_broken, log_warnings
+from ..loading.loader import Loader, LoadObserver
 from ..loading.module_files import namespace_of
 from ..server.slow_requests import stack_of
 from .installed_code import InstalledCode
@@ -65,6 +66,10 @@ class _Run(LoadObserver):
     loads: str = ""
     loading_thread: int | None = None
 
+    @property
+    def waits_for_workers(self) -> bool:  # type: ignore[override]  # a constant elsewhere
+        return not self.is_first or self.reloader._start.waits_for_workers
+
     def before(self, mount: MountConfig) -> None:
         self.reloader._require_current(self)
         self.loads, self.loading_thread = mount.key, None
@@ -87,7 +92,12 @@ class _Run(LoadObserver):
 
 
 class StartObserver:
-    """Hears of the first load of a table. This one does nothing."""
+    """Hears of the first load of a table. This one does nothing.
+
+    ``waits_for_workers`` is that of a `LoadObserver`.
+    """
+
+    waits_for_workers = False
 
     def during(self, mount: MountConfig, seconds: float, thread: int | None) -> None:
         """*mount* has been loading for *seconds* in *thread*, an identifier. Called a few times a second."""

@@ -13,27 +13,27 @@ from __future__ import annotations
 
 import logging
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
 from ..config.reader import Config
-from ..config.validators import hard_file_limit
 from ..errors import ConfigError, ServeError, counted
 from ..loading.load_thread import LoadThread
-from ..loading.loader import LoadedMount, Loader, build_router, build_table
+from ..loading.loaded_mount import LoadedMount
+from ..loading.loader import Loader
 from ..loading.log_stream import detach_streams, drain_logs
 from ..loading.logs import configure_logging
 from ..loading.places import place_in
+from ..loading.routing import build_router, build_table
 from ..loading.standard_streams import detached_standard_streams
 from ..server.fair_queue import QueueLimits
 from ..server.loop import MAX_WAIT, Server
 from ..server.slow_requests import stack_of
-from ..server.sockets import BoundSocket, bind, wrap_systemd_sockets
+from ..server.sockets import BoundSocket, bind, raise_file_limit, wrap_systemd_sockets
+from ..workers.processes import WorkerProcesses
 from .ending import MIN_SECONDS, end_after, end_by_signal, end_now, end_process
 from .inheritance import Inheritance, read_inheritance
 from .reload import TableReloader
@@ -109,6 +109,7 @@ class _Process:
         self._ping_interval = watchdog_interval()
         self._next_ping = 0.0  # a `time.monotonic`, in seconds
         self._inheritance = read_inheritance()
+        self._workers = WorkerProcesses()
         self._bound = self._bind(self._inheritance)
         self._signals = SignalReceiver(_SIGNALS, self._handle_signal)
         self._load_thread = LoadThread(self._signals.restore)
@@ -117,7 +118,7 @@ class _Process:
             config.server.strict or self._inheritance.old_process_serves or any(one.from_systemd for one in self._bound)
         )
         self._start = Start(self, self._inheritance, strict=config.server.strict, serves_early=serves_early)
-        loader = Loader(self._load_thread)
+        loader = Loader(self._load_thread, self._workers)
         self._reloader = TableReloader(config, mounts, loader, self._swap_table, self._end_reload)
         self._lock = threading.RLock()  # for the fields below
         self._server: Server | None = None
@@ -175,6 +176,7 @@ class _Process:
                 break
             except BaseException:  # the loop serves in another thread, and decides when the process ends
                 logger.exception("unhandled exception in the main thread; continuing")
+        self._workers.close(is_urgent=self._outcome != 0)  # after a drain that has cut requests off, time is over
         if isinstance(self._outcome, BaseException):
             raise self._outcome
         assert self._outcome is not None
@@ -345,7 +347,10 @@ class _Process:
             server.call_soon_threadsafe(lambda: server.replace(router, limits, config.server))
 
     def _end_reload(self, outcome: str) -> None:
+        unused = self._workers.unused_by(mount.app for mount in self.mounts)
+
         def report() -> None:
+            unused.close()
             logger.info("reload ended: %s", outcome)
             self._notifier.notify("READY=1", f"STATUS={outcome}")
 
@@ -381,16 +386,3 @@ def _working_folder() -> Path | None:
         return Path.cwd()
     except OSError:  # the folder has been deleted
         return None
-
-
-def raise_file_limit() -> None:
-    """Raise the soft limit of open files to the hard limit. A connection takes up to three descriptors."""
-    if sys.platform == "win32":
-        return
-    import resource
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    limit = hard_file_limit()
-    if soft < limit:
-        with suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))

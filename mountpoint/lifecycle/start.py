@@ -20,7 +20,7 @@ from typing import Protocol
 
 from ..config.reader import Config, MountConfig
 from ..errors import LoadError, counted
-from ..loading.loader import LoadedMount
+from ..loading.loaded_mount import LoadedMount
 from .inheritance import Inheritance
 from .reload import StartObserver
 
@@ -48,6 +48,7 @@ class Start(StartObserver):
         self._inheritance = inheritance
         self._strict = strict
         self._serves_early = serves_early
+        self.waits_for_workers = not serves_early
         self._waits_for_slow_only = False
         self._serves = self._is_announced = self._is_ready = self._has_failed = False
 

@@ -25,7 +25,10 @@ Read in this order:
     load_thread       load apps in the main thread, and give up loads that hang
     places            the line of an app at which a thread is
     slow_loads        report loads that take long
-    loader            load the apps of a whole table and wrap them in their middleware
+    own_processes     how the loader starts mounts with processes of their own
+    loaded_mount      a mount with its app, or with the reason why it has none
+    loader            load the apps of a whole table
+    routing           the WSGI application of loaded mounts, each app in its middleware
     own_prefix        find a loaded app that adds a prefix of its own, or names another one
     proxy_fix         find ProxyFix around an app
     logs              configure logging, before any app is loaded

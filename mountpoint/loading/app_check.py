@@ -48,7 +48,7 @@ def require_result(spec: AppSpec, factory: Any, result: Any) -> None:
         raise NotAnApp(f'the factory "{spec.text}" is a generator; write "return app" instead of "yield app"')
     if inspect.isawaitable(result):
         raise NotAnApp(f'the factory "{spec.text}" returned an awaitable, {type_name(result)}; return the app itself')
-    if isinstance(result, tuple | list):
+    if isinstance(result, (tuple, list)):
         raise NotAnApp(f'the factory "{spec.text}" returned a {type_name(result)}; return only the app')
     if result is None:
         raise NotAnApp(f'the factory "{spec.text}" returned None; write "return app" at its end')

@@ -123,7 +123,7 @@ def _warnings(names: Mapping[str, MountConfig], mount: MountConfig, text: str) -
         yield (
             f"{text.format(names=listed, setter=setter)}; os.environ is one for all apps, so both run on the same "
             f"values; write them into env of each mount, as in [mounts.{quoted(mount.key)}.env], and read them at "
-            "import, or serve one of the two from a process of its own"
+            'import, or serve one of the two from a process of its own: write process = "own"'
         )
 
 

@@ -55,16 +55,16 @@ def shadowed_module(spec: AppSpec, expected: Path, module: ModuleType | None) ->
 def describe_elsewhere(module: ModuleType, root: Path) -> str:
     """Say that *module* is not one of the operator's, if it is of the standard library or installed. Else empty."""
     file = getattr(module, "__file__", None)
-    whose = "" if file and Path(file).is_relative_to(root) else _owner(module.__name__.partition(".")[0], file)
+    whose = "" if file and root in Path(file).parents else _owner(module.__name__.partition(".")[0], file)
     return f'; "{module.__name__}" is {whose}, and "{root}" has no such module' if whose else ""
 
 
 def _owner(top_level: str, file: str | None) -> str:
     """Say where the module *top_level* comes from, if the operator cannot rename it: Python, or a package."""
-    if top_level in sys.stdlib_module_names:
+    if top_level in getattr(sys, "stdlib_module_names", ()):
         return "a module of Python's standard library"
     packages = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
-    if file and any(Path(file).is_relative_to(folder) for folder in packages):
+    if file and any(Path(folder) in Path(file).parents for folder in packages):
         return "an installed package"
     return ""
 

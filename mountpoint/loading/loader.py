@@ -1,4 +1,4 @@
-"""Load every app of a `Config`, and build the WSGI application that serves them.
+"""Load every app of a `Config`.
 
 An app that fails to load does not stop the others: its mount responds 503, and the log has the reason.
 """
@@ -8,19 +8,14 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..config.reader import DEFAULT_FILE, Config, MountConfig, load_config
 from ..errors import LoadError
-from ..wsgi.cookies import ScopedCookies
-from ..wsgi.limits import ConcurrencyLimit, MaxBody
-from ..wsgi.mount_env import MountEnv
-from ..wsgi.responses import unavailable
-from ..wsgi.router import Router
-from ..wsgi.table import Mount, MountTable
 from . import slow_loads
 from .app_kinds import is_instance_by_name
 from .blocking import explain_blocking, refuse_to_block
@@ -29,16 +24,18 @@ from .eviction import evict_failed_modules, record_failed_load
 from .importing import load_app, source_in
 from .isolation import preserve_process_state
 from .load_thread import Load, LoadThread
+from .loaded_mount import LoadedMount, report_broken
 from .missing_files import missing_files
 from .module_origins import ModuleOrigins
+from .own_processes import OwnProcesses
 from .patching import refuse_patching
+from .routing import build_router, build_table
 from .signal_guard import guarded_handlers
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
 
-RETRY_AFTER = 60  # seconds until a client may ask again for an app that failed to load
-RETRY_AFTER_LOADING = 5  # the same for an app that is still loading
+_WORKER_SECONDS = 0.25  # between two reports of a worker that starts
 
 logger = logging.getLogger("mountpoint")
 
@@ -61,42 +58,15 @@ def load(file: str | Path = DEFAULT_FILE, *, strict: bool = False) -> WSGIApplic
     return build_router(config, build_table(mounts, limits=True))
 
 
-@dataclass(frozen=True, slots=True)
-class LoadedMount:
-    """A mount of the file. After its load it has either an app or an error, and before that neither.
-
-    ``is_slow`` says that its load takes so long that others no longer wait for it. *warnings* are about variables that
-    it shares with other mounts. *unread* are the names in its ``env`` that no code has read during the load.
-    """
-
-    config: MountConfig
-    app: WSGIApplication | None = None
-    error: LoadError | None = None
-    is_slow: bool = False
-    needs_main_thread: bool = False  # whether it has failed in another thread, where signals and event loops fail
-    warnings: Sequence[str] = ()
-    unread: Collection[str] = ()
-
-    @property
-    def is_loaded(self) -> bool:
-        """Whether its load has ended, with an app or with an error."""
-        return self.app is not None or self.error is not None
-
-    @property
-    def state(self) -> str:
-        """``ready``, ``loading``, or ``broken: `` and the reason in one line."""
-        if not self.is_loaded:
-            return "loading"
-        return f"broken: {self.error}" if self.error else "ready"
-
-
 class LoadObserver:
     """Hears of each load of a table, in the thread that called `Loader.load`. This one does nothing.
 
     ``lets_others_overtake`` says that the next mounts are loaded while a slow load goes on, in other threads.
+    ``waits_for_workers`` says that a mount with processes of its own is loaded when its first process is ready.
     """
 
     lets_others_overtake = False
+    waits_for_workers = True
 
     def before(self, mount: MountConfig) -> None:
         """*mount* is about to be loaded."""
@@ -152,13 +122,17 @@ class _PendingLoad:
 
 
 def load_mounts(
-    config: Config, thread: LoadThread | None = None, timeout: float | None = None
+    config: Config,
+    thread: LoadThread | None = None,
+    timeout: float | None = None,
+    processes: OwnProcesses | None = None,
 ) -> Sequence[LoadedMount]:
     """Load every app of *config* and return the mounts in the table's order. A failed load does not raise.
 
     With *thread* the apps are imported there, and a load that takes more than *timeout* seconds fails.
+    *processes* starts the mounts with processes of their own. Without it they are broken.
     """
-    return Loader(thread).load(config, observer=_TimeLimit(timeout))
+    return Loader(thread, processes).load(config, observer=_TimeLimit(timeout))
 
 
 class Loader:
@@ -166,9 +140,11 @@ class Loader:
 
     It remembers the process-wide resources that mounts have taken, such as the names of modules: they stay taken when
     a later table no longer has the mount. With *thread* the apps are imported there, and the loads are observed.
+    *processes* starts the mounts with processes of their own.
     """
 
-    def __init__(self, thread: LoadThread | None = None) -> None:
+    def __init__(self, thread: LoadThread | None = None, processes: OwnProcesses | None = None) -> None:
+        self._processes = processes
         self._origins = ModuleOrigins()
         self._environment = SharedEnvironment()
         self._django: MountConfig | None = None  # the first mount of the Django project in this process
@@ -180,23 +156,65 @@ class Loader:
         """Load every app of *config* and return the mounts in the table's order. A failed load does not raise.
 
         *before* are the mounts of the previous table. A mount that has not changed since keeps its app. An exception
-        from *observer* ends this load.
+        from *observer* ends this load. Mounts with processes of their own start before the others load.
         """
         observer = observer or LoadObserver()
         ready = {_load_key(mount.config): mount for mount in before if mount.app}
         evict_failed_modules()
-        self._origins.set_mounts(config.mounts)
+        self._origins.set_mounts([mount for mount in config.mounts if mount.own is None])
         loaded: dict[str, LoadedMount] = {}
         overtaken: list[_PendingLoad] = []
+        started = [self._start(mount) for mount in config.mounts if mount.own and _load_key(mount) not in ready]
+        waiting = [mount for mount in started if mount.app and observer.waits_for_workers]
+        for begun in started:
+            if begun not in waiting:
+                loaded[begun.config.key] = begun
+                observer.after(begun)
         for mount in config.mounts:
             if known := ready.get(_load_key(mount)):
                 loaded[mount.key] = replace(known, config=mount)
-            elif (found := self._load_observed(mount, observer, overtaken)) is not None:
+            elif mount.own is None and (found := self._load_observed(mount, observer, overtaken)) is not None:
                 loaded[mount.key] = found
         if overtaken:
             observer.only_slow_left()
             loaded |= self._await_overtaken(overtaken, observer, loaded)
+        if waiting:
+            loaded |= self._await_workers(waiting, observer)
         return [loaded[mount.key] for mount in config.mounts]
+
+    def _start(self, mount: MountConfig) -> LoadedMount:
+        """Start a mount with processes of its own."""
+        try:
+            if self._processes is None:
+                raise LoadError(
+                    'process = "own" works under "mountpoint serve" only: other servers fork and end their processes '
+                    'as they like; remove it here, or serve the table with "mountpoint serve"'
+                )
+            return LoadedMount(mount, app=self._processes.start(mount))
+        except LoadError as error:
+            return LoadedMount(mount, error=error)
+
+    def _await_workers(self, waiting: Sequence[LoadedMount], observer: LoadObserver) -> Mapping[str, LoadedMount]:
+        """Wait until the first process of each mount in *waiting* is ready, or has failed to start."""
+        assert self._processes is not None
+        found = {}
+        started_at, is_slow = time.monotonic(), False
+        for mount in waiting:
+            assert mount.app is not None
+            observer.before(mount.config)
+            try:
+                while not self._processes.wait(mount.app, _WORKER_SECONDS):
+                    seconds = time.monotonic() - started_at
+                    if seconds >= slow_loads.SLOW_SECONDS and not is_slow:
+                        is_slow = True
+                        observer.only_slow_left()
+                    observer.during(mount.config, seconds, None)
+                error = self._processes.error(mount.app)
+            except LoadError as failure:
+                error = failure
+            done = found[mount.config.key] = LoadedMount(mount.config, error=error) if error else mount
+            observer.after(done)
+        return found
 
     def give_up(self) -> None:
         """Give up the load that the main thread runs, because another call of `load` is to replace it."""
@@ -280,7 +298,7 @@ class Loader:
         if _django_project(first) != _django_project(mount):
             raise LoadError(
                 f"another Django project is at {first.key}, and one process can hold the settings of only one; "
-                "serve this project from a process of its own"
+                'serve this project from a process of its own: write process = "own"'
             )
 
 
@@ -290,72 +308,4 @@ def _django_project(mount: MountConfig) -> Hashable:
 
 def _load_key(mount: MountConfig) -> Hashable:
     """Return the settings that the app of *mount* depends on. Its other settings apply to the middleware around it."""
-    return mount.key, mount.app.text, mount.root, tuple(sorted(mount.env.items()))
-
-
-def build_table(mounts: Sequence[LoadedMount], *, limits: bool = False) -> MountTable:
-    """Return the mount table of *mounts*, in which a broken mount has an app that responds 503.
-
-    *limits* applies the ``limit`` of each mount inside its app, for servers other than ours. Our own server limits a
-    mount before it takes a thread.
-    """
-    return MountTable(
-        Mount(
-            mount.config.key,
-            _wrap_app(mount, limits),
-            slash=mount.config.slash,
-            dot_segments=mount.config.dot_segments,
-        )
-        for mount in mounts
-    )
-
-
-def _wrap_app(mount: LoadedMount, limits: bool) -> WSGIApplication:
-    """Return the app of *mount*, or one that responds 503, in the middleware that its settings ask for."""
-    app = mount.app or _unavailable(mount)
-    if mount.app and mount.config.env:
-        app = MountEnv(app, mount.config.env)
-    if mount.config.cookies == "scoped":
-        app = ScopedCookies(app)
-    if limits and mount.config.limit is not None:
-        app = ConcurrencyLimit(app, mount.config.limit)
-    return app if mount.config.max_body is None else MaxBody(app, mount.config.max_body)
-
-
-def _unavailable(mount: LoadedMount) -> WSGIApplication:
-    if mount.is_loaded:
-        return unavailable(RETRY_AFTER, "the app could not be loaded")
-    return unavailable(RETRY_AFTER_LOADING, "the app is still loading")
-
-
-def build_router(config: Config, table: MountTable) -> Router:
-    """Return the WSGI application that serves *table* with the ``[proxy]`` and ``[doctor]`` settings of *config*."""
-    return Router(table, config.proxy, config.doctor.key)
-
-
-def describe_broken(mount: LoadedMount) -> str:
-    """Return the error of a broken *mount* for the log: one line, then the traceback of the app, if it raised."""
-    assert mount.error is not None
-    details = f"\n{mount.error.details.rstrip()}" if mount.error.details else ""
-    return f"{mount.config.key} is broken: {mount.error}{details}"
-
-
-def log_warnings(mounts: Iterable[LoadedMount]) -> None:
-    """Log what *mounts* share with other mounts by mistake."""
-    for mount in mounts:
-        for warning in mount.warnings:
-            logger.warning("%s: %s", mount.config.key, warning)
-
-
-def report_broken(mounts: Sequence[LoadedMount], *, strict: bool) -> None:
-    """Log the warnings of *mounts*, and each broken one with its traceback.
-
-    With *strict*, raise `LoadError` if one is broken.
-    """
-    broken = [mount for mount in mounts if mount.error]
-    for mount in broken:
-        logger.error("%s", describe_broken(mount))
-    log_warnings(mounts)
-    if broken and strict:
-        keys = ", ".join(mount.config.key for mount in broken)
-        raise LoadError(f"not started because of strict: {len(broken)} of {len(mounts)} mounts failed to load: {keys}")
+    return mount.key, mount.app.text, mount.root, tuple(sorted(mount.env.items())), mount.own

@@ -275,7 +275,7 @@ def _error(clashes: list[_Clash], failure: LoadError | None) -> LoadError:
     files = [str(clash.expected or clash.actual) for clash in clashes]
     return LoadError(
         f"one process can import only one module of each name: {listed}; {advice}; or serve one of the apps from a "
-        "process of its own",
+        'process of its own: write process = "own"',
         files=[*files, *(failure.files if failure else ())],
     )
 

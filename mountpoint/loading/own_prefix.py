@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 from ..config.reader import Config
 from ..wsgi.keys import is_below, wsgi_string
 from .app_kinds import is_instance_by_name, layers, type_name
-from .loader import LoadedMount
+from .loaded_mount import LoadedMount
 
 _DJANGO_COOKIES = ("SESSION_COOKIE_PATH", "CSRF_COOKIE_PATH", "LANGUAGE_COOKIE_PATH")
 

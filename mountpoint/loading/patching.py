@@ -38,7 +38,7 @@ _BLOCKING = {
 
 _MISSING = object()
 
-_REMEDY = "serve this app from a process of its own"
+_REMEDY = 'serve this app from a process of its own: write process = "own"'
 
 
 class PatchingRefused(Exception):

@@ -1,4 +1,4 @@
-"""The HTTP server: waitress, with fair queues, time-outs and a graceful drain. Only this package imports waitress.
+"""The HTTP server: waitress, with an event loop, fair queues, time-outs and a drain. No other room imports waitress.
 
 Read in this order:
 
@@ -13,12 +13,17 @@ Read in this order:
     app_header      check the status and the headers of an app
     app_body        check the body of an app
     tasks           run a request and write its response
+    writing         write a response to a connection, or store it until the client reads
     closing         the end of a connection: half-closed clients, and clients that still send
+    deadlines       the end of a connection whose client is too slow
+    channel         a client connection: read requests, find their mounts, run them
     accepting       a listening socket that cannot accept
-    channel         a client connection and its listener
+    listener        a listening socket, and the limit of connections
+    selector        what the kernel watches
+    event_loop      wait for events, and call the sockets' owners
     descriptors     close the sockets in a child that an app has forked
     fair_queue      a queue for each mount, and the threads that serve the queues
     slow_requests   report requests that run for too long
-    loop            run the event loop of waitress, stop it, drain it
+    loop            the server: run the event loop, stop it, drain it
     waitress_names  the list of waitress's names that all of this depends on
 """

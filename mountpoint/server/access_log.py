@@ -11,7 +11,10 @@ from __future__ import annotations
 import logging
 import re
 import time
+from functools import lru_cache
 from typing import Final
+
+from ..loading.logs import StderrHandler
 
 access_logger: Final = logging.getLogger("mountpoint.access")
 
@@ -19,6 +22,26 @@ access_logger: Final = logging.getLogger("mountpoint.access")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _UNSAFE = re.compile(r'[^\x20-\x7e]|["\\]')
 _ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v", "\b": "\\b"}
+
+
+def log_access(line: str) -> None:
+    """Log *line*.
+
+    A record is made only if something may look at it: a handler of the operator, a filter, or a record factory. The
+    handler that mountpoint has installed takes the bare line, with one write for each line, so none is lost in a crash.
+    """
+    handlers = access_logger.handlers
+    if (
+        len(handlers) == 1
+        and type(handler := handlers[0]) is StderrHandler
+        and handler.writes_bare_lines
+        and not access_logger.propagate
+        and not access_logger.filters
+        and logging.getLogRecordFactory() is logging.LogRecord
+    ):
+        handler.write_line(line)
+    else:
+        access_logger.info("%s", line)
 
 
 def access_line(  # noqa: PLR0913 - the fields of a line
@@ -39,7 +62,7 @@ def access_line(  # noqa: PLR0913 - the fields of a line
     *started* and *finished* are Unix times, in seconds. None, and a size of 0, are written as ``-``.
     """
     return (
-        f"{remote_addr or '-'} - - [{_clf_time(started)}] "
+        f"{remote_addr or '-'} - - [{_clf_time(int(started), time.tzname)}] "
         f'"{escaped(request_line)}" {status} {size or "-"} '
         f'"{escaped(referer or "-")}" "{escaped(user_agent or "-")}" '
         f"{mount or '-'} {(finished - started) * 1000:.1f}"
@@ -52,13 +75,14 @@ def escaped(text: str) -> str:
     >>> print(escaped('"forged"\n'))
     \"forged\"\n
     """
-    if _UNSAFE.search(text) is None:
+    if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
         return text
     return _UNSAFE.sub(lambda match: _ESCAPES.get(match[0]) or f"\\x{ord(match[0]):02x}", text)
 
 
-def _clf_time(seconds: float) -> str:
-    """Return a Unix time in the form of the Common Log Format, in local time."""
+@lru_cache(maxsize=16)
+def _clf_time(seconds: int, _zone: tuple[str, str]) -> str:
+    """Return a Unix time in the form of the Common Log Format, in local time. An app may change the zone."""
     when = time.localtime(seconds)
     month = _MONTHS[when.tm_mon - 1]
     sign, offset = ("-", -when.tm_gmtoff) if when.tm_gmtoff < 0 else ("+", when.tm_gmtoff)

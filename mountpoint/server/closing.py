@@ -14,11 +14,10 @@ from __future__ import annotations
 
 import select
 import socket
-import threading
 import time
 from typing import Any
 
-from waitress.channel import HTTPChannel
+from .writing import WritingChannel
 
 LINGER_SECONDS = 10.0  # in all
 LINGER_IDLE_SECONDS = 2.0  # without a byte from the client
@@ -27,36 +26,18 @@ _DROPS = 128  # pieces that are dropped at once: the other connections wait for 
 _DROP_SIZE = 65_536  # bytes
 
 
-class ClosingChannel(HTTPChannel):
+class ClosingChannel(WritingChannel):
     """A connection that ends as the module says."""
 
     socket: Any  # None once it is closed
-    requests_lock: threading.Lock
     _is_half_closed = False  # whether the client has closed its sending half
     _may_send_more = True  # whether the client may send after the response that ends the connection
-    _linger_until = 0.0  # times of `time.monotonic`, in seconds; 0 unless the connection lingers
+    lingers_until = 0.0  # times of `time.monotonic`, in seconds; 0 unless the connection lingers
     _dropped_at = 0.0
     _drop_limit = LINGER_BYTES
 
     def readable(self) -> bool:
         return not self._is_half_closed and bool(super().readable())
-
-    def handle_read(self) -> None:
-        if self._linger_until:
-            self._drop()
-            return
-        try:
-            data = self.socket.recv(self.adj.recv_bytes)
-        except BlockingIOError:
-            return
-        except OSError:  # a reset
-            self.handle_close()
-            return
-        if data:
-            self.last_activity = time.monotonic()
-            self.received(data)
-        else:
-            self._half_close()
 
     def handle_write(self) -> None:
         ends, self.close_when_flushed = self.close_when_flushed, False  # else waitress closes it after the last byte
@@ -65,41 +46,39 @@ class ClosingChannel(HTTPChannel):
             return
         if self.total_outbufs_len:
             self.close_when_flushed = True
-        elif not self._is_half_closed and (self._may_send_more or self._has_unread_data()):
+        elif not self._is_half_closed and (self._may_send_more or self.has_unread_data(if_closed=False)):
             self._linger()
         else:
             self.handle_close()
-
-    def service(self) -> None:
-        request = self.requests[0]
-        self._may_send_more = request.error is not None or request.keeps_alive  # type: ignore[attr-defined]
-        super().service()
-        with self.requests_lock:
-            is_over = self._is_half_closed and not self.requests
-            if is_over:
-                self.close_when_flushed = True
-        if is_over:
-            self.server.pull_trigger()
 
     def close_if_over(self) -> None:
         """Close the connection if it has lingered for long enough, or if a client that was half-closed has gone."""
         if self.socket is None:
             return
-        if self._linger_until:
+        if self.lingers_until:
             now = time.monotonic()
-            is_over = now > self._linger_until or now - self._dropped_at > LINGER_IDLE_SECONDS
+            is_over = now > self.lingers_until or now - self._dropped_at > LINGER_IDLE_SECONDS
         else:
             is_over = self._is_half_closed and _has_hung_up(self.socket)
         if is_over:
             self.handle_close()
 
-    def _half_close(self) -> None:
+    def has_unread_data(self, *, if_closed: bool = True) -> bool:
+        """Whether data has arrived that the loop has not read. Return *if_closed* at the end of the connection."""
+        try:
+            return bool(self.socket.recv(1, socket.MSG_PEEK)) or if_closed
+        except BlockingIOError:
+            return False
+        except OSError:
+            return if_closed
+
+    def half_close(self) -> None:
         """Serve the requests that have arrived whole, and then close the connection."""
         with self.requests_lock:
             self._is_half_closed = True
             self._drop_unfinished_request()
             if self.requests:
-                self.requests[-1].keeps_alive = False  # type: ignore[attr-defined]
+                self.requests[-1].keeps_alive = False
             else:
                 self.close_when_flushed = True
         if _has_hung_up(self.socket) or not (self.requests or self.total_outbufs_len):
@@ -113,10 +92,10 @@ class ClosingChannel(HTTPChannel):
             return
         self._drop_unfinished_request()
         self._dropped_at = time.monotonic()
-        self._linger_until = self._dropped_at + LINGER_SECONDS
-        self._drop()
+        self.lingers_until = self._dropped_at + LINGER_SECONDS
+        self.drop()
 
-    def _drop(self) -> None:
+    def drop(self) -> None:
         """Drop what has arrived. Close the connection at its end."""
         for _ in range(_DROPS):
             try:
@@ -129,19 +108,12 @@ class ClosingChannel(HTTPChannel):
             if not size or self._drop_limit < 0:
                 self.handle_close()
                 return
-            self._dropped_at = time.monotonic()
-            self.last_activity = time.monotonic()
+            self._dropped_at = self._active_at = time.monotonic()
 
     def _drop_unfinished_request(self) -> None:
         request, self.request = self.request, None
         if request is not None:
             request.close()
-
-    def _has_unread_data(self) -> bool:
-        try:
-            return bool(self.socket.recv(1, socket.MSG_PEEK))
-        except OSError:
-            return False
 
 
 def _has_hung_up(sock: socket.socket) -> bool:

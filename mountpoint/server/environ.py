@@ -22,7 +22,7 @@ _UNPREFIXED = {"CONTENT_LENGTH", "CONTENT_TYPE"}  # header variables without HTT
 def make_environ(channel: Any, request: Parser) -> WSGIEnvironment:
     """Return the environ of *request*, which came over *channel*, a waitress ``HTTPChannel``.
 
-    The request is complete and without error.
+    The request is without error. If its body is still to come, `set_body` adds that.
     """
     server = channel.server
     peer = channel.addr[0]
@@ -54,3 +54,10 @@ def make_environ(channel: Any, request: Parser) -> WSGIEnvironment:
         environ.setdefault(name if name in _UNPREFIXED else f"HTTP_{name}", value)
     request.record = environ[RECORD_KEY] = RequestRecord(peer)
     return environ
+
+
+def set_body(environ: WSGIEnvironment, request: Parser) -> None:
+    """Give *environ* the body of *request*, which is complete now."""
+    environ["wsgi.input"] = request.get_body_stream()
+    if "CONTENT_LENGTH" in request.headers:  # a chunked body came without one
+        environ["CONTENT_LENGTH"] = request.headers["CONTENT_LENGTH"]

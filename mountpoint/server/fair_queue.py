@@ -66,7 +66,8 @@ class QueuedRequest(Protocol):
 class QueuedChannel(Protocol):
     """A connection whose first request waits.
 
-    ``service`` runs that request. After ``reject`` it writes a 503 instead.
+    ``service`` runs that request. After ``reject`` it writes a 503 instead. ``resume`` has the next request read. If it
+    may wait for that, no other request runs or waits.
     """
 
     connected: bool
@@ -74,6 +75,7 @@ class QueuedChannel(Protocol):
     @property
     def first_request(self) -> QueuedRequest: ...
     def service(self) -> None: ...
+    def resume(self, may_wait: bool) -> None: ...
     def reject(self) -> None: ...
 
 
@@ -149,13 +151,17 @@ class FairQueues(Generic[C]):
         self._last_charge = 0.0  # the greatest charge with which a queue was served
         self._rejected: list[tuple[Queue[C], C]] = []
         self._running: dict[int, RunningRequest[C]] = {}  # by thread identifier
+        self._pool: set[int] = set()  # thread identifiers
         for number in range(self._max_running):  # the spare threads too: a start could fail when they are needed
             AppThread(target=self._serve, name=f"mountpoint-{number}").start()
 
     # ------------------------------------------------------------------------------------------- in the loop's thread
 
-    def add_task(self, channel: C) -> None:
-        """Enqueue the first request of *channel*, or keep it for `answer_rejected`. Calls no app and never blocks."""
+    def add_task(self, channel: C) -> bool:
+        """Enqueue the first request of *channel*, or keep it for `answer_rejected`. Calls no app and never blocks.
+
+        Return whether the loop need not call `answer_rejected`.
+        """
         key = self._classify(channel)
         with self._lock:
             arrival = next(self._arrivals)
@@ -164,10 +170,12 @@ class FairQueues(Generic[C]):
                 self._drop_disconnected(queue)
                 if self._is_full(queue, channel):
                     self._rejected.append((queue, channel))
-                    return
+                    return False
             self._enqueue(queue, arrival, channel)
-            if self._idle_threads and self._free_slots(queue):
+            # A thread of the pool calls this only when it is about to take its next request.
+            if self._idle_threads and threading.get_ident() not in self._pool and self._free_slots(queue):
                 self._wake_thread()
+            return not self._rejected
 
     def answer_rejected(self) -> None:
         """Write a 503 for each rejected request. Call it between iterations: within one, waitress holds locks.
@@ -175,6 +183,8 @@ class FairQueues(Generic[C]):
         Each call answers one request of a connection. The requests that its client has pipelined behind it wait for the
         next call. Otherwise one client that pipelines many requests would block the loop for all others.
         """
+        if not self._rejected:
+            return
         with self._lock:
             rejected, self._rejected = self._rejected, []
         for queue, channel in rejected:
@@ -188,11 +198,14 @@ class FairQueues(Generic[C]):
                     )
                 channel.reject()
                 channel.service()
+                channel.resume(False)
             except Exception:  # the next channels still get their responses
                 logger.exception("a rejected request could not be answered")
 
     def use_spare_threads(self) -> None:
         """Start the requests that may start because others have become slow. Call it about once a second."""
+        if not self._backlogged:
+            return
         with self._lock:
             if self._idle_threads and self._next_queue() is not None:
                 self._wake_thread()
@@ -220,6 +233,11 @@ class FairQueues(Generic[C]):
             self._work.notify_all()
 
     # ---------------------------------------------------------------------------------------------------- in any thread
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether a thread is idle, one request runs at most, and none waits. All of that may change at once."""
+        return len(self._running) <= 1 and not self._backlogged and self._idle_threads > 0
 
     @property
     def is_busy(self) -> bool:
@@ -341,6 +359,7 @@ class FairQueues(Generic[C]):
 
     def _serve(self) -> None:
         thread = threading.get_ident()
+        self._pool.add(thread)
         while (running := self._wait_for_request(thread)) is not None:
             _log_exceptions(running.channel.service)
             with self._lock:
@@ -350,6 +369,7 @@ class FairQueues(Generic[C]):
                 running.queue.charge += max(seconds - MIN_CHARGE, 0)  # `_start_next` has charged the minimum
             if running.is_reported:
                 _log_exceptions(self._on_reported_end, running)
+            _log_exceptions(running.channel.resume, self.is_quiet)
             del running  # an idle thread must not keep the last request alive
 
     def _wait_for_request(self, thread: int) -> RunningRequest[C] | None:

@@ -10,6 +10,7 @@ expression here has two repetitions that can share characters.
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 from typing import Literal
@@ -21,8 +22,8 @@ CHUNKED: Literal["chunked"] = "chunked"
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _REQUEST_LINE = re.compile(r"([!#$%&'*+.^_`|~0-9A-Z-]+) ([^ ]+) HTTP/([0-9])\.([0-9])", re.ASCII)
-# Controls other than TAB; and CR or LF that do not stand together (RFC 9112 section 2.2, RFC 9110 section 5.5).
-_FORBIDDEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)|(?<!\r)\n")
+_CONTROLS = bytes({*range(0x20), 0x7F} - {*b"\t\r\n"})  # RFC 9110 section 5.5
+_LONGEST_KNOWN = 64  # characters of a name that `_key` remembers
 _LONGEST_NUMBER = 19  # digits; more than any length that a machine can count
 # RFC 9110 defines each of these as one value. Joined with another one it would mean something else.
 _SINGLETONS = frozenset(
@@ -58,7 +59,7 @@ class RequestError(Exception):
         self.status = status
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)  # not frozen: that takes twice the time for each request
 class Head:
     """A request line and its header section.
 
@@ -77,7 +78,10 @@ class Head:
     @property
     def keeps_alive(self) -> bool:
         """Whether the client lets the connection stay open after the response (RFC 9112 section 9.3)."""
-        options = [option.strip(" \t").lower() for option in self.headers.get("CONNECTION", "").split(",")]
+        value = self.headers.get("CONNECTION")
+        if value is None:
+            return self.version == "1.1"
+        options = [option.strip(" \t").lower() for option in value.split(",")]
         return "close" not in options and (self.version == "1.1" or "keep-alive" in options)
 
     @property
@@ -113,10 +117,10 @@ def split_lines(data: bytes) -> list[str]:
 
     Raises `RequestError` for a CR or LF that stands alone, and for control characters other than TAB.
     """
-    text = data.decode("latin-1")
-    if _FORBIDDEN.search(text):
+    pairs = data.count(b"\r\n")  # a CR or LF may not stand alone (RFC 9112 section 2.2)
+    if data.count(b"\r") != pairs or data.count(b"\n") != pairs or len(data.translate(None, _CONTROLS)) < len(data):
         raise RequestError(400, "Bare CR or LF, or a control character, in the header")
-    text = text.rstrip("\r\n")
+    text = data.decode("latin-1").rstrip("\r\n")
     return text.split("\r\n") if text else []
 
 
@@ -126,22 +130,22 @@ def parse_fields(lines: list[str]) -> dict[str, str]:
     A line that starts with a blank continues the one before (RFC 9112 section 5.2). Values of one name are joined by a
     comma, cookies by a semicolon (RFC 9110 section 5.3, RFC 6265 section 5.4). Raises `RequestError`.
     """
-    entries: list[tuple[str, list[str]]] = []
+    entries: list[tuple[str, str, list[str]]] = []
     for line in lines:
         if line[:1] in (" ", "\t"):
             if not entries:
                 raise RequestError(400, "Malformed header line")
-            entries[-1][1].append(line.strip(" \t"))
+            entries[-1][2].append(line.strip(" \t"))
             continue
         name, colon, value = line.partition(":")
-        if not colon or _TOKEN.fullmatch(name) is None:
+        key = _key(name) if len(name) <= _LONGEST_KNOWN else _key.__wrapped__(name)
+        if not colon or key is None:
             raise RequestError(400, "Invalid header")
-        entries.append((name, [value.strip(" \t")]))
+        entries.append((name, key, [value.strip(" \t")]))
     fields: dict[str, list[str]] = {}
-    for name, pieces in entries:
-        if "_" in name:
+    for name, key, pieces in entries:
+        if not key:
             continue
-        key = name.upper().replace("-", "_")
         values = fields.setdefault(key, [])
         if values and key in _SINGLETONS:
             raise RequestError(400, f"{name} stands twice")
@@ -149,6 +153,14 @@ def parse_fields(lines: list[str]) -> dict[str, str]:
             raise RequestError(400, f"{name} is folded")
         values.append(pieces[0] if len(pieces) == 1 else " ".join(filter(None, pieces)))
     return {key: ("; " if key == "COOKIE" else ", ").join(values) for key, values in fields.items()}
+
+
+@functools.lru_cache(maxsize=512)  # clients send the same names again and again
+def _key(name: str) -> str | None:
+    """Return the name of a field in environ's form, "" if it is left out, None if it is not a name."""
+    if _TOKEN.fullmatch(name) is None:
+        return None
+    return "" if "_" in name else name.upper().replace("-", "_")
 
 
 def body_length(head: Head) -> int | Literal["chunked"]:

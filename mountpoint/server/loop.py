@@ -1,4 +1,4 @@
-"""The event loop of waitress, run one iteration at a time, and a drain that loses no request.
+"""The server: it runs the event loop one iteration at a time, and drains without losing a request.
 
 A signal handler only sets a flag and wakes the loop. The drain then goes through these steps:
 
@@ -14,22 +14,21 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from waitress import wasyncore
 from waitress.adjustments import Adjustments
 
 from ..config.reader import ServerConfig
-from ..wsgi.dispatch import Route
 from .body_limits import BodyBudget
-from .channel import IDLE_SECONDS, Channel, Router, listener_class
+from .channel import IDLE_SECONDS, Channel, Router
 from .descriptors import ServerDescriptors
+from .event_loop import EventLoop
 from .fair_queue import FairQueues, QueueLimits
+from .listener import listener_class
+from .selector import Selector
 from .slow_requests import SlowRequestReporter, log_in_flight, log_slow_end
 from .sockets import BoundSocket, listen_error
-
-if TYPE_CHECKING:
-    from wsgiref.types import WSGIEnvironment
 
 MAX_WAIT = 1.0  # seconds for which the loop waits for an event at most
 
@@ -44,13 +43,20 @@ class Server:
     """
 
     def __init__(
-        self, router: Router, limits: Mapping[str, QueueLimits], settings: ServerConfig, bound: Sequence[BoundSocket]
+        self,
+        router: Router,
+        limits: Mapping[str, QueueLimits],
+        settings: ServerConfig,
+        bound: Sequence[BoundSocket],
+        selector: Selector | None = None,
     ) -> None:
         self.settings = settings
         self._router = router
         self._bound = bound
-        self._map: dict[int, Any] = {}
+        self._loop = EventLoop(self._pull_trigger, selector)
+        self._map = self._loop.owners
         self._descriptors = ServerDescriptors(self._map)
+        self._listeners: list[Any] = []
         self._callbacks: deque[Callable[[], object]] = deque()
         self._stop_calls = 0
         self._keeps_sockets = False  # open for the successor, while this process drains
@@ -62,7 +68,6 @@ class Server:
             # waitress counts each listener and its trigger as connections.
             connection_limit=settings.connection_limit + 2 * len(bound),
             sockets=[one.socket for one in bound],
-            asyncore_use_poll=True,  # select() fails with descriptors from 1,024 on
             trusted_proxy=None,  # `mountpoint.wsgi.proxies` handles the headers of proxies
             clear_untrusted_proxy_headers=False,
         )
@@ -90,11 +95,9 @@ class Server:
         except OSError as error:
             raise listen_error(bound.address, error) from None
         listener.body_budget = self._body_budget
-        listener.find_route = self._find_route
+        listener.loop = self._loop
+        listener.router = lambda: self._router
         return listener
-
-    def _find_route(self, environ: WSGIEnvironment) -> Route:
-        return self._router.route(environ)  # that of the latest reload
 
     def urls(self) -> list[str]:
         """Return the addresses of the server: URLs, or ``unix:`` and a path."""
@@ -120,6 +123,9 @@ class Server:
         self._wake()
 
     def _wake(self) -> None:
+        self._loop.wake()
+
+    def _pull_trigger(self) -> None:
         for listener in self._listeners[:1]:
             listener.pull_trigger()
 
@@ -169,9 +175,7 @@ class Server:
 
     def _run_once(self, max_wait: float) -> None:
         """Wait up to *max_wait* seconds for events, and handle them."""
-        if not self._map:
-            time.sleep(max_wait)  # wasyncore would not wait
-        wasyncore.loop(timeout=max_wait, use_poll=True, map=self._map, count=1)
+        self._loop.run_once(max_wait)
         _run_callback(self.queues.answer_rejected)
         _run_callback(self.queues.use_spare_threads)
         while self._callbacks:
@@ -186,6 +190,7 @@ class Server:
                     partial(channel.close_if_body_is_slow, now, settings.body_timeout, settings.body_min_rate)
                 )
                 _run_callback(channel.close_if_over)
+            self._loop.check()
 
     def _has_lost_listener(self) -> bool:
         """Whether an app has closed the descriptor of a listening socket. Only a new process can listen again."""
@@ -248,6 +253,7 @@ class Server:
         for channel in self._channels():
             if channel.is_idle() and channel.last_activity < idle_since:
                 channel.will_close = True
+                self._loop.update_soon(channel)
 
     def _channels(self) -> list[Channel]:
         return [channel for channel in self._map.values() if isinstance(channel, Channel)]

@@ -83,6 +83,7 @@ class Parser:
     record: RequestRecord | None = None  # once there is an environ
     environ: WSGIEnvironment | None = None  # before any layer has changed it
     route: Route | None = None
+    router: Any = None  # which has found the route
     first_byte_at = 0.0  # from `time.monotonic`, in seconds
     received_at = 0.0
     is_answered_early = False

@@ -15,6 +15,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from ..workers.processes import worker_stack
 from .fair_queue import FairQueues, RunningRequest
 
 logger = logging.getLogger("mountpoint.slow")
@@ -102,7 +103,12 @@ def log_in_flight(queues: FairQueues[Any]) -> None:
 
 
 def stack_of(thread: int) -> str:
-    """Return the formatted stack of the thread with that identifier, from the first frame outside the server on."""
+    """Return the formatted stack of the thread with that identifier, from the first frame outside the server on.
+
+    If the thread waits for a worker process, it is the stack of the thread there.
+    """
+    if (remote := worker_stack(thread)) is not None:
+        return remote
     frame = sys._current_frames().get(thread)
     summary = traceback.extract_stack(frame) if frame else []
     del frame  # it would keep the app's local variables alive

@@ -8,11 +8,13 @@ import socket
 import stat
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..config.address import Address
+from ..config.validators import hard_file_limit
 from ..errors import ServeError
 from ..loading.forking import close_in_children
 
@@ -204,3 +206,16 @@ def _remove_stale(address: Address, path: Path) -> None:
         except OSError:
             pass
     raise listen_error(address, OSError(errno.EADDRINUSE, ""))
+
+
+def raise_file_limit() -> None:
+    """Raise the soft limit of open files to the hard limit. A connection takes up to three descriptors."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    limit = hard_file_limit()
+    if soft < limit:
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))

@@ -26,7 +26,7 @@ from waitress.task import ErrorTask, Task
 from waitress.utilities import build_http_date
 
 from ..loading import forking
-from .access_log import access_line, access_logger
+from .access_log import access_line, access_logger, log_access
 from .app_body import AppBodyError, close_of, piece_of_body, require_body
 from .app_header import AppHeaderError, Headers, read_headers, require_status
 from .parser import Parser
@@ -160,8 +160,7 @@ class _LoggedTask(Task):
         finished = time.time()
         received_at = self.client_request.received_at
         started = finished - (time.monotonic() - received_at) if received_at else self.start_time
-        access_logger.info(
-            "%s",
+        log_access(
             access_line(
                 remote_addr=record.remote_addr if record else self.channel.addr[0],
                 request_line=self.client_request.request_line,

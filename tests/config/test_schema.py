@@ -5,6 +5,7 @@ import tomllib
 import pytest
 from waitress.adjustments import Adjustments
 
+from mountpoint.config.own_process import OwnProcess
 from mountpoint.config.reader import DoctorConfig, MountConfig, ServerConfig
 from mountpoint.config.schema import DOCTOR_KEYS, MOUNT_KEYS, PROXY_KEYS, SERVER_KEYS, WAITRESS_DEFAULTS, WAITRESS_KEYS
 from mountpoint.wsgi.proxy_settings import FILE_KEYS, ProxySettings
@@ -28,7 +29,7 @@ def defaults_of(dataclass):
 
 #: The default that the code uses, by section and name.
 USED = {
-    "mounts": defaults_of(MountConfig),
+    "mounts": defaults_of(MountConfig) | defaults_of(OwnProcess),
     "server": defaults_of(ServerConfig),
     "waitress": {name: getattr(Adjustments, name) for name in WAITRESS_KEYS} | WAITRESS_DEFAULTS,
     "proxy": {FILE_KEYS.get(name, name): value for name, value in defaults_of(ProxySettings).items()},
@@ -37,6 +38,7 @@ USED = {
 
 #: Keys whose default depends on something else, and `listen`, which the reader fills in.
 WITHOUT_A_FIXED_DEFAULT = {"app", "root", "limit", "max_body", "key", "log_level", "listen"}
+WITHOUT_A_FIXED_DEFAULT |= {"process", "python", "cwd", "user", "group"}
 
 
 @pytest.mark.parametrize(("section", "name"), KEYS)

@@ -212,6 +212,9 @@ class Pipelined:
 
     first_request = None
 
+    def resume(self, may_wait):
+        pass
+
     def reject(self):
         self.is_rejected = True
 

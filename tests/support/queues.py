@@ -28,6 +28,9 @@ class Connection:
     def reject(self):
         self.is_rejected = True
 
+    def resume(self, may_wait):
+        pass
+
     def service(self):
         self.served += 1
         if not self.is_rejected:

@@ -5,7 +5,8 @@ import queue
 
 from mountpoint.config.reader import load_config
 from mountpoint.lifecycle.reload import TableReloader
-from mountpoint.loading.loader import Loader, build_router, build_table
+from mountpoint.loading.loader import Loader
+from mountpoint.loading.routing import build_router, build_table
 from support.tables import write
 from support.waiting import TIMEOUT
 

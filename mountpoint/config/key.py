@@ -1,0 +1,16 @@
+"""One key of ``mounts.toml``: its validator, its description and its default."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .validators import Validator
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key of the file. ``description`` and ``default`` are Markdown: a default in backquotes is TOML."""
+
+    validator: Validator
+    description: str
+    default: str

@@ -1,0 +1,73 @@
+"""A mount with its app, or with the reason why it has none."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..config.reader import MountConfig
+from ..errors import LoadError
+
+if TYPE_CHECKING:
+    from wsgiref.types import WSGIApplication
+
+logger = logging.getLogger("mountpoint")
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedMount:
+    """A mount of the file. After its load it has either an app or an error, and before that neither.
+
+    ``is_slow`` says that its load takes so long that others no longer wait for it. *warnings* are about variables that
+    it shares with other mounts. *unread* are the names in its ``env`` that no code has read during the load.
+    """
+
+    config: MountConfig
+    app: WSGIApplication | None = None
+    error: LoadError | None = None
+    is_slow: bool = False
+    needs_main_thread: bool = False  # whether it has failed in another thread, where signals and event loops fail
+    warnings: Sequence[str] = ()
+    unread: Collection[str] = ()
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether its load has ended, with an app or with an error."""
+        return self.app is not None or self.error is not None
+
+    @property
+    def state(self) -> str:
+        """``ready``, ``loading``, or ``broken: `` and the reason in one line."""
+        if not self.is_loaded:
+            return "loading"
+        return f"broken: {self.error}" if self.error else "ready"
+
+
+def describe_broken(mount: LoadedMount) -> str:
+    """Return the error of a broken *mount* for the log: one line, then the traceback of the app, if it raised."""
+    assert mount.error is not None
+    details = f"\n{mount.error.details.rstrip()}" if mount.error.details else ""
+    return f"{mount.config.key} is broken: {mount.error}{details}"
+
+
+def log_warnings(mounts: Iterable[LoadedMount]) -> None:
+    """Log what *mounts* share with other mounts by mistake."""
+    for mount in mounts:
+        for warning in mount.warnings:
+            logger.warning("%s: %s", mount.config.key, warning)
+
+
+def report_broken(mounts: Sequence[LoadedMount], *, strict: bool) -> None:
+    """Log the warnings of *mounts*, and each broken one with its traceback.
+
+    With *strict*, raise `LoadError` if one is broken.
+    """
+    broken = [mount for mount in mounts if mount.error]
+    for mount in broken:
+        logger.error("%s", describe_broken(mount))
+    log_warnings(mounts)
+    if broken and strict:
+        keys = ", ".join(mount.config.key for mount in broken)
+        raise LoadError(f"not started because of strict: {len(broken)} of {len(mounts)} mounts failed to load: {keys}")

@@ -1,0 +1,59 @@
+"""The private protocol between the server and a worker process: frames of a kind, a length and a payload.
+
+Each serving thread of a worker has one connection, a unix stream socket, and serves one request after the other on it.
+The server is the one that asks, and both ends come from the same release.
+
+    server -> worker   REQUEST  environ as JSON, then one BODY frame with the start of the body, if there is a body
+                       BODY     the next piece of the body, as the answer to WANT; empty at the end of the body
+    worker -> server   HEAD     status, headers and lengths as JSON
+                       DATA     a piece of the response
+                       END      the response is complete
+                       DONE     its ``close()`` has run, and the connection is free
+                       ERROR    the app raised; the payload is the traceback as UTF-8
+                       WANT     the app reads: send up to so many bytes of the body (4 bytes, big-endian)
+
+A response without END is incomplete. ERROR may stand for each of HEAD, DATA, END and DONE. The server sends the body
+only on WANT, because an app that writes before it reads, and a server that sends before it reads, would wait for each
+other for ever.
+
+A second socket, the control socket, has messages about the worker itself. The server sends `MESSAGE` structs:
+
+    CONNECT  a new connection; its descriptor comes with the message
+    STACK    report the stack of the thread that serves the connection; with 0, that of the main thread
+    STOP     end the process in order
+
+The worker sends frames with JSON: READY, FAILED (the app did not load) and STACK. Either end of the control socket
+closes when its process ends, so it also tells each of them about the death of the other.
+
+This module runs in the worker too: standard library only, Python 3.8 and later.
+"""
+
+from __future__ import annotations
+
+import struct
+
+FRAME = struct.Struct("!cI")  # kind, and length of the payload in bytes
+LENGTH = struct.Struct("!I")
+MESSAGE = struct.Struct("!cI")  # kind, and number of the connection
+
+REQUEST = b"R"
+BODY = b"B"
+HEAD = b"H"
+DATA = b"D"
+END = b"E"
+DONE = b"O"
+ERROR = b"X"
+WANT = b"W"
+
+CONNECT = b"C"
+STACK = b"S"
+STOP = b"Q"
+READY = b"Y"
+FAILED = b"F"
+
+WHOLE = 2  # in HEAD, for a body of one item: all frames of the response come at once
+EAGER_BODY = 65_536  # bytes of a body that the server sends with the request
+MAX_PIECE = 262_144  # bytes in a BODY or DATA frame
+MAX_HEAD = 1 << 20  # bytes in a HEAD frame
+MAX_TEXT = 100_000  # characters of a traceback or stack
+MAX_CONTROL = 1 << 20  # bytes in a frame on the control socket

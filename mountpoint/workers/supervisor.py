@@ -1,0 +1,153 @@
+"""The pools of all mounts, and the thread that supervises them.
+
+That thread starts every worker, because Linux can end a process with the thread that has started it. It runs until the
+last worker has ended.
+"""
+
+from __future__ import annotations
+
+import sys
+
+assert sys.platform != "win32"  # `processes` imports this module elsewhere only
+
+import logging
+import os
+import select
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+
+from ..config.reader import MountConfig
+from ..errors import LoadError
+from .connection import serving
+from .forwarding import ForwardingApp
+from .launch import server_environ
+from .pool import Pool
+from .worker import WorkerConnection
+
+_RETRY_SECONDS = 1.0
+_LINGER_SECONDS = 1.0  # for which the workers of a former mount still take requests
+_OUTPUT_SECONDS = 1.0  # for which the end waits until the last lines of the workers are in the log
+
+logger = logging.getLogger("mountpoint")
+
+
+class WorkerProcesses:
+    """The workers of all mounts of a server. Make it before the first app is loaded: it keeps the environment.
+
+    With *is_trial* a worker that ends is not restarted, and the log has only the lines that workers write.
+    """
+
+    def __init__(self, environ: Mapping[str, str] | None = None, *, is_trial: bool = False) -> None:
+        self._is_trial = is_trial
+        self._environ = server_environ() if environ is None else environ
+        self._lock = threading.Lock()
+        self._pools: list[Pool] = []
+        self._thread: threading.Thread | None = None
+        self._wake_pipe: tuple[int, int] | None = None
+        self._is_closed = False
+
+    def start(self, mount: MountConfig) -> ForwardingApp:
+        """Start the workers of *mount* and return its app at once."""
+        pool = Pool(mount, self._environ, self._wake, is_trial=self._is_trial)
+        with self._lock:
+            if self._thread is None:
+                self._wake_pipe = os.pipe()
+                for descriptor in self._wake_pipe:
+                    os.set_blocking(descriptor, False)
+                self._thread = threading.Thread(target=self._run, name="mountpoint-workers", daemon=True)
+                self._thread.start()
+            self._pools.append(pool)
+        self._wake()
+        return ForwardingApp(pool)
+
+    def wait(self, app: object, seconds: float) -> bool:
+        """Wait up to *seconds*; return whether the first worker of *app* is ready, or has failed to start."""
+        assert isinstance(app, ForwardingApp)
+        return app.pool.wait(seconds)
+
+    def error(self, app: object) -> LoadError | None:
+        """Return why the workers of *app* do not start, None if one was ready."""
+        assert isinstance(app, ForwardingApp)
+        return app.pool.error
+
+    def unused_by(self, apps: Iterable[object]) -> UnusedPools:
+        """Return the pools that exist now, except those that one of *apps* forwards to."""
+        used = {app.pool for app in apps if isinstance(app, ForwardingApp)}
+        with self._lock:
+            return UnusedPools([pool for pool in self._pools if pool not in used])
+
+    def close(self, *, is_urgent: bool = False) -> None:
+        """End all workers, each within its ``grace`` or at once if it *is_urgent*, and wait for that."""
+        with self._lock:
+            pools, thread = [*self._pools], self._thread
+        self._is_closed = True
+        workers = [worker for pool in pools for worker in pool.workers]
+        for pool in pools:
+            pool.close(is_urgent=is_urgent)
+        if thread is not None:
+            self._wake()
+            thread.join()
+        deadline = time.monotonic() + _OUTPUT_SECONDS
+        for worker in workers:
+            worker.join_output(max(deadline - time.monotonic(), 0.0))
+
+    def _wake(self) -> None:
+        if self._wake_pipe is not None:
+            with suppress(OSError):  # full, which wakes the thread as well
+                os.write(self._wake_pipe[1], b"x")
+
+    def _run(self) -> None:
+        assert self._wake_pipe is not None
+        try:
+            while True:
+                with self._lock:
+                    self._pools = [pool for pool in self._pools if not pool.is_over]
+                    pools = [*self._pools]
+                    if self._is_closed and not pools:
+                        return
+                try:
+                    self._run_once(pools)
+                except Exception:
+                    logger.exception("unhandled exception in the supervision of workers; continuing")
+                    time.sleep(_RETRY_SECONDS)
+        finally:
+            with self._lock:
+                pipe, self._wake_pipe, self._thread = self._wake_pipe, None, None
+            for descriptor in pipe:
+                os.close(descriptor)
+
+    def _run_once(self, pools: list[Pool]) -> None:
+        assert self._wake_pipe is not None
+        poller = select.poll()
+        poller.register(self._wake_pipe[0], select.POLLIN)
+        workers = {worker.fileno(): worker for pool in pools for worker in pool.workers if worker.fileno() >= 0}
+        for descriptor in workers:
+            poller.register(descriptor, select.POLLIN)
+        for descriptor, _ in poller.poll(min([pool.tick for pool in pools], default=1.0) * 1000):
+            if descriptor in workers:
+                workers[descriptor].read_control()
+            else:
+                with suppress(OSError):
+                    os.read(descriptor, 4096)
+        for pool in pools:
+            pool.supervise()
+
+
+class UnusedPools:
+    """Pools that no mount of the table uses any longer."""
+
+    def __init__(self, pools: Iterable[Pool]) -> None:
+        self._pools = pools
+
+    def close(self) -> None:
+        """Close the pools. Their requests in flight finish."""
+        for pool in self._pools:
+            pool.close(_LINGER_SECONDS)
+
+
+def worker_stack(thread: int) -> str | None:
+    """Return the stack in the worker that *thread* of the server waits for, None if it waits for none."""
+    connection = serving.get(thread)
+    return connection.worker.stack(connection.number) if isinstance(connection, WorkerConnection) else None
