@@ -109,13 +109,7 @@ def _parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentP
     )
 
     check = _add_with_file(commands, "check", _check, "load every app of a mount table and list the problems")
-    check.add_argument(
-        "--timeout",
-        type=_seconds,
-        default=30.0,
-        metavar="S",
-        help="give up on an app that loads for over S seconds (default: 30)",
-    )
+    _add_timeout(check)
     check.add_argument("--json", action="store_true", help="print JSON")
 
     resolve = _add_with_file(commands, "resolve", _resolve, "show which mount gets a URL, without importing an app")
@@ -161,6 +155,7 @@ def _parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentP
     doctor.add_argument(
         "--requests", type=_request_limit, default=200, metavar="N", help="make at most N requests (default: 200)"
     )
+    _add_timeout(doctor)
     doctor.add_argument("--json", action="store_true", help="print JSON")
 
     docs = _add_command(commands, "docs", _docs, "list the pages of the manual, or print one")
@@ -206,6 +201,16 @@ def _add_command(commands: Any, name: str, function: Any, text: str) -> argparse
 def _add_file(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "file", nargs="?", default=DEFAULT_FILE, metavar="FILE", help=f"the mount table (default: {DEFAULT_FILE})"
+    )
+
+
+def _add_timeout(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--timeout",
+        type=_seconds,
+        default=30.0,
+        metavar="S",
+        help="give up on an app that loads for over S seconds (default: 30)",
     )
 
 
@@ -367,7 +372,8 @@ def _doctor(options: argparse.Namespace) -> int:
 
         try:
             return run_loading_command(
-                lambda thread: doctor(file, options.url, options.requests, progress, thread), finish
+                lambda thread: doctor(file, options.url, options.requests, progress, thread, timeout=options.timeout),
+                finish,
             )
         except MountpointError as error:  # for the doctor, any error means that it could not examine the site
             if progress:

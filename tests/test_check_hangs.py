@@ -44,6 +44,13 @@ def test_check_gives_up_on_a_hang_names_its_line_and_checks_the_rest(tmp_path, h
     assert any(place in problem["message"] for place in places)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot interrupt a thread")
+def test_doctor_gives_up_on_a_hang_after_its_timeout(tmp_path):
+    files = {"mounts.toml": '[mounts]\n"/hang" = "hang:app"\n"/web" = "web:app"\n', "hang.py": HANGS["sleeps"]}
+    done = command("doctor", "--timeout", "0.3", cwd=write(tmp_path, {**files, "web.py": RESPOND}))
+    assert '"hang:app" did not finish loading within 0.3 s' in done.stdout
+
+
 @pytest.mark.parametrize("seconds", ["0", "-1", "soon", "nan", "inf", "1000000"])
 def test_a_timeout_that_is_not_a_number_of_seconds_is_wrong_usage(tmp_path, seconds):
     done = command("check", "--timeout", seconds, cwd=tmp_path)

@@ -19,7 +19,6 @@ from ..loading.loaded_mount import LoadedMount
 from ..loading.logs import configure_logging
 from ..loading.own_prefix import prefix_faults
 from ..loading.routing import build_router, build_table
-from ..loading.slow_loads import LOAD_TIMEOUT
 from ..workers.trial import loaded_on_trial
 from ..wsgi.keys import host_covers, is_below, wsgi_string
 from ..wsgi.percent import encode_path
@@ -35,12 +34,18 @@ _FOR_DEFENCES = 12  # requests of `probe_defences`
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
-def examine_table(
-    file: str | Path | None, url: str | None, limit: int, progress: Progress | None, thread: LoadThread | None = None
+def examine_table(  # noqa: PLR0913 - the options of the command
+    file: str | Path | None,
+    url: str | None,
+    limit: int,
+    progress: Progress | None,
+    thread: LoadThread | None = None,
+    *,
+    timeout: float | None = None,
 ) -> Report:
     """Examine every mount of *file* in this process, and with *url* through the proxy that serves the table there.
 
-    With *thread* the apps are imported there, and a load that hangs fails.
+    With *thread* the apps are imported there, and a load that takes more than *timeout* seconds fails.
 
     Raises `ConfigError` if *file* is wrong, and `CannotExamineError` if *url* does not respond or no app could be
     loaded.
@@ -48,7 +53,7 @@ def examine_table(
     config = load_config(file or DEFAULT_FILE)
     with contextlib.redirect_stdout(sys.stderr):  # the apps may print, and stdout is for the report
         configure_logging(config.server.log_level, access_log=False, dictionary=config.logging)
-        with loaded_on_trial(config, thread, LOAD_TIMEOUT) as mounts:
+        with loaded_on_trial(config, thread, timeout) as mounts:
             examination = _Examination(config, mounts, url, limit, progress)
             examination.run()
     return examination.report

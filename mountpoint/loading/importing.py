@@ -188,7 +188,7 @@ def _app_raised(spec: AppSpec, error: BaseException, action: str, *sources: str 
     """Return the error for an exception from the app's own code, with the traceback from the app's first frame.
 
     Its ``files`` are *sources*, every file in the traceback, and a file with a syntax error. With *advice*, the mistake
-    is in the table and not in the code, so there is no traceback to read.
+    is in the table and not in the code, so the error has no traceback.
     """
     own = _own_frames(error.__traceback__)
     details = "" if advice else "".join(traceback.format_exception(type(error), error, own))

@@ -10,7 +10,6 @@ from .places import place_in
 
 SLOW_SECONDS = 5.0  # after which a load is logged
 REPEAT_SECONDS = 10.0  # after which it is logged again
-LOAD_TIMEOUT = 30.0  # seconds: the default of the commands that give up a load
 
 logger = logging.getLogger("mountpoint")
 
