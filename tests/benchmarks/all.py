@@ -1,7 +1,7 @@
 """Measure every figure that changes with the code, in under ten minutes. Linux only.
 
     python tests/benchmarks/all.py                 # on a quiet machine
-    python tests/benchmarks/all.py --quick         # two minutes, to try it
+    python tests/benchmarks/all.py --quick         # about three minutes, to try it
     python tests/benchmarks/all.py --write         # write the figures into the manual and the README, draw the charts
 
 It needs wrk (with Debian: apt install wrk), and the packages of the extras ``test`` and ``benchmark``. It measures
@@ -125,7 +125,7 @@ def load_chart(results: Sequence[load.Result], machine: str) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure every figure that changes with the code.")
-    parser.add_argument("--quick", action="store_true", help="a trial of two minutes; its figures mean little")
+    parser.add_argument("--quick", action="store_true", help="a trial of three minutes; its figures mean little")
     parser.add_argument("--write", action="store_true", help="write the figures into the manual and the README")
     options = parser.parse_args()
     quick = options.quick
@@ -138,17 +138,17 @@ def main() -> None:
     rows = [row for row in load.ROWS if not quick or row.key in DRAWN_ROWS or row.logs]
     results = load.measure(rows, ALL_PEERS, 1 if quick else 10)
     progress("dispatch")
-    effort = Effort(20, 0.01) if quick else Effort(400, 0.06)
+    effort = Effort(20, 0.01) if quick else Effort(400, 0.05)
     chart = DISPATCH_CHART if options.write else Path(os.devnull)
     dispatched = dispatch.measure(effort, quick=quick, svg=chart, extrapolates=True)
     progress("fairness")
-    fair = fairness.measure(*((2, 1, 1, 1.0) if quick else (8, 2, 2, 1.0)))
+    fair = fairness.measure(*((2, 1, 1, 1.0) if quick else (6, 2, 2, 1.0)))
     progress("forwarding")
     forwarded = forwarding.measure(20 if quick else forwarding.ROUNDS)
     progress("memory")
     occupied = memory_table(memory.measure(), connections.measure(1_000, 1 if quick else 3))
     progress("startup")
-    started = startup.table(startup.measure(2 if quick else 12))
+    started = startup.table(startup.measure(2 if quick else 10))
 
     tables = [
         machine,
