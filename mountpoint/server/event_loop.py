@@ -2,10 +2,10 @@
 
 The loop asks an owner for its interest only when that may have changed: after an event of its own, and when a worker
 thread has put it on the list of changes with `EventLoop.update_soon`. A worker that changes nothing wakes nothing. So
-the cost of an iteration depends on what has happened, and not on the number of idle connections.
+the cost of an iteration depends on the number of events, and not on the number of idle connections.
 
-Once a second `EventLoop.check` compares the interest of every owner with what the kernel watches. Nothing depends on
-that, except that it finds descriptors that an app has closed.
+Once a second `EventLoop.check` compares the interest of every owner with that of the selector. Only the search for
+descriptors that an app has closed depends on that.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class EventLoop:
         self._selector = selector or new_selector()
         self._given_selector = selector
         self._watched: dict[int, int] = {}  # events by descriptor, as the selector knows them
-        self._lock = threading.Lock()  # for changes of `_watched` and of what the selector watches
+        self._lock = threading.Lock()  # for changes of `_watched` and of the selector
         self._is_woken = False  # since the latest iteration
         close_in_children(self)
         self._abandoned: list[Selector] = []  # their descriptors may belong to other files, so they are never closed
@@ -83,7 +83,7 @@ class EventLoop:
             self._wake()
 
     def update(self, owner: Any) -> None:
-        """Watch for what *owner* wants now. Outside the loop's thread this needs `can_pause`."""
+        """Give the selector the present interest of *owner*. Outside the loop's thread this needs `can_pause`."""
         descriptor = owner._fileno
         if self._is_owner(owner, descriptor):
             self._update(descriptor, owner)
@@ -119,7 +119,7 @@ class EventLoop:
             self.update(changed)
 
     def check(self) -> None:
-        """Compare the interest of every owner with what the kernel watches. Close owners without a descriptor."""
+        """Compare the interest of every owner with that of the selector. Close owners without a descriptor."""
         for descriptor, owner in tuple(self.owners.items()):
             self._update(descriptor, owner)
             if self._is_owner(owner, descriptor) and not self._is_open(descriptor):

@@ -75,7 +75,9 @@ DEPENDENCIES: Final = (
     _needs("channel.HTTPChannel", "write_soon", "a response that is sent without a copy"),
     _needs("channel.HTTPChannel", "_flush_some outbuf_lock", "a lock that waitress leaves out"),
     _needs("channel.HTTPChannel", "readable writable handle_write", "half-closed clients, and clients that still send"),
-    _needs("channel.HTTPChannel", "outbufs current_outbuf_count", "what the kernel does not take of a response"),
+    _needs(
+        "channel.HTTPChannel", "outbufs current_outbuf_count", "the rest of a response, which the kernel has not taken"
+    ),
     _needs("channel.HTTPChannel", "will_close close_when_flushed", "the drain, and a log that cannot be written"),
     # ------------------------------------------------------------------------------------- listen, and run the loop
     _needs("server", "BaseWSGIServer TcpWSGIServer UnixWSGIServer", "listeners of our own"),

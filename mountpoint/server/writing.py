@@ -102,7 +102,7 @@ class WritingChannel(HTTPChannel):
 
     def _store(self, data: bytes) -> None:
         if self.current_outbuf_count >= self.adj.outbuf_high_watermark:
-            self._add_buffer()  # a buffer in a file keeps what has been sent
+            self._add_buffer()  # a buffer in a file keeps the bytes that have been sent
         self.outbufs[-1].append(data)
         self.current_outbuf_count += len(data)
         self.total_outbufs_len += len(data)
