@@ -20,6 +20,8 @@ from .tasks import ResponseCutOff
 if TYPE_CHECKING:
     from .parser import Parser
 
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
 logger = logging.getLogger("mountpoint")
 
 
@@ -82,6 +84,18 @@ class WritingChannel(HTTPChannel):
             if (self.total_outbufs_len and not had_output) or self.will_close:
                 self.update_soon()  # with output from before, the loop already watches
         return size
+
+    def send_continue(self) -> None:
+        """Send 100 (Continue). From any thread: the loop closes the connection if the client has gone."""
+        assert self.request is not None
+        self.request.expect_continue = False
+        self.sent_continue = True
+        with self.outbuf_lock:
+            if self.connected:
+                self._store(_CONTINUE)
+                self._flush_exception(self._flush_some, do_close=False)  # type: ignore[attr-defined]
+                if self.total_outbufs_len:
+                    self.update_soon()
 
     def _wait_for_client(self) -> None:
         """Wait until the client has read enough for more output to be stored. The loop sends, and must not wait."""
