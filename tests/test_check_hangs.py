@@ -51,6 +51,13 @@ def test_doctor_gives_up_on_a_hang_after_its_timeout(tmp_path):
     assert '"hang:app" did not finish loading within 0.3 s' in done.stdout
 
 
+@pytest.mark.parametrize("name", ["check", "doctor"])
+def test_an_exit_handler_that_hangs_does_not_keep_a_command_from_ending(tmp_path, name):
+    code = "import atexit, threading\natexit.register(threading.Event().wait)\n" + RESPOND
+    done = command(name, cwd=write(tmp_path, {"mounts.toml": '[mounts]\n"/web" = "web:app"\n', "web.py": code}))
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("seconds", ["0", "-1", "soon", "nan", "inf", "1000000"])
 def test_a_timeout_that_is_not_a_number_of_seconds_is_wrong_usage(tmp_path, seconds):
     done = command("check", "--timeout", seconds, cwd=tmp_path)

@@ -9,10 +9,12 @@ import ast
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 _FILE = re.compile(r"(?P<file>.+?\.py)(?::(?P<object>.*))?", re.DOTALL)
 _COMMAND = re.compile(r"(?:python[0-9.]*|flask|gunicorn|hypercorn|uvicorn|uwsgi|waitress-serve)\s(?:.*\s)?(?P<app>\S+)")
+_SEPARATOR_MISTAKE = re.compile(r"(?P<file>.+\.py)\W+(?P<name>\w+)")
+_OTHER_SUFFIXES = ("cgi", "fcgi", "py3", "pyw", "wsgi")  # of files with Python code that no import finds
 _FORMS = 'expected "module:attribute", "module:factory()", "dir/file.py:attribute" or "module"'
 
 
@@ -52,7 +54,7 @@ def parse_spec(text: str) -> AppSpec:
     try:
         tree = ast.parse(expression.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        raise ValueError(f'{_FORMS}, found "{text}"') from None
+        raise ValueError(f'{_FORMS}, found "{text}"{_advice(text)}') from None
     args: tuple[object, ...] | None = None
     kwargs: dict[str, object] = {}
     if isinstance(tree, ast.Call):
@@ -82,13 +84,66 @@ def _split(text: str) -> tuple[str, str, str | None]:
         return file.parent.as_posix(), file.stem, match["object"]
     module, colon, expression = text.partition(":")
     if "/" in module or "\\" in module:
-        hint = f'; a path ends in ".py": write "{module}.py:{expression}"' if expression else ""
+        hint = _advice(text) or _advice_on_path(module, expression)
         raise ValueError(f'{_FORMS}, found "{text}"{hint}')
     if not all(part.isidentifier() for part in module.split(".")):
+        if hint := _advice(text) or _advice_on_name(module, colon + expression):
+            raise ValueError(f'{_FORMS}, found "{text}"{hint}')
         module, dot, _ = re.sub(r"\(.*", "", text, flags=re.DOTALL).rpartition(".")
         hint = f'; write "{module}:{text.removeprefix(module + dot)}"' if dot and "(" in text and not colon else ""
         raise ValueError(f'{_FORMS}, found "{text}"{hint}')
     return "", module, expression if colon else None
+
+
+def _advice(text: str) -> str:
+    """Return the spec to write if *text* is a file and a name with another separator than one colon."""
+    match = _SEPARATOR_MISTAKE.fullmatch(text)
+    return f'; write "{match["file"]}:{match["name"]}"' if match else ""
+
+
+def _advice_on_path(path: str, expression: str | None) -> str:
+    """Return what to write instead of *path*, which has slashes and does not end in ``.py``."""
+    path = path.replace("\\", "/")
+    folder, slash, name = path.rpartition("/")
+    stem, _, suffix = name.rpartition(".")
+    attribute = f":{expression}" if expression else ""
+    if suffix in _OTHER_SUFFIXES and stem:
+        return f"; {_renamed(name, f'{folder}{slash}', attribute)}"
+    if not expression:
+        return ""
+    if not name:
+        return f'; name a file in the folder, as in "{path}web.py{attribute}"'
+    if suffix == "pyc":
+        return f'; write "{folder}{slash}{stem}.py{attribute}"'
+    file = f"{folder}{slash}{name.replace('.', '/')}"
+    package = file.removeprefix("./").replace("/", ".")
+    is_module = all(part.isidentifier() for part in package.split("."))
+    hint = f', or "{package}{attribute}" if it is a package' if is_module else ""
+    return f'; a path ends in ".py": write "{file}.py{attribute}"{hint}'
+
+
+def _advice_on_name(module: str, attribute: str) -> str:
+    """Return the advice for a *module* whose file has a name that Python cannot import, such as ``my-app``."""
+    wrong = next((part for part in module.split(".") if not part.isidentifier()), "")
+    if not re.fullmatch(r"[\w-]+", wrong):
+        return ""
+    right = re.sub(r"^(?=\d)|\W", "_", wrong)
+    new = module.replace(wrong, right)
+    return f'; Python cannot import "{wrong}": rename it to "{right}", and write "{new}{attribute}"'
+
+
+def other_suffix_advice(spec: AppSpec, folder: Path) -> str:
+    """Return the advice for a file such as ``site.wsgi`` in *folder*, which *spec* names as if it was a module."""
+    if spec.module.rpartition(".")[2] in _OTHER_SUFFIXES and (folder / spec.module).is_file():
+        return f"; {_renamed(spec.module, '', spec.text.removeprefix(spec.module))}"
+    return ""
+
+
+def _renamed(name: str, folder: str, attribute: str) -> str:
+    new = re.sub(r"^(?=\d)|\W", "_", name) + ".py"
+    return (
+        f'Python imports only files that end in ".py": rename "{name}" to "{new}", and write "{folder}{new}{attribute}"'
+    )
 
 
 def _literal_arguments(call: ast.Call) -> tuple[tuple[object, ...], dict[str, object]]:

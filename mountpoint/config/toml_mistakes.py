@@ -81,6 +81,8 @@ def _explain_without_line(source: str) -> str:
         return "a number has no unit; write the number of bytes or seconds alone"
     if re.search(r"""^[^{]*["'\w\]]\s+["'\w./-]+\s*=(?!=)""", source.partition("=")[2]):
         return "one line holds one key; write each key in a line of its own"
+    if re.search(r"""["']\s*[,;]\s*["'/][\w./-]+["']?\s*=(?!=)""", source) and "{" not in source:
+        return "one line holds one key; write each key in a line of its own"
     if re.search(r"=\s*(null|None|nil|~)\b", source):
         return "TOML has no null; delete the line, and the key has its default"
     if source in ("}", "]", "},", "],", "---", "..."):
@@ -239,6 +241,8 @@ class _Repair:
         return self._unquoted(value)
 
     def _entries(self, inside: str) -> Iterator[str]:
+        if inside.rstrip().endswith(","):
+            self._because("a table in braces has no comma at its end")
         for item in _ITEM.findall(inside):
             if not item.strip():
                 self._because("a table in braces has no comma at its end")

@@ -6,6 +6,7 @@ main thread is stuck in a load, the command goes on without it and ends the proc
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 from collections.abc import Callable
@@ -22,9 +23,10 @@ T = TypeVar("T")
 def run_loading_command(command: Callable[[LoadThread], T], finish: Callable[[T], int]) -> int:
     """Return the exit code from *finish*, which gets the result of *command*. Raises the exceptions of both.
 
-    *command* gets the thread that loads apps. If that thread is stuck, or if threads of apps still run, this function
-    does not return: the process ends with the exit code.
+    *command* gets the thread that loads apps. If that thread is stuck, if threads of apps still run, or if apps have
+    registered exit handlers, this function does not return: the process ends with the exit code.
     """
+    exit_handlers = atexit._ncallbacks()
     thread = LoadThread()
     outcomes: list[Any] = []
 
@@ -44,7 +46,7 @@ def run_loading_command(command: Callable[[LoadThread], T], finish: Callable[[T]
         code = finish(outcomes[0])
     finally:
         end_processes(MIN_SECONDS)
-    if running_app_threads():
+    if running_app_threads() or atexit._ncallbacks() > exit_handlers:
         sys.stdout.flush()
         end_process(code, MIN_SECONDS, is_quiet=True)
     return code

@@ -8,6 +8,7 @@ Read in this order:
     signatures        tell an app from a factory by its parameters
     app_check         check that an object is a WSGI application
     import_advice     explain a missing file, a name that is taken, a relative import
+    missing_imports   explain an import of an app that finds no module
     forking           children that apps fork: without our signals and sockets, and never beyond the app's code
     importing         import the module, find the attribute, call the factory, check the result
     blocking          refuse servers and questions that would block a load

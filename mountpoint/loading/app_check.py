@@ -38,6 +38,18 @@ def require_factory(spec: AppSpec, factory: Any) -> None:
         raise NotAnApp(f'"{spec.text}" {advice_for_kind(factory, spec.text)}')
 
 
+def call_advice(spec: AppSpec, factory: Any) -> str:
+    """Return what to write instead of a call of *factory* with arguments that it does not take."""
+    name = spec.text[: spec.text.find("(", spec.text.find(":", len(spec.folder)))]
+    try:
+        is_app = not (spec.args or spec.kwargs or _explanation(_NO_SPEC, factory))
+        if is_app:
+            return f'; it is a WSGI app already: write "{name}"'
+        return f'; it takes ({parameters_text(factory)}): write "{name}{call_with_arguments(factory)}"'
+    except Exception:
+        return ""
+
+
 def require_result(spec: AppSpec, factory: Any, result: Any) -> None:
     """Raise `NotAnApp` if the *result* of *factory* shows a mistake in the factory itself."""
     if inspect.iscoroutine(result):

@@ -27,7 +27,7 @@ class EnvironmentUse:
     read: set[str] = field(default_factory=set)
     #: Those that were read by name while they had a value that the load had not set itself.
     taken_over: set[str] = field(default_factory=set)
-    #: Those that the load has set or changed, with their values after it.
+    #: Those that the load has set or changed, with their values after it, without lists such as PATH that only grew.
     changed: dict[str, str] = field(default_factory=dict)
     #: Those that the load has set, and those of its mount.
     own: set[str] = field(default_factory=set)
@@ -76,7 +76,11 @@ def record_environment(env: Mapping[str, str], use: EnvironmentUse) -> Iterator[
             environ.__class__ = _PlainEnviron
         # Only those that this thread has set: another load may have run at the same time.
         now = {name: environ.get(name) for name in use.own - env.keys()}
-        use.changed = {name: value for name, value in now.items() if value is not None and before.get(name) != value}
+        use.changed = {
+            name: value
+            for name, value in now.items()
+            if value is not None and before.get(name) != value and not _extends(value, before.get(name))
+        }
 
 
 class SharedEnvironment:
@@ -125,6 +129,11 @@ def _warnings(names: Mapping[str, MountConfig], mount: MountConfig, text: str) -
             f"values; write them into env of each mount, as in [mounts.{quoted(mount.key)}.env], and read them at "
             'import, or serve one of the two from a process of its own: write process = "own"'
         )
+
+
+def _extends(value: str, before: str | None) -> bool:
+    """Whether *value* is a list of folders, as PATH is, that has all those of *before* and further ones."""
+    return bool(before) and os.pathsep in value and {*str(before).split(os.pathsep)} <= {*value.split(os.pathsep)}
 
 
 def _is_other_value(wanted: str | None, actual: str) -> bool:

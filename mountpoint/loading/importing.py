@@ -20,11 +20,12 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any
 
-from ..config.app_spec import AppSpec
+from ..config.app_spec import AppSpec, other_suffix_advice
 from ..errors import AppRaised, NoSuchAttribute, NoSuchModule, NotAnApp, did_you_mean
 from . import app_check
 from .forking import ending_forked_children
 from .import_advice import describe_elsewhere, relative_import_advice, require_file, shadowed_module
+from .missing_imports import missing_import_hint, package_import_advice
 from .module_files import top_level_modules
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def load_app(spec: AppSpec, root: Path) -> WSGIApplication:
         module = _import(spec, root)
         found = _attribute(spec, root, module)
         if spec.is_factory:
-            found = _call_factory(spec, found)
+            found = _call_factory(spec, root, found)
         try:
             app_check.require_app(spec, found)
         except NotAnApp:
@@ -65,11 +66,16 @@ def _import(spec: AppSpec, root: Path) -> ModuleType:
         if missing and _is_self_or_parent(missing, spec.module) and _own_frames(error.__traceback__) is None:
             if expected.exists():  # Python has found another package under the name of this one
                 raise shadowed_module(spec, expected, sys.modules.get(spec.module.partition(".")[0])) from None
-            hint = _hint_at_root(spec, root) or _hint_at_nearest_module(missing, root)
+            hint = (
+                other_suffix_advice(spec, root) or _hint_at_root(spec, root) or _hint_at_nearest_module(missing, root)
+            )
             raise NoSuchModule(
                 f'no module "{missing}" in the folder "{root}", nor installed{hint}', files=[str(expected)]
             ) from None
-        raise _app_raised(spec, error, "could not be imported", expected) from error
+        own = _own_frames(error.__traceback__)
+        advice = package_import_advice(spec, root, missing or "", own)
+        hint = missing_import_hint(missing or "", root, own)
+        raise _app_raised(spec, error, "could not be imported", expected, advice=advice, hint=hint) from error
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # sys.exit() in one app must not end the process that serves the others
@@ -169,14 +175,20 @@ def _is_imported(module: object, value: object) -> bool:
     return is_definition and value.__module__ != getattr(module, "__name__", None)
 
 
-def _call_factory(spec: AppSpec, factory: Any) -> Any:
+def _call_factory(spec: AppSpec, root: Path, factory: Any) -> Any:
     app_check.require_factory(spec, factory)
     try:
         app = factory(*(spec.args or ()), **spec.kwargs)
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        raise _app_raised(spec, error, "raised when it was called", *_source_of(sys.modules[spec.module])) from error
+        sources, own = _source_of(sys.modules[spec.module]), _own_frames(error.__traceback__)
+        advice = hint = ""
+        if isinstance(error, ModuleNotFoundError):
+            hint = missing_import_hint(error.name or "", root, own)
+        elif isinstance(error, TypeError) and own is None:  # the call itself failed, not the code of the factory
+            advice = app_check.call_advice(spec, factory)
+        raise _app_raised(spec, error, "raised when it was called", *sources, advice=advice, hint=hint) from error
     app_check.require_result(spec, factory, app)
     return app
 
@@ -184,11 +196,13 @@ def _call_factory(spec: AppSpec, factory: Any) -> Any:
 # ------------------------------------------------------------------------------------------------- the app's own fault
 
 
-def _app_raised(spec: AppSpec, error: BaseException, action: str, *sources: str | Path, advice: str = "") -> AppRaised:
+def _app_raised(
+    spec: AppSpec, error: BaseException, action: str, *sources: str | Path, advice: str = "", hint: str = ""
+) -> AppRaised:
     """Return the error for an exception from the app's own code, with the traceback from the app's first frame.
 
     Its ``files`` are *sources*, every file in the traceback, and a file with a syntax error. With *advice*, the mistake
-    is in the table and not in the code, so the error has no traceback.
+    is in the table and not in the code, so the error has no traceback. *hint* is shown if there is no *advice*.
     """
     own = _own_frames(error.__traceback__)
     details = "" if advice else "".join(traceback.format_exception(type(error), error, own))
@@ -199,7 +213,9 @@ def _app_raised(spec: AppSpec, error: BaseException, action: str, *sources: str 
     without_traceback.__notes__ = None  # the summary is the last line, and notes would follow it
     summary = [*without_traceback.format_exception_only()][-1].strip().partition("\n")[0]
     return AppRaised(
-        f'"{spec.text}" {action}: {summary}{advice}', details=details, files=sorted(files | set(map(str, sources)))
+        f'"{spec.text}" {action}: {summary}{advice or hint}',
+        details=details,
+        files=sorted(files | set(map(str, sources))),
     )
 
 

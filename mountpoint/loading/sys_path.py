@@ -34,7 +34,7 @@ class MountPath(NamedTuple):
 
     root: Path
     front: Sequence[str]  # folders that the apps have put in front of the others
-    others: Sequence[str]  # those that no mount has added
+    others: Sequence[str]  # those that no mount has added, and installed roots
     behind: Sequence[str]
 
     def entries(self) -> list[str]:
@@ -52,6 +52,7 @@ class SysPath:
     def __init__(self) -> None:
         self._roots: Sequence[str] = ()
         self._others: Sequence[str] = ()
+        self._installed: list[str] = []  # roots that any process has on its path, as after an editable installation
         self._paths: dict[Path, MountPath] = {}  # by root
         self._running: dict[object, Path] = {}  # the roots of the loads that run now, that of the latest last
         self._routes = _Routes()
@@ -60,7 +61,10 @@ class SysPath:
         """Put *roots* in front of the other folders. Loads that still run were given up, and no longer count."""
         self._record_added()
         self._running.clear()
-        self._roots = sys_path_entries(roots)
+        before, self._roots = self._roots, sys_path_entries(roots)
+        # The first entry is the folder of the program, or the working folder.
+        known = {*before, *self._added(), *self._installed}
+        self._installed += [entry for entry in _texts(sys.path)[1:] if entry in self._roots and entry not in known]
         moved = {*self._roots, *self._added()}
         self._others = [entry for entry in _texts(sys.path) if entry not in moved]
         self._arrange()
@@ -74,7 +78,7 @@ class SysPath:
         self._record_added()
         load = object()
         self._running[load] = root
-        self._paths.setdefault(root, MountPath(root, (), self._others, ()))
+        self._paths.setdefault(root, MountPath(root, (), [*self._others, *self._installed], ()))
         self._arrange()
         try:
             yield
@@ -120,7 +124,7 @@ class SysPath:
             [entry for entry in dict.fromkeys(part) if entry not in known]
             for part in (entries[:first], entries[first:])
         )
-        self._paths[root] = MountPath(root, front, self._others, behind)
+        self._paths[root] = MountPath(root, front, [*self._others, *self._installed], behind)
 
     def _is_beside(self, root: Path) -> bool:
         """Whether a load from *root* runs at the same time as the latest one, from another root."""

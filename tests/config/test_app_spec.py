@@ -155,3 +155,28 @@ def test_a_path_with_backslashes_gets_slashes():
 def test_a_command_is_rejected_with_the_app_in_it(command, spec):
     with pytest.raises(ValueError, match=re.escape(f'found the command "{command}"; write "{spec}"')):
         parse_spec(command)
+
+
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        (
+            "apps/site.wsgi:application",
+            'rename "site.wsgi" to "site_wsgi.py", and write "apps/site_wsgi.py:application"',
+        ),
+        ("apps/tv.cgi", 'rename "tv.cgi" to "tv_cgi.py", and write "apps/tv_cgi.py"'),
+        ("apps/tv.pyc:app", 'write "apps/tv.py:app"'),
+        ("apps/:app", 'name a file in the folder, as in "apps/web.py:app"'),
+        ("apps/tv:app", 'write "apps/tv.py:app", or "apps.tv:app" if it is a package'),
+        ("apps/tv.web:app", 'write "apps/tv/web.py:app", or "apps.tv.web:app" if it is a package'),
+        ("my apps/tv:app", 'write "my apps/tv.py:app"'),
+        ("apps/tv.py app", 'write "apps/tv.py:app"'),
+        ("apps/tv.py::app", 'write "apps/tv.py:app"'),
+        ("apps/tv.py.app", 'write "apps/tv.py:app"'),
+        ("apps.my-tv:app", 'Python cannot import "my-tv": rename it to "my_tv", and write "apps.my_tv:app"'),
+        ("1tv", 'Python cannot import "1tv": rename it to "_1tv", and write "_1tv"'),
+    ],
+)
+def test_a_name_that_is_almost_right_gets_the_name_to_write(text, advice):
+    with pytest.raises(ValueError, match=re.escape(f'found "{text}"; ') + ".*" + re.escape(advice) + "$"):
+        parse_spec(text)

@@ -37,6 +37,14 @@ MISTAKES = [
     ('[mounts]\nadmin.example.com/ = "a"', 2, "a key that contains a slash needs quotes", '"admin.example.com/" = "a"'),
     ("[mounts./a]\n", 1, "a key that contains a slash needs quotes", '[mounts."/a"]'),
     ("[/a]\n", 1, "a key that contains a slash needs quotes", '[mounts."/a"]'),
+    # commas
+    (
+        '[mounts]\n"/a" = { app = "a", limit = 2, }',
+        2,
+        "a table in braces has no comma at its end",
+        '"/a" = { app = "a", limit = 2 }',
+    ),
+    ('[mounts]\n"/a" = "a", "/b" = "b"', 2, "one line holds one key; write each key in a line of its own", ""),
     # backslashes
     ('[defaults]\nroot = "C:\\apps"', 2, "a backslash in double quotes begins an escape", "root = 'C:\\apps'"),
     ('[defaults]\nroot = "C:\\users"', 2, "a backslash in double quotes begins an escape", "root = 'C:\\users'"),

@@ -102,6 +102,21 @@ def test_a_variable_that_has_the_wanted_value_is_not_reported(loaded, case):
     assert [mount.warnings for mount in mounts] == [[], []]
 
 
+def test_a_list_of_folders_that_two_apps_extend_is_not_reported(loaded, monkeypatch):
+    monkeypatch.setenv("SOME_PATH", "/bin")
+    one = "import os\nos.environ['SOME_PATH'] += os.pathsep + '/opt/one'\n"
+    two = "import os\nos.environ['SOME_PATH'] = '/opt/two' + os.pathsep + os.environ['SOME_PATH']\n"
+    mounts = loaded({"a/one.py": one, "b/two.py": two})
+    assert [mount.warnings for mount in mounts] == [[], []]
+
+
+def test_a_list_of_folders_that_loses_those_of_another_app_is_reported(loaded, monkeypatch):
+    monkeypatch.setenv("SOME_PATH", "/bin")
+    one = "import os\nos.environ['SOME_PATH'] = '/one' + os.pathsep + '/one/lib'\n"
+    mounts = loaded({"a/one.py": one, "b/two.py": one.replace("one", "two")})
+    assert [len(mount.warnings) for mount in mounts] == [0, 1]
+
+
 def test_a_variable_in_env_of_the_mount_is_not_reported(loaded):
     pytest.importorskip("dotenv")
     table = '[mounts]\n"/a" = "a/one.py:app"\n"/b" = { app = "b/two.py:app", env = { SECRET = "b" } }\n'

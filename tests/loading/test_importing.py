@@ -1,5 +1,7 @@
 """An app is found by its spec; a missing module or attribute gets advice."""
 
+import sys
+
 import pytest
 from support.tables import APP, imports_undone, write
 
@@ -195,6 +197,75 @@ def test_relative_imports_get_the_name_of_the_module_in_its_package(tmp_path, sp
     assert str(caught.value).endswith(
         f"; it uses relative imports, so name it as a part of its package: write {expected}"
     )
+
+
+@pytest.mark.parametrize(
+    ("spec", "folder", "files", "advice"),
+    [
+        (
+            "own_store/web.py:app",
+            "own_store",
+            {"own_store/web.py": "import own_store.db"},
+            'app = "own_store.web:app", and root = "<root>"',
+        ),
+        (
+            "own_store/web.py",
+            "own_store",
+            {"own_store/web.py": "from own_store import db"},
+            'app = "own_store.web", and root = "<root>"',
+        ),
+        (
+            "web:make('x')",
+            "own_store/api",
+            {"own_store/api/web.py": "from own_store.db import x"},
+            'app = "own_store.api.web:make(\'x\')", and root = "<root>"',
+        ),
+    ],
+)
+def test_an_import_of_its_own_package_gets_the_name_of_the_module_in_it(tmp_path, spec, folder, files, advice):
+    write(tmp_path, files)
+    SysPath().set_roots([tmp_path / folder])
+    with imports_undone(tmp_path), pytest.raises(AppRaised) as caught:
+        load_app(parse_spec(spec), tmp_path / folder)
+    assert caught.value.details == ""
+    expected = advice.replace("<root>", str(tmp_path))
+    assert str(caught.value).endswith(f"so name the app as a part of it: write {expected}")
+
+
+@pytest.mark.parametrize(
+    ("code", "hint"),
+    [
+        ("import nowhere_at_all", f'that contains "nowhere_at_all", with {sys.executable} -m pip install'),
+        ("import nowhere_at_all.x", "; install the package"),
+        ("import importlib\nimportlib.import_module('nowhere_at_all')", ""),
+        ("import helper_of_tw", '; did you mean "helper_of_tv"?'),
+        ("import html.nowhere_at_all", ""),
+        ("def app(): import nowhere_at_all", "; install the package"),
+    ],
+)
+def test_a_missing_import_of_an_app_gets_advice(failure, code, hint):
+    spec = "tv:app()" if "def app" in code else "tv:app"
+    text = str(failure(AppRaised, spec, {"tv.py": code, "helper_of_tv.py": ""}))
+    assert (hint in text) if hint else text.endswith("'"), text
+
+
+@pytest.mark.parametrize(
+    ("spec", "code", "advice"),
+    [
+        ("tv:app()", "def app(environ, start_response): pass", '; it is a WSGI app already: write "tv:app"'),
+        ("tv.py:make()", "def make(config): pass", '; it takes (config): write "tv.py:make(config=...)"'),
+        ("tv:make('(x)', y=2)", "def make(): pass", '; it takes (): write "tv:make()"'),
+        ("tv:make()", "def make(): return int('x', 'y', 'z')", "3 given)"),
+    ],
+)
+def test_a_call_with_the_wrong_arguments_gets_the_call_to_write(failure, spec, code, advice):
+    error = failure(AppRaised, spec, {"tv.py": code})
+    assert str(error).endswith(advice), error
+
+
+def test_a_file_with_another_suffix_is_to_be_renamed(failure):
+    error = failure(NoSuchModule, "site.wsgi:application", {"site.wsgi": ""})
+    assert str(error).endswith('rename "site.wsgi" to "site_wsgi.py", and write "site_wsgi.py:application"')
 
 
 def test_a_package_whose_folder_has_no_python_name_is_to_be_renamed(tmp_path):

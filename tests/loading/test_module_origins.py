@@ -195,6 +195,13 @@ def test_the_message_names_both_mounts_the_module_both_files_and_the_remedy(load
     assert str(tmp_path / "b" / "util.py") in b.error.files
 
 
+def test_a_library_that_is_installed_from_the_root_of_a_mount_is_shared(loaded, tmp_path, monkeypatch):
+    """An editable installation adds the folder of the project to ``sys.path``."""
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path / "a")])
+    files = {"a/shared_lib.py": "", "a/one.py": "import shared_lib", "b/two.py": "import shared_lib"}
+    assert [mount.error for mount in loaded(files)] == [None, None]
+
+
 def test_two_apps_in_modules_of_one_name_clash(loaded):
     table = '[mounts]\n"/a" = "a/web.py:app"\n"/b" = "b/web.py:app"\n'
     a, b = loaded({"a/web.py": APP, "b/web.py": APP}, table)
