@@ -46,5 +46,11 @@ print(in_child(report))
 
 
 def test_a_child_gives_up_the_receiver_of_signals():
-    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", SCRIPT],  # a fork beside a thread
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert (done.stdout.splitlines(), done.stderr) == (["-1 []", "0", "-15 -1", "[]", "-1 []", "0"], "")

@@ -1,7 +1,19 @@
 """Fixtures for the server's parts."""
 
+import logging
+
 import pytest
 from support.queues import Pool
+
+
+@pytest.fixture(autouse=True)
+def _no_access_log():
+    """Keep the access log out of `caplog`: a test before may have configured logging."""
+    logger = logging.getLogger("mountpoint.access")
+    before = logger.level
+    logger.setLevel(logging.WARNING)
+    yield
+    logger.setLevel(before)
 
 
 @pytest.fixture
