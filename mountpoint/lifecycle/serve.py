@@ -121,6 +121,7 @@ class _Process:
         loader = Loader(self._load_thread, self._workers)
         self._reloader = TableReloader(config, mounts, loader, self._swap_table, self._end_reload)
         self._lock = threading.RLock()  # for the fields below
+        self._ready_lock = threading.Lock()  # a manager that has read READY=1 may ask for a reload at once
         self._server: Server | None = None
         self._table: tuple[Config, Sequence[LoadedMount]] = (config, mounts)  # the latest
         self._stop_signals = 0
@@ -302,8 +303,9 @@ class _Process:
             self._soon(self._server.log_in_flight)
 
     def _reload(self) -> None:
-        if self._is_ready:
-            self._notifier.notify(*reloading_lines())
+        with self._ready_lock:
+            if self._is_ready:
+                self._notifier.notify(*reloading_lines())
         self._reloader.start()
 
     def _start_takeover(self) -> None:
@@ -332,8 +334,9 @@ class _Process:
         mounts = self.mounts
         loading = [mount.config.key for mount in mounts if not mount.is_loaded]
         status = f"{len(mounts)} mounts" + (f", still loading: {', '.join(loading)}" if loading else "")
-        self._notifier.notify("READY=1", f"STATUS={status}")
-        self._is_ready = True
+        with self._ready_lock:
+            self._notifier.notify("READY=1", f"STATUS={status}")
+            self._is_ready = True
 
     def _swap_table(self, config: Config, mounts: Sequence[LoadedMount]) -> None:
         """Serve a new table, from the next iteration of the loop on."""

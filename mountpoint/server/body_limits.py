@@ -6,6 +6,7 @@ clients together could fill the memory and ``$TMPDIR``.
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 
 
@@ -43,31 +44,43 @@ class BodyPace:
 class BodyBudget:
     """The bytes that all bodies of a server may take together, *limit* in all, 0 for no limit.
 
-    Each body has a `BodyShare`. Shares grow in one thread, that of the loop. They are released in any thread, and also
-    by the garbage collector, which may run while this thread holds a lock. So this class has no lock.
+    Each body has a `BodyShare`. Shares grow in the thread of the loop and in worker threads. They are released in any
+    thread, and also by the garbage collector, which may run while this thread holds the lock. So a release takes no
+    lock.
     """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
+        self._lock = threading.Lock()
         self._used = 0
-        self._released: deque[int] = deque()  # sizes that `used` has not subtracted yet
+        self._released: deque[int] = deque()  # sizes that `_used` still includes
 
     @property
     def used(self) -> int:
-        """How many bytes the shares have. Read it in the loop's thread."""
-        while self._released:
-            self._used -= self._released.popleft()
-        return self._used
+        """How many bytes the shares have."""
+        with self._lock:
+            return self._sum()
 
     def fits(self, size: int) -> bool:
-        """Whether *size* more bytes are within the limit."""
+        """Whether *size* more bytes are within the limit now."""
         return not self.limit or self.used + size <= self.limit
 
-    def take(self, size: int) -> None:
-        self._used += size
+    def take(self, size: int) -> bool:
+        """Count *size* more bytes, and return True; return False if they are not within the limit."""
+        with self._lock:
+            used = self._sum()
+            if self.limit and used + size > self.limit:
+                return False
+            self._used += size
+            return True
 
     def give_back(self, size: int) -> None:
         self._released.append(size)
+
+    def _sum(self) -> int:
+        while self._released:
+            self._used -= self._released.popleft()
+        return self._used
 
 
 class BodyShare:
@@ -81,10 +94,9 @@ class BodyShare:
 
     def grow(self, size: int) -> bool:
         """Add *size* bytes; return False if the budget does not have them."""
-        if not self._sizes or not self._budget.fits(size):
+        if not self._sizes or not self._budget.take(size):
             return False
         self._sizes[0] += size
-        self._budget.take(size)
         return True
 
     def release(self) -> None:

@@ -98,7 +98,7 @@ class Channel(DeadlineChannel):
         return None
 
     def _parse(self, data: bytes) -> None:
-        if self.will_close or self.close_when_flushed or (self.requests and self.requests[-1].is_last):
+        if self.will_close or self.is_over or (self.requests and self.requests[-1].is_last):
             return  # the rest of a body that is not read
         # Blank lines between requests do not count as activity: a client could keep a connection open with them.
         if self._is_reading_request() or data.strip():
@@ -176,7 +176,7 @@ class Channel(DeadlineChannel):
     def service(self) -> None:
         """Run the first request."""
         request = self.requests[0]
-        self._may_send_more = request.error is not None or request.keeps_alive
+        self._may_send_more = request.is_last or request.keeps_alive
         closes = True
         try:
             closes = self._run_task(request)
@@ -215,7 +215,7 @@ class Channel(DeadlineChannel):
         """Remove *request*, and enqueue the next one. Wake the loop if the connection wants something else now."""
         with self.requests_lock:
             if closes:
-                self.close_when_flushed = True
+                self.is_over = self.close_when_flushed = True
                 for each in self.requests:
                     each.close()
                 self.requests = []
@@ -251,7 +251,8 @@ class Channel(DeadlineChannel):
         """
         if not self.is_paused:
             return
-        if may_wait and super().readable() and wait_for_data(self._fileno, WAIT) and self._read() and self.requests:
+        may_wait = may_wait and not self.is_over and bool(super().readable())
+        if may_wait and wait_for_data(self._fileno, WAIT) and self._read() and self.requests:
             return
         self.is_paused = False
         self.server.loop.update(self)

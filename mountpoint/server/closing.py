@@ -31,6 +31,7 @@ class ClosingChannel(WritingChannel):
 
     socket: Any  # None once it is closed
     _is_half_closed = False  # whether the client has closed its sending half
+    is_over = False  # whether the last request is served; later bytes of the client are not a request
     _may_send_more = True  # whether the client may send after the response that ends the connection
     lingers_until = 0.0  # times of `time.monotonic`, in seconds; 0 unless the connection lingers
     _dropped_at = 0.0

@@ -98,7 +98,6 @@ class EventLoop:
             self._replace_selector()
             time.sleep(_REST_SECONDS)
             events = []
-        self._is_woken = False  # before the list is read: a worker that adds to it now wakes the next iteration
         accepting = []  # the last, because a new connection may get the descriptor of one that is closed here
         for descriptor, flags in events:
             owner: Any = self.owners.get(descriptor)
@@ -112,6 +111,9 @@ class EventLoop:
         for descriptor, listener, flags in accepting:
             self._handle(listener, flags)
             self._update(descriptor, listener)
+        # Not earlier: an event above may have emptied the pipe, and with it the wake-up of a worker that has set this.
+        # Not later: a worker that adds to the list after the last look at it has to wake the next iteration.
+        self._is_woken = False
         while self._changed:
             changed = self._changed.popleft()
             if changed.writable():

@@ -20,6 +20,10 @@ from .tasks import ResponseCutOff
 if TYPE_CHECKING:
     from .parser import Parser
 
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_MOST_SENT = 1 << 20  # bytes that one call sends: the other connections wait for that long
+_PIECE = 262_144  # bytes that are read from a file and sent at once
+
 logger = logging.getLogger("mountpoint")
 
 
@@ -83,6 +87,18 @@ class WritingChannel(HTTPChannel):
                 self.update_soon()  # with output from before, the loop already watches
         return size
 
+    def send_continue(self) -> None:
+        """Send 100 (Continue). From any thread: the loop closes the connection if the client has gone."""
+        assert self.request is not None
+        self.request.expect_continue = False
+        self.sent_continue = True
+        with self.outbuf_lock:
+            if self.connected:
+                self._store(_CONTINUE)
+                self._flush_exception(self._flush_some, do_close=False)  # type: ignore[attr-defined]
+                if self.total_outbufs_len:
+                    self.update_soon()
+
     def _wait_for_client(self) -> None:
         """Wait until the client has read enough for more output to be stored. The loop sends, and must not wait."""
         while self.connected and self.total_outbufs_len > self.adj.outbuf_high_watermark and not self._is_rejected:
@@ -128,10 +144,33 @@ class WritingChannel(HTTPChannel):
         self.update_soon()
 
     def _flush_some(self, do_close: bool = True) -> bool:
-        # waitress takes no lock here if no request runs. The thread of the last request may be about to write
-        # "100 Continue", and both threads would send the same bytes.
-        with self.outbuf_lock:
-            return bool(super()._flush_some(do_close=do_close))  # type: ignore[misc]
+        """Send stored output, `_MOST_SENT` bytes or a little more, and return whether the kernel took any of it.
+
+        waitress sends until the kernel takes no more. With a client that reads as fast, the loop would do nothing else.
+        """
+        sent = 0
+        with self.outbuf_lock:  # waitress takes none if no request runs, but a thread may send "100 Continue"
+            while True:
+                while len(self.outbufs) > 1 and not self.outbufs[0].__len__():  # `len` fails above 2 GiB
+                    self._close_buffer(self.outbufs.pop(0))
+                if sent >= _MOST_SENT or not self.outbufs[0].__len__():
+                    break
+                piece = self.outbufs[0].get(min(self.sendbuf_len, _PIECE))
+                size: int = self.send(piece, do_close=do_close)
+                if not size:
+                    break
+                self.outbufs[0].skip(size, True)
+                self.total_outbufs_len -= size
+                sent += size
+        if sent:
+            self._active_at = time.monotonic()
+        return bool(sent)
+
+    def _close_buffer(self, buffer: Any) -> None:
+        try:
+            buffer.close()
+        except Exception:  # of a file of the app
+            logger.exception("a file that was sent could not be closed")
 
     @property
     def description(self) -> str:

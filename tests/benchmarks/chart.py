@@ -9,23 +9,27 @@ from typing import NamedTuple
 
 WIDTH, HEIGHT = 860, 640
 
-# Colours that colour-blind readers can distinguish (Okabe and Ito), lighter on dark. Marks and dashes differ too.
-_STYLE = """
+STYLE = """
   text { font: 13px system-ui, -apple-system, "Segoe UI", Helvetica, Arial, sans-serif; fill: #1f2328 }
   .page { fill: #ffffff; stroke: #d1d9e0 }
   .title { font-weight: 600; font-size: 15px }
   .small { font-size: 11px; fill: #59636e }
   .grid { stroke: #d1d9e0; stroke-width: 1 }
+  @media (prefers-color-scheme: dark) {
+    text { fill: #f0f6fc }
+    .page { fill: #0d1117; stroke: #3d444d }
+    .small { fill: #9198a1 }
+    .grid { stroke: #3d444d }
+  }
+"""
+# Colours that colour-blind readers can distinguish (Okabe and Ito), lighter on dark. Marks and dashes differ too.
+_LINES = """
   .line { fill: none; stroke-width: 2.5; stroke-linejoin: round }
   .s0 { stroke: #0060a8 } .f0 { fill: #0060a8 }
   .s1 { stroke: #c2500a; stroke-dasharray: 7 4 } .f1 { fill: #c2500a }
   .s2 { stroke: #00805e; stroke-dasharray: 2 4 } .f2 { fill: #00805e }
   .s3 { stroke: #a8487f; stroke-dasharray: 10 4 2 4 } .f3 { fill: #a8487f }
   @media (prefers-color-scheme: dark) {
-    text { fill: #f0f6fc }
-    .page { fill: #0d1117; stroke: #3d444d }
-    .small { fill: #9198a1 }
-    .grid { stroke: #3d444d }
     .s0 { stroke: #58a6ff } .f0 { fill: #58a6ff }
     .s1 { stroke: #f0883e } .f1 { fill: #f0883e }
     .s2 { stroke: #3fb98f } .f2 { fill: #3fb98f }
@@ -50,14 +54,14 @@ def draw(*, bars: Sequence[Bar], mounts: Sequence[Line], lengths: Sequence[Line]
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img"',
         f'  width="{WIDTH}" height="{HEIGHT}" aria-label="Time to dispatch one request: mountpoint and its peers">',
-        f"<style>{_STYLE}</style>",
+        f"<style>{STYLE}{_LINES}</style>",
         f'<rect class="page" x="0.5" y="0.5" width="{WIDTH - 1}" height="{HEIGHT - 1}" rx="8"/>',
         *_bars(bars, kinds),
         *_panel(mounts, kinds, left=80, title="More mounts", axis="mounts in the table"),
         *_panel(lengths, kinds, left=515, title="Longer paths, all slashes", axis="bytes in the path"),
         *_legend(kinds),
-        _text(20, HEIGHT - 14, note, "small"),
-        _text(
+        label(20, HEIGHT - 14, note, "small"),
+        label(
             WIDTH - 20, HEIGHT - 14, "Lines: the time of one call; both axes are logarithmic.", "small", anchor="end"
         ),
         "</svg>",
@@ -65,17 +69,25 @@ def draw(*, bars: Sequence[Bar], mounts: Sequence[Line], lengths: Sequence[Line]
     return "\n".join(parts) + "\n"
 
 
+def label(x: float, y: float, text: str, kind: str = "", *, anchor: str = "start") -> str:
+    """Return a text element. *kind* is a class of `STYLE`, and *anchor* the side of the text that is at *x*."""
+    attributes = f' class="{kind}"' if kind else ""
+    if anchor != "start":
+        attributes += f' text-anchor="{anchor}"'
+    return f'<text x="{x:.1f}" y="{y:.1f}"{attributes}>{escape(text)}</text>'
+
+
 def _bars(bars: Sequence[Bar], kinds: dict[str, int]) -> list[str]:
     left, top, step = 185, 52, 25
     scale = (WIDTH - left - 110) / max(bar.nanoseconds for bar in bars)
-    parts = [_text(20, 32, "One realistic request: nanoseconds, geometric mean over 1 to 100 mounts", "title")]
+    parts = [label(20, 32, "One realistic request: nanoseconds, geometric mean over 1 to 100 mounts", "title")]
     for row, bar in enumerate(bars):
         y = top + row * step
         kind = next((kind for name, kind in kinds.items() if _family(name) == _family(bar.name)), 0)
         parts += [
-            _text(left - 10, y + 13, bar.name, anchor="end"),
+            label(left - 10, y + 13, bar.name, anchor="end"),
             f'<rect class="f{kind}" x="{left}" y="{y}" width="{bar.nanoseconds * scale:.1f}" height="17" rx="2"/>',
-            _text(left + bar.nanoseconds * scale + 8, y + 13, f"{bar.nanoseconds:,.0f} ns"),
+            label(left + bar.nanoseconds * scale + 8, y + 13, f"{bar.nanoseconds:,.0f} ns"),
         ]
     return parts
 
@@ -97,16 +109,16 @@ def _panel(lines: Sequence[Line], kinds: dict[str, int], *, left: int, title: st
         up = math.log(y / y_low) / math.log(y_high / y_low)
         return left + across * width, top + (1 - up) * height
 
-    parts = [_text(left - 60, top - 20, title, "title")]
+    parts = [label(left - 60, top - 20, title, "title")]
     for power in range(round(math.log10(y_low)), round(math.log10(y_high)) + 1):
         _, y = place(x_low, 10.0**power)
         parts.append(f'<line class="grid" x1="{left}" y1="{y:.1f}" x2="{left + width}" y2="{y:.1f}"/>')
-        parts.append(_text(left - 8, y + 4, _seconds(power), "small", anchor="end"))
+        parts.append(label(left - 8, y + 4, _seconds(power), "small", anchor="end"))
     for power in range(math.ceil(math.log10(x_low)), math.floor(math.log10(x_high)) + 1):
         x, _ = place(10.0**power, y_low)
         parts.append(f'<line class="grid" x1="{x:.1f}" y1="{top}" x2="{x:.1f}" y2="{top + height}"/>')
-        parts.append(_text(x, top + height + 18, f"{10**power:,}", "small", anchor="middle"))
-    parts.append(_text(left + width / 2, top + height + 38, axis, anchor="middle"))
+        parts.append(label(x, top + height + 18, f"{10**power:,}", "small", anchor="middle"))
+    parts.append(label(left + width / 2, top + height + 38, axis, anchor="middle"))
     for line in reversed(lines):  # ours on top
         kind = kinds[line.name]
         spots = [place(x, y) for x, y in line.points]
@@ -140,14 +152,7 @@ def _legend(kinds: dict[str, int]) -> list[str]:
         parts += [
             f'<line class="line s{kind}" x1="{x}" y1="{y}" x2="{x + 36}" y2="{y}"/>',
             _mark(kind, x + 18, y),
-            _text(x + 44, y + 4, name),
+            label(x + 44, y + 4, name),
         ]
         x += 44 + 8 * len(name) + 24
     return parts
-
-
-def _text(x: float, y: float, text: str, kind: str = "", *, anchor: str = "start") -> str:
-    attributes = f' class="{kind}"' if kind else ""
-    if anchor != "start":
-        attributes += f' text-anchor="{anchor}"'
-    return f'<text x="{x:.1f}" y="{y:.1f}"{attributes}>{escape(text)}</text>'

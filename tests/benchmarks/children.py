@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import socket
 import subprocess
 import sys
@@ -30,16 +31,22 @@ def script(name: str) -> str:
 
 
 @contextmanager
-def running(command: Sequence[str], folder: str | Path, port: int) -> Iterator[tuple[subprocess.Popen[bytes], float]]:
-    """Start *command* in *folder* and wait until it listens on *port*; yield the process and the seconds waited."""
+def running(
+    command: Sequence[str], folder: str | Path, port: int, path: str | None = None
+) -> Iterator[tuple[subprocess.Popen[bytes], float]]:
+    """Start *command* in *folder* and wait until it listens on *port*; yield the process and the seconds waited.
+
+    With *path*, wait until it answers a request of the path with 200. ``mountpoint serve`` answers 503 while it loads
+    its apps.
+    """
     with tempfile.TemporaryFile() as log:
         start = time.perf_counter()
         process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
         try:
-            while not _listens(port):
+            while not (_listens(port) if path is None else _serves(port, path)):
                 if process.poll() is not None or time.perf_counter() - start > PATIENCE:
                     log.seek(0)
-                    sys.exit(f"{' '.join(command)} does not listen on port {port}:\n{log.read().decode()}")
+                    sys.exit(f"{' '.join(command)} does not serve on port {port}:\n{log.read().decode()}")
                 time.sleep(0.0005)
             yield process, time.perf_counter() - start
         finally:
@@ -49,6 +56,17 @@ def running(command: Sequence[str], folder: str | Path, port: int) -> Iterator[t
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def _serves(port: int, path: str) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+    try:
+        connection.request("GET", path, headers={"Connection": "close"})
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
 
 
 def _listens(port: int) -> bool:

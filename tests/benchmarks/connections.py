@@ -10,17 +10,19 @@ from __future__ import annotations
 
 import argparse
 import re
-import socket
+import statistics
 import sys
 import tempfile
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 from children import free_port, running
-from load_servers import BARE, OURS, Server, wait_until_ready, write_files
+from load_servers import BARE, OURS, Server, write_files
 from measure import text_table
+from wrk import idle_connection
 
-REQUEST = b"GET /app/ HTTP/1.1\r\nHost: localhost\r\n\r\n"
+SERVERS = (OURS, BARE)
 WARM_UP = 100  # requests before the first measurement, so that caches and arenas of the allocator exist
 
 
@@ -29,31 +31,28 @@ def resident_kilobytes(process_id: int) -> int:
     return int(re.findall(r"VmRSS:\s+(\d+)", status)[0])
 
 
-def open_connection(port: int) -> socket.socket:
-    """Return a connection that has served one request."""
-    sock = socket.create_connection(("127.0.0.1", port), timeout=20)
-    sock.sendall(REQUEST)
-    response = b""
-    while not response.endswith(b"Hello, world!\n"):
-        received = sock.recv(4096)
-        if not received:
-            sys.exit(f"the server closed the connection after {response!r}")
-        response += received
-    return sock
-
-
 def bytes_for_each(server: Server, folder: Path, count: int) -> float:
     """Return the bytes of each of *count* idle connections."""
     port = free_port()
     with ExitStack() as stack:
-        process, _ = stack.enter_context(running(server.command(port, False), folder, port))
-        wait_until_ready(port)
+        process, _ = stack.enter_context(running(server.command(port, False), folder, port, "/app/"))
         for _ in range(WARM_UP):
-            open_connection(port).close()
+            idle_connection(port).close()
         before = resident_kilobytes(process.pid)
         for _ in range(count):
-            stack.enter_context(open_connection(port))
+            stack.enter_context(idle_connection(port))
         return (resident_kilobytes(process.pid) - before) * 1024 / count
+
+
+def measure(count: int, runs: int, servers: Sequence[Server] = SERVERS) -> dict[str, float]:
+    """Return the bytes of an idle connection for each server, the median of *runs*."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_files(folder)
+        return {
+            server.name: statistics.median(bytes_for_each(server, folder, count) for _ in range(runs))
+            for server in servers
+        }
 
 
 def main() -> None:
@@ -63,15 +62,11 @@ def main() -> None:
     options = parser.parse_args()
     if sys.platform != "linux":
         sys.exit("this benchmark reads /proc, which only Linux has")
-    rows = []
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        write_files(folder)
-        for server in (BARE, OURS):
-            runs = sorted(bytes_for_each(server, folder, options.count) for _ in range(options.runs))
-            rows.append([server.name, f"{runs[len(runs) // 2]:,.0f} bytes"])
+    occupied = measure(options.count, options.runs)
     print(f"Python {sys.version.split()[0]}, {options.count:,} idle connections, median of {options.runs} runs\n")
-    print(text_table(["an idle connection", "memory"], rows))
+    print(
+        text_table(["an idle connection", "memory"], [[name, f"{size:,.0f} bytes"] for name, size in occupied.items()])
+    )
 
 
 if __name__ == "__main__":

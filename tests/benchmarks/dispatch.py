@@ -30,6 +30,7 @@ from pathlib import Path
 from arena import AS_IT_IS, CONTENDERS, LIKE_FOR_LIKE, NAMES, OURS, WERKZEUG, Arena, Effort, app
 from chart import Bar, Line, draw
 from measure import duration, geometric_mean, no_garbage_collection, text_table, verdict, warn_if_busy
+from tables import Table
 
 from mountpoint import Dispatcher
 
@@ -97,13 +98,10 @@ def print_cells(cells: Sequence[Cell]) -> None:
         print(f"geometric mean against {peer}: {ratio:.3f}   {verdict(ratio, 1.0, strict=True)}")
     ratio = geometric_mean(cell.ratio(AS_IT_IS) for cell in cells)
     print(f"geometric mean against {AS_IT_IS}: {ratio:.3f}   {verdict(ratio, 1.3)}")
-    worst, cell = max(
-        ((cell.seconds[OURS] / min(cell.seconds[peer] for peer in LIKE_FOR_LIKE), cell) for cell in cells),
-        key=lambda pair: pair[0],
-    )
+    ratio, cell = worst(cells)
     print(
-        f"worst cell against the best of them, like for like: {worst:.2f} ({cell.mounts} mounts, {cell.layout}, "
-        f"{cell.path})   {verdict(worst, 1.5)}"
+        f"worst cell against the best of them, like for like: {ratio:.2f} ({cell.mounts} mounts, {cell.layout}, "
+        f"{cell.path})   {verdict(ratio, 1.5)}"
     )
 
 
@@ -112,8 +110,11 @@ def print_cells(cells: Sequence[Cell]) -> None:
 COUNTS = (1, 10, 100, 1_000, 10_000, 100_000)
 
 
-def by_mounts(effort: Effort) -> dict[str, list[tuple[float, float]]]:
-    """Print the time of a call as the table grows; return the points of a hit, for the chart."""
+def by_mounts(effort: Effort) -> tuple[dict[str, list[tuple[float, float]]], dict[str, float]]:
+    """Print the time of a call as the table grows.
+
+    Return the points of a hit, for the chart, and the ratio of 100,000 mounts to one, by the kind of request.
+    """
     print("\nMore mounts: nanoseconds a call; hit: always the same path; cycling: random paths over all mounts\n")
     points: dict[str, list[tuple[float, float]]] = {name: [] for name in (OURS, *LIKE_FOR_LIKE)}
     rows = []
@@ -138,10 +139,10 @@ def by_mounts(effort: Effort) -> dict[str, list[tuple[float, float]]]:
                     points[name].append((count, taken))
     print(text_table(["mounts", "", *points], rows, left=2))
     print()
-    for kind in ("hit", "cycling", "miss"):
-        ratio = ours[COUNTS[-1], kind] / ours[1, kind]
+    ratios = {kind: ours[COUNTS[-1], kind] / ours[1, kind] for kind in ("hit", "cycling", "miss")}
+    for kind, ratio in ratios.items():
         print(f"{OURS}, 100,000 mounts against 1, {kind}: {ratio:.2f}   {verdict(ratio, 1.3)}")
-    return points
+    return points, ratios
 
 
 def by_depth(effort: Effort) -> None:
@@ -238,7 +239,8 @@ def _timed(function: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def building() -> None:
+def building() -> float:
+    """Print and return the seconds in which a table of 100,000 mounts is built."""
     best = math.inf
     mounts = dict.fromkeys(keys(100_000, 2), app)
     for _ in range(3):
@@ -248,9 +250,69 @@ def building() -> None:
     plain = min(_timed(lambda: Dispatcher(mounts, default=app)) for _ in range(3))
     print(f"\nA table of 100,000 mounts is built in {plain:.2f} s ({best:.2f} s without garbage collection)   ", end="")
     print(verdict(plain, 1.0, strict=True, digits=1))
+    return plain
 
 
 # ----------------------------------------------------------------------------------------------------------------- all
+
+
+def measure(effort: Effort, *, quick: bool, svg: Path, extrapolates: bool = False) -> Table:
+    """Print all figures, draw the chart into the file *svg*, and return the table for the manual.
+
+    If *extrapolates*, werkzeug's times for hostile paths come from shorter ones, which saves a minute.
+    """
+    cells = realistic_cells(effort)
+    print_cells(cells)
+    mounts, ratios = by_mounts(effort)
+    by_depth(effort)
+    lengths = by_length(effort, quick=quick)
+    hostile(effort, quick=quick or extrapolates)
+    built = building()
+
+    def mean(name: str) -> float:
+        return geometric_mean(cell.seconds[name] for cell in cells)
+
+    svg.write_text(
+        draw(
+            bars=[Bar(name, mean(name) * 1e9) for name in NAMES],
+            mounts=[Line(name, points) for name, points in mounts.items()],
+            lengths=[Line(name, points) for name, points in lengths.items()],
+            note=f"CPython {sys.version.split()[0]}, {versions()}. Lower is better.",
+        ),
+        encoding="utf-8",
+    )
+    print(f"\ndrawn: {svg}")
+    slashes, longest = lengths[OURS][-1][1], lengths[f"{WERKZEUG}, with a copy"][-1]
+    rows = [
+        [f"64 realistic requests, 1 to 100 mounts, geometric mean, against {name}", f"{mean(OURS) / mean(name):.2f}"]
+        for name in NAMES
+        if name != OURS
+    ]
+    return Table(
+        ["One call of the dispatcher", "time"],
+        [
+            *rows,
+            [
+                "the request of the 64 with the worst ratio, against the fastest peer, with a copy",
+                f"{worst(cells)[0]:.2f}",
+            ],
+            ["100,000 mounts against one, the same path each time", f"{ratios['hit']:.2f}"],
+            ["100,000 mounts against one, a random path each time", f"{ratios['cycling']:.2f}"],
+            [f"a path of {HOSTILE_LENGTH:,} slashes", duration(slashes)],
+            [f"a path of {longest[0]:,} slashes, werkzeug", duration(longest[1])],
+            ["building a table of 100,000 mounts", duration(built)],
+        ],
+    )
+
+
+def worst(cells: Sequence[Cell]) -> tuple[float, Cell]:
+    """Return the cell with the worst ratio to the best peer, like for like, and that ratio."""
+    ratios = [(cell.seconds[OURS] / min(cell.seconds[peer] for peer in LIKE_FOR_LIKE), cell) for cell in cells]
+    return max(ratios, key=lambda pair: pair[0])
+
+
+def versions() -> str:
+    return ", ".join(f"{name} {version(name)}" for name in (WERKZEUG, "Paste", "cheroot"))
 
 
 def main() -> None:
@@ -265,33 +327,12 @@ def main() -> None:
     options = parser.parse_args()
     effort = Effort(40, 0.02) if options.quick else Effort(400, 0.2)
 
-    versions = ", ".join(f"{name} {version(name)}" for name in (WERKZEUG, "Paste", "cheroot"))
     warn_if_busy()
-    print(f"Python {sys.version.split()[0]}, {versions}")
+    print(f"Python {sys.version.split()[0]}, {versions()}")
     if options.turns:
         print_cells(realistic_cells(Effort(options.turns, patience=10)))
         return
-    cells = realistic_cells(effort)
-    print_cells(cells)
-    mounts = by_mounts(effort)
-    by_depth(effort)
-    lengths = by_length(effort, quick=options.quick)
-    hostile(effort, quick=options.quick)
-    building()
-
-    def mean(name: str) -> float:
-        return geometric_mean(cell.seconds[name] for cell in cells)
-
-    options.svg.write_text(
-        draw(
-            bars=[Bar(name, mean(name) * 1e9) for name in NAMES],
-            mounts=[Line(name, points) for name, points in mounts.items()],
-            lengths=[Line(name, points) for name, points in lengths.items()],
-            note=f"CPython {sys.version.split()[0]}, {versions}. Lower is better.",
-        ),
-        encoding="utf-8",
-    )
-    print(f"\ndrawn: {options.svg}")
+    measure(effort, quick=options.quick, svg=options.svg)
 
 
 if __name__ == "__main__":

@@ -34,9 +34,11 @@ from typing import NamedTuple
 
 from children import free_port, running, script
 from measure import duration, ratio_interval, text_table, warn_if_busy
+from tables import Table
 
 THREADS = 8
 FLOOD = 32  # connections
+FIRST_ANSWER = 60  # seconds within which the flood gets its first response; eight apps that compute share one processor
 GOALS = {1: 0.85, 4: 0.70}  # least ratio of throughput, flooded to idle, by the number of connections to the fast app
 P99_GOAL = 3.0  # greatest ratio of p99, flooded to idle
 APPS = """\
@@ -136,7 +138,7 @@ class Bench:
         else:
             command = [script("mountpoint"), "serve", "--listen", f"127.0.0.1:{self.port}", "--no-access-log"]
             command += ["--threads", str(THREADS)]
-        stack.enter_context(running(command, folder, self.port))
+        stack.enter_context(running(command, folder, self.port, "/fast/"))
         self.others = [Connection(self.port, path) for path in flood or ["/fast"] * FLOOD]
         self.flood_answers = 0
         self._ended = threading.Event()
@@ -208,7 +210,7 @@ class Figure(NamedTuple):
 
     def row(self) -> list[str]:
         idle, flooded = zip(*self.pairs, strict=True)
-        cells = [f"{self.server}, {self.flood}", str(self.connections)]
+        cells = [f"{self.server}, flooded at {self.flood}", str(self.connections)]
         for column, form in ((0, "{:,.0f}/s".format), (1, duration)):
             for turns in (idle, flooded):
                 cells.append(form(statistics.median(turn[column] for turn in turns)))
@@ -220,6 +222,18 @@ class Figure(NamedTuple):
         if len(self.pairs) < 5:  # too few for an interval
             return f"{mean:.2g}" if mean < 10 else f"{mean:,.0f}"
         return f"{mean:.2f} ({low:.2f} to {high:.2f})"
+
+    def table_row(self) -> list[str]:
+        """Return the row of the table for the manual: ratios, and p99 in time where no ratio says anything."""
+        app = {"/slow": "waits for a second", "/computing": "computes for a second"}[self.flood]
+        return [
+            f"{self.server}, beside an app that {app}",
+            str(self.connections),
+            f"{self.ratio(0)[0]:.2f}",
+            duration(statistics.median(flooded.p99 for _, flooded in self.pairs)),
+            f"{self.ratio(1)[0]:,.1f}",
+            str(sum(flooded.refused for _, flooded in self.pairs)),
+        ]
 
     def verdict(self) -> str:
         throughput, p99 = self.ratio(0)[0], self.ratio(1)[0]
@@ -246,10 +260,33 @@ def compare(folder: Path, kind: str, flood: str, pairs: int, seconds: float) -> 
                 order = (idle, flooded) if number % 2 else (flooded, idle)
                 taken = {bench: bench.turn(connections, seconds) for bench in order}
                 turns.append((taken[idle], taken[flooded]))
-            figures.append(Figure(kind, f"flooded at {flood}", connections, turns))
+            figures.append(Figure(kind, flood, connections, turns))
+        deadline = time.monotonic() + FIRST_ANSWER
+        while not flooded.flood_answers and time.monotonic() < deadline:
+            time.sleep(0.1)
         if not flooded.flood_answers:
             sys.exit("the flood got no response, so the measurement is void")
     return figures
+
+
+def measure(pairs: int, computing_pairs: int, control_pairs: int, seconds: float) -> list[Figure]:
+    """Return the rows of ``mountpoint serve`` beside an app that waits, then one that computes, and of the control."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "apps.py").write_text(APPS)
+        (folder / "mounts.toml").write_text(MOUNTS)
+        return [
+            *compare(folder, "mountpoint", "/slow", pairs, seconds),
+            *compare(folder, "mountpoint", "/computing", computing_pairs, seconds),
+            # A turn lasts until its last response, which waits for all requests of the flood that are in front of it.
+            *compare(folder, "waitress", "/slow", control_pairs, seconds),
+        ]
+
+
+def table(figures: Sequence[Figure]) -> Table:
+    """Return the table for the manual."""
+    header = ["Fast app in", "connections", "throughput, ratio", "p99", "p99, ratio", "rejected"]
+    return Table(header, [figure.table_row() for figure in figures])
 
 
 def many(requests: int) -> None:
@@ -295,21 +332,14 @@ def main() -> None:
         return
     pairs = options.pairs or (5 if options.quick else 20)
     seconds = options.seconds or (0.5 if options.quick else 1.0)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "apps.py").write_text(APPS)
-        (folder / "mounts.toml").write_text(MOUNTS)
-        figures = compare(folder, "mountpoint", "/slow", pairs, seconds)
-        computing = compare(folder, "mountpoint", "/computing", max(pairs // 4, 2), seconds)
-        # A turn lasts until its last response, which waits for all requests of the flood that are in front of it.
-        control = compare(folder, "waitress", "/slow", 2 if options.quick else 3, seconds)
+    figures = measure(pairs, max(pairs // 4, 2), 2 if options.quick else 3, seconds)
 
     print(f"Python {sys.version.split()[0]}, {os.cpu_count()} CPUs, {THREADS} threads, {FLOOD} other connections;")
     print(f"{pairs} pairs of turns of {seconds:g} s\n")
     header = ["", "over", "idle", "flooded", "ratio", "p99: idle", "flooded", "ratio", "refused"]
-    print(text_table(header, [figure.row() for figure in (*figures, *computing, *control)]))
+    print(text_table(header, [figure.row() for figure in figures]))
     print()
-    for figure in figures:
+    for figure in figures[: len(GOALS)]:
         print(figure.verdict())
 
 

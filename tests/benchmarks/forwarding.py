@@ -17,6 +17,7 @@ from typing import Any
 
 from arena import environ_of_a_browser
 from measure import duration, fastest, no_garbage_collection, text_table, verdict
+from tables import Table
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from mountpoint import TrustedProxies
@@ -75,15 +76,31 @@ def runner(called: Callable[..., Any], environ: dict[str, Any]) -> Callable[[], 
     return turn
 
 
-def main() -> None:
-    print(f"Python {sys.version.split()[0]}, werkzeug {version('werkzeug')}")
+def measure(rounds: int = ROUNDS) -> dict[str, dict[str, float]]:
+    """Return the seconds of a call: by the kind of request, then by contender."""
     best = {}
     for name, headers in REQUESTS.items():
         environ = {**environ_of_a_browser()[0], "REMOTE_ADDR": "127.0.0.1", **headers}
         with no_garbage_collection():
             best[name] = fastest(
-                {contender: runner(app, environ) for contender, app in contenders().items()}, ROUNDS, 10.0
+                {contender: runner(app, environ) for contender, app in contenders().items()}, rounds, 10.0
             )
+    return best
+
+
+def table(best: Mapping[str, Mapping[str, float]]) -> Table:
+    """Return the table for the manual: the time that each middleware adds."""
+    added = [name for name in contenders() if name != NO_MIDDLEWARE]
+    rows = [
+        [name, *(duration(times[contender] - times[NO_MIDDLEWARE]) for contender in added)]
+        for name, times in best.items()
+    ]
+    return Table(["Forwarding headers of the request", *added], rows)
+
+
+def main() -> None:
+    print(f"Python {sys.version.split()[0]}, werkzeug {version('werkzeug')}")
+    best = measure()
     rows = [[contender, *(duration(times[contender]) for times in best.values())] for contender in contenders()]
     print(text_table(["", *best], rows))
     unaffected = best["no forwarding headers"]

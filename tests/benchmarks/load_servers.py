@@ -1,23 +1,24 @@
-"""The servers of the load benchmark, each as the command of one process with the same app and number of threads.
+"""The servers of the load benchmark, each with the same app and number of threads, in one process.
 
 The app answers ``/`` with one line, ``/big`` with 100 KB, and reads the body of any request.
 """
 
 from __future__ import annotations
 
-import http.client
+import argparse
+import importlib.util
 import logging
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
-from children import PATIENCE, script
+from children import script
 
-HERE = Path(__file__).resolve().parent
 THREADS = 8
+BACKLOG = 1_024
 CONNECTION_LIMIT = 4_000
 IDLE_TIMEOUT = 3_600  # seconds: no idle connection is closed during a run
 SIBLINGS = 4  # mounts beside /app: with only one mount, the queues would have nothing to share
@@ -42,14 +43,26 @@ class Server:
     """A server of the benchmark. *command* makes its command line for a port, with or without an access log."""
 
     name: str
+    package: str  # the name of its package, in Python and on PyPI
     command: Callable[[int, bool], Sequence[str]]
+    extra: str = "test"  # of mountpoint, that installs the package
+
+    @property
+    def is_installed(self) -> bool:
+        return importlib.util.find_spec(self.package) is not None
+
+    @property
+    def version(self) -> str:
+        return f"{self.package} {version(self.package)}"
 
 
-def _bare(port: int, logs: bool) -> list[str]:
-    code = (
-        f"import sys; sys.path.insert(0, {str(HERE)!r}); import load_servers; load_servers.serve_bare({port}, {logs})"
-    )
-    return [sys.executable, "-c", code]
+def _child(kind: str) -> Callable[[int, bool], list[str]]:
+    """Return a function that makes the command line of this file, which serves with *kind*."""
+
+    def command(port: int, logs: bool) -> list[str]:
+        return [sys.executable, str(Path(__file__).resolve()), kind, str(port), *(["--access-log"] if logs else [])]
+
+    return command
 
 
 def _ours(port: int, logs: bool) -> list[str]:
@@ -57,8 +70,46 @@ def _ours(port: int, logs: bool) -> list[str]:
     return [script("mountpoint"), "serve", table, "--listen", f"127.0.0.1:{port}", "--threads", str(THREADS)]
 
 
-BARE = Server("waitress, bare", _bare)
-OURS = Server("mountpoint serve", _ours)
+def _gunicorn(app: str) -> Callable[[int, bool], list[str]]:
+    def command(port: int, logs: bool) -> list[str]:
+        options = {
+            "bind": f"127.0.0.1:{port}",
+            "workers": 1,
+            "worker-class": "gthread",
+            "threads": THREADS,
+            "keep-alive": IDLE_TIMEOUT,
+            "worker-connections": CONNECTION_LIMIT,
+            "backlog": BACKLOG,
+            "log-level": "warning",
+        }
+        return [script("gunicorn"), *(f"--{name}={value}" for name, value in options.items()), app]
+
+    return command
+
+
+def _granian(port: int, logs: bool) -> list[str]:
+    options = {
+        "interface": "wsgi",
+        "host": "127.0.0.1",
+        "port": port,
+        "http": 1,
+        "workers": 1,
+        "blocking-threads": THREADS,
+        "backlog": BACKLOG,
+        "log-level": "warning",
+    }
+    return [script("granian"), *(f"--{name}={value}" for name, value in options.items()), "--no-ws", "hello:app"]
+
+
+BARE = Server("bare waitress", "waitress", _child("waitress"))
+OURS = Server("mountpoint serve", "mountpoint", _ours)
+WITHOUT_IDLE = Server("mountpoint serve without idle connections", "mountpoint", _ours)  # beside a row that has some
+PEERS = (
+    Server("cheroot", "cheroot", _child("cheroot")),
+    Server("gunicorn gthread", "gunicorn", _gunicorn("hello:app")),
+    Server("gunicorn with mountpoint.load", "gunicorn", _gunicorn("embedded:app")),
+)
+GRANIAN = Server("granian", "granian", _granian, extra="benchmark")
 
 
 def write_files(folder: Path) -> None:
@@ -74,19 +125,7 @@ def write_files(folder: Path) -> None:
         (folder / name).write_text(settings + mounts)
 
 
-def wait_until_ready(port: int) -> None:
-    """Wait until the app responds. While it loads, mountpoint responds 503."""
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)) as connection:
-            connection.request("GET", "/app/")
-            if connection.getresponse().status == 200:
-                return
-        time.sleep(0.01)
-    sys.exit(f"no response 200 from port {port} within {PATIENCE} s")
-
-
-def serve_bare(port: int, logs: bool) -> None:
+def serve_waitress(port: int, logs: bool) -> None:
     """Serve hello.py in the working folder with waitress alone, or with the access log of mountpoint too."""
     from waitress import serve
     from waitress.channel import HTTPChannel
@@ -124,7 +163,6 @@ def serve_bare(port: int, logs: bool) -> None:
         TcpWSGIServer.channel_class = LoggingChannel
         configure_logging("info")
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # one line for each request that waits
-    sys.path.insert(0, str(Path.cwd()))
     from hello import app
 
     serve(
@@ -132,9 +170,35 @@ def serve_bare(port: int, logs: bool) -> None:
         host="127.0.0.1",
         port=port,
         threads=THREADS,
+        backlog=BACKLOG,
         connection_limit=CONNECTION_LIMIT,
         channel_timeout=IDLE_TIMEOUT,
         asyncore_use_poll=True,
         clear_untrusted_proxy_headers=False,
         _quiet=True,
     )
+
+
+def serve_cheroot(port: int) -> None:
+    """Serve hello.py in the working folder with cheroot, which keeps ten idle connections unless told otherwise."""
+    from cheroot.wsgi import Server as CherootServer
+    from hello import app
+
+    server = CherootServer(
+        ("127.0.0.1", port), app, numthreads=THREADS, request_queue_size=BACKLOG, timeout=IDLE_TIMEOUT
+    )
+    server.keep_alive_conn_limit = CONNECTION_LIMIT
+    server.safe_start()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("kind", choices=["waitress", "cheroot"])
+    parser.add_argument("port", type=int)
+    parser.add_argument("--access-log", action="store_true")
+    options = parser.parse_args()
+    sys.path.insert(0, str(Path.cwd()))
+    if options.kind == "cheroot":
+        serve_cheroot(options.port)
+    else:
+        serve_waitress(options.port, options.access_log)

@@ -6,6 +6,7 @@ import gc
 import math
 import os
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -69,7 +70,7 @@ def ratio_interval(ratios: Sequence[float]) -> tuple[float, float, float]:
 
 def duration(seconds: float) -> str:
     """Return *seconds* with three digits and a unit."""
-    for unit, size in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
         if seconds >= size:
             return f"{seconds / size:#.3g} {unit}".replace(". ", " ")
     return f"{seconds * 1e9:.0f} ns"
@@ -94,6 +95,11 @@ def verdict(value: float, goal: float, *, digits: int = 2, strict: bool = False)
     """Return a text that says whether *value* is at most *goal*, or less than it if *strict*."""
     reached = value < goal if strict else value <= goal
     return f"goal {'<' if strict else '<='} {goal:.{digits}f}: {'reached' if reached else 'MISSED'}"
+
+
+def progress(step: str) -> None:
+    """Print the *step* that begins to stderr, because stdout has the figures."""
+    print(f"{time.strftime('%H:%M:%S')}  {step}", file=sys.stderr, flush=True)
 
 
 def warn_if_busy() -> None:

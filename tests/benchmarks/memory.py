@@ -79,6 +79,11 @@ def child(kind: str, count: int) -> None:
     del one, many
 
 
+def measure() -> dict[tuple[str, int], int]:
+    """Return the bytes of all mounts, by the kind and the number of mounts."""
+    return {(kind, count): measured(kind, count) for kind, counts in SIZES.items() for count in counts}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
@@ -87,10 +92,8 @@ def main() -> None:
         child(options.child[0], int(options.child[1]))
         return
     rows = []
-    for kind, counts in SIZES.items():
-        for count in counts:
-            occupied = measured(kind, count)
-            rows.append([kind, f"{count:,}", f"{occupied / 1e6:.1f} MB", f"{occupied / count:,.0f} bytes"])
+    for (kind, count), occupied in measure().items():
+        rows.append([kind, f"{count:,}", f"{occupied / 1e6:.1f} MB", f"{occupied / count:,.0f} bytes"])
     print(text_table(["", "mounts", "in all", "for each mount"], rows))
 
 

@@ -3,7 +3,7 @@
     python tests/benchmarks/startup.py              # about a minute
     python tests/benchmarks/startup.py --quick
 
-The benchmark times ``mountpoint serve`` from the start of its process until it accepts a connection, against
+The benchmark times ``mountpoint serve`` from the start of its process until it answers with 200, against
 ``waitress-serve`` with the same apps: two apps that import nothing, which shows the cost of our own imports, and then
 two Flask apps. It times ``mountpoint --help`` and ``mountpoint resolve`` as a whole, against ``python -c pass``.
 Contenders take turns, and the median of each counts. The exit code is 1 if ``--help`` or ``resolve`` imports werkzeug
@@ -13,18 +13,19 @@ or waitress.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from children import free_port, running, script
 from measure import duration, text_table, warn_if_busy
+from tables import Table
 
 PLAIN = """\
 def app(environ, start_response):
@@ -35,6 +36,10 @@ FLASK = """\
 from flask import Flask
 
 app = Flask(__name__)
+
+@app.get("/")
+def index():
+    return "Hello"
 """
 MOUNTS = """\
 [mounts]
@@ -61,8 +66,8 @@ def medians(runs: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, l
     return times
 
 
-def seconds_until_it_listens(command: list[str], folder: Path, port: int) -> float:
-    with running(command, folder, port) as (_, taken):
+def seconds_until_it_serves(command: list[str], folder: Path, port: int, path: str) -> float:
+    with running(command, folder, port, path) as (_, taken):
         return taken
 
 
@@ -81,8 +86,17 @@ def imported(arguments: list[str], folder: Path) -> list[str]:
     return sorted(names.intersection(UNWANTED))
 
 
-def compare(title: str, runs: Mapping[str, Callable[[], float]], rounds: int, goal: float) -> None:
-    """Print the medians of *runs*, and the difference of each to the first."""
+@dataclass(frozen=True)
+class Difference:
+    """The median of *name* is *more* seconds above that of *base*, which had its turns in the same rounds."""
+
+    name: str
+    base: str
+    more: float
+
+
+def compare(title: str, runs: Mapping[str, Callable[[], float]], rounds: int, goal: float) -> list[Difference]:
+    """Print the medians of *runs*, and return the difference of each to the first."""
     times = medians(runs, rounds)
     base = statistics.median(next(iter(times.values())))
     rows = []
@@ -93,23 +107,17 @@ def compare(title: str, runs: Mapping[str, Callable[[], float]], rounds: int, go
         rows.append([name, duration(statistics.median(taken)), duration(min(taken)), duration(max(taken)), *compared])
     print(f"\n{title}, {rounds} rounds\n")
     print(text_table(["", "median", "least", "most", "more", ""], rows))
+    first, *others = times
+    return [Difference(name, first, statistics.median(times[name]) - base) for name in others]
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description="Time the start of mountpoint.")
-    parser.add_argument("--quick", action="store_true", help="5 rounds, noisier")
-    parser.add_argument("--rounds", type=int, help="number of rounds (30)")
-    options = parser.parse_args()
-    rounds = options.rounds or (5 if options.quick else 30)
+def measure(rounds: int) -> list[Difference]:
+    """Print all figures, and return the differences."""
     # An installed package has bytecode. Without it, Python would compile mountpoint at each start, but not waitress.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    warn_if_busy()
-    print(f"Python {sys.version.split()[0]}")
+    differences = []
     with tempfile.TemporaryDirectory() as name:
         for kind, source in (("plain", PLAIN), ("Flask", FLASK)):
-            if kind == "Flask" and importlib.util.find_spec("flask") is None:
-                print("\nFlask is not installed, so its apps are skipped")
-                continue
             folder = Path(name, kind)
             folder.mkdir()
             for module, text in (
@@ -122,32 +130,54 @@ def main() -> int:
 
             def waitress_serve(folder: Path = folder) -> float:
                 port = free_port()
-                return seconds_until_it_listens(
-                    [script("waitress-serve"), "--threads=8", f"--listen=127.0.0.1:{port}", "both:app"], folder, port
-                )
+                command = [script("waitress-serve"), "--threads=8", f"--listen=127.0.0.1:{port}", "both:app"]
+                return seconds_until_it_serves(command, folder, port, "/")
 
             def mountpoint_serve(folder: Path = folder) -> float:
                 port = free_port()
-                return seconds_until_it_listens(
-                    [script("mountpoint"), "serve", "--listen", f"127.0.0.1:{port}"], folder, port
-                )
+                command = [script("mountpoint"), "serve", "--listen", f"127.0.0.1:{port}"]
+                return seconds_until_it_serves(command, folder, port, "/first/")
 
-            runs = {"waitress-serve": waitress_serve, "mountpoint serve": mountpoint_serve}
-            compare(f"Until it listens, two {kind} apps", runs, rounds, SERVE_GOAL)
+            runs = {
+                f"waitress-serve, two {kind} apps": waitress_serve,
+                f"mountpoint serve, two {kind} apps": mountpoint_serve,
+            }
+            differences += compare("Until it serves", runs, rounds, SERVE_GOAL)
 
-        commands = {
-            "python -c pass": [sys.executable, "-c", "pass"],
-            "mountpoint --help": [script("mountpoint"), "--help"],
-            "mountpoint resolve": [script("mountpoint"), "resolve", "mounts.toml", "/first/x"],
-        }
         folder = Path(name, "plain")
-        runs = {name: lambda command=command: seconds_of(command, folder) for name, command in commands.items()}
-        compare("Commands that serve nothing", runs, rounds, COMMAND_GOAL)
+        runs = {name: lambda command=command: seconds_of(command, folder) for name, command in commands().items()}
+        differences += compare("Commands that serve nothing", runs, rounds, COMMAND_GOAL)
+    return differences
 
-        print()
-        failed = False
-        for command_name, command in list(commands.items())[1:]:
-            found = imported(command[1:], folder)
+
+def commands() -> dict[str, list[str]]:
+    """Return the commands that serve nothing. The first is the one with which the others are compared."""
+    return {
+        "python -c pass": [sys.executable, "-c", "pass"],
+        "mountpoint --help": [script("mountpoint"), "--help"],
+        "mountpoint resolve": [script("mountpoint"), "resolve", "mounts.toml", "/first/x"],
+    }
+
+
+def table(differences: Sequence[Difference]) -> Table:
+    """Return the table for the manual."""
+    rows = [[one.name, one.base, f"{one.more * 1e3:.0f} ms more"] for one in differences]
+    return Table(["Start", "against", "time"], rows)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Time the start of mountpoint.")
+    parser.add_argument("--quick", action="store_true", help="5 rounds, noisier")
+    parser.add_argument("--rounds", type=int, help="number of rounds (30)")
+    options = parser.parse_args()
+    warn_if_busy()
+    print(f"Python {sys.version.split()[0]}")
+    measure(options.rounds or (5 if options.quick else 30))
+    failed = False
+    with tempfile.TemporaryDirectory() as name:
+        (Path(name) / "mounts.toml").write_text(MOUNTS)
+        for command_name, command in list(commands().items())[1:]:
+            found = imported(command[1:], Path(name))
             failed = failed or bool(found)
             print(f"{command_name} imports {' and '.join(found) if found else 'neither werkzeug nor waitress'}")
     return int(failed)

@@ -2,6 +2,9 @@
 
 import gc
 import random
+import time
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given
@@ -94,6 +97,43 @@ def test_the_budget_is_the_sum_of_its_shares(chance: random.Random):
         elif share.grow(size := chance.randrange(40)):
             sizes[share] = sizes.get(share, 0) + size
         assert budget.used == sum(sizes.values()) <= 100
+
+
+@pytest.mark.parametrize("limit", [0, 10])
+def test_released_sizes_are_not_kept(limit):
+    budget = BodyBudget(limit)
+    for _ in range(10):
+        share = BodyShare(budget)
+        share.grow(1)
+        share.release()
+    assert len(budget._released) <= 1
+
+
+class YieldingDeque(deque):
+    """A deque that lets another thread run before each release is subtracted."""
+
+    def popleft(self):
+        size = super().popleft()
+        time.sleep(1e-6)
+        return size
+
+
+def test_shares_of_several_threads_leave_nothing_behind():
+    """The loop reads bodies, and so does a worker thread that reads the next request of its connection."""
+    budget = BodyBudget(1000)
+    budget._released = YieldingDeque()
+
+    def read_bodies():
+        for _ in range(200):
+            share = BodyShare(budget)
+            share.grow(3)
+            share.grow(4)
+            share.release()
+
+    with ThreadPoolExecutor(3) as pool:
+        for each in [pool.submit(read_bodies) for _ in range(3)]:
+            each.result()
+    assert budget.used == 0
 
 
 # ------------------------------------------------------------------------------------------------------------- parser

@@ -4,6 +4,7 @@ The server runs in a thread of the test, because only so can a test choose the s
 `EventLoop.check`, which would repair it after a second, is switched off.
 """
 
+import errno
 import selectors
 import socket
 import sys
@@ -15,6 +16,7 @@ from support.site_in_thread import LARGE, connect, running_site
 from support.waiting import wait_until
 
 from mountpoint.server import selector as selector_module
+from mountpoint.server.channel import Channel
 from mountpoint.server.event_loop import EventLoop
 from mountpoint.server.selector import PortableSelector
 
@@ -245,3 +247,38 @@ def test_the_loop_closes_no_connection_while_a_worker_thread_reads_it(tmp_path):
         reader.join()
         assert sock.is_closed.wait(10)
         assert not sock.was_closed_meanwhile
+
+
+class GoneForContinue:
+    """A socket that the client resets just before 100 (Continue) is sent."""
+
+    def __init__(self, sock):
+        self.sock = sock
+
+    def send(self, data):
+        if data.startswith(b"HTTP/1.1 100"):
+            raise BrokenPipeError(errno.EPIPE, "gone")
+        return self.sock.send(data)
+
+    def __getattr__(self, name):
+        return getattr(self.sock, name)
+
+
+@pytest.mark.parametrize("behind", ["", "GET /app/x HTTP/1.1\r\nHost: a\r\n\r\n"])
+def test_only_the_loop_closes_a_connection(tmp_path, monkeypatch, behind):
+    """Else a connection could leave the map of the loop while the loop iterates over it."""
+    closers = []
+    handle_close = Channel.handle_close
+    monkeypatch.setattr(
+        Channel, "handle_close", lambda self: (closers.append(threading.current_thread().name), handle_close(self))
+    )
+    with running_site(tmp_path) as site, connect(site) as client:
+        client.request("/app/hold")
+        wait_until(lambda: site.held)
+        channel = next(one for one in site.server._map.values() if hasattr(one, "lingers_until"))
+        channel.socket = GoneForContinue(channel.socket)
+        client.send(behind + "POST /app/x HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n")
+        site.release.set()
+        assert client.answer().status == 200
+        wait_until(lambda: closers)
+    assert not [name for name in closers if name.startswith("mountpoint-")]

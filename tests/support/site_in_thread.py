@@ -3,6 +3,8 @@
 import threading
 from contextlib import contextmanager
 
+from waitress import wasyncore
+
 from mountpoint.config.address import listen_address
 from mountpoint.config.reader import load_config
 from mountpoint.server.loop import Server
@@ -69,6 +71,7 @@ def running_site(folder, selector=None, **settings):
         server.stop()
         thread.join(10)
         assert not thread.is_alive(), "the drain has not ended"
+        wasyncore.close_all(server._map)  # a drain that cuts off requests leaves that to the end of the process
         for one in bound:
             one.close()
 
