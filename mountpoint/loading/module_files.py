@@ -6,7 +6,7 @@ A module is found as an import finds it (PEP 420), but the packages that it is i
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from importlib.machinery import all_suffixes
 from pathlib import Path
@@ -39,6 +39,21 @@ def find_module(name: str, folders: Sequence[str]) -> FoundModule | None:
             return None
         folders = found.folders
     return found
+
+
+def find_by_finders(name: str, finders: Iterable[Any]) -> FoundModule | None:
+    """Return the module *name* that the first of *finders*, objects of ``sys.meta_path``, finds, or None."""
+    top, _, rest = name.partition(".")
+    for finder in finders:
+        with suppress(Exception):  # a finder is code of any package
+            spec = finder.find_spec(top, None)
+            folders = list(spec.submodule_search_locations or ())
+            file = Path(spec.origin) if spec.has_location else None
+            if rest:
+                return find_module(rest, folders)
+            if file or folders:
+                return FoundModule(file, folders)
+    return None
 
 
 def top_level_modules(root: Path) -> dict[str, Path]:

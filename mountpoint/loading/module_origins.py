@@ -14,16 +14,17 @@ from __future__ import annotations
 import importlib.util
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
 from ..config.reader import MountConfig
 from ..errors import LoadError, counted
 from .import_scan import Source, is_imported, scan_imports, source_of
-from .module_files import FoundModule, find_module, is_own, locations
+from .module_files import FoundModule, find_by_finders, find_module, is_own, locations
 from .overlap import Overlap
 from .sys_path import MountPath, SysPath
 
@@ -53,6 +54,7 @@ class _Modules:
 
     mount: MountConfig
     path: MountPath
+    finders: Sequence[Any]  # of packages that any process would have, as after an editable installation
     loaded: dict[str, Path] = field(default_factory=dict)  # name to location, of those that its loads have added
     called: set[str] = field(default_factory=set)  # names that were imported by a call
     used: dict[str, set[Source]] = field(default_factory=dict)  # each name, with the sources that may import it
@@ -60,7 +62,7 @@ class _Modules:
 
     def expected(self, name: str) -> FoundModule | None:
         """Return the module *name* that these apps would import in a process of their own."""
-        return find_module(name, self.path.entries())
+        return find_module(name, self.path.entries()) or find_by_finders(name, self.finders)
 
     def location(self, name: str) -> Path | None:
         """Return the location of the module *name* that these apps have imported, or would import."""
@@ -85,6 +87,9 @@ class ModuleOrigins:
 
     def __init__(self) -> None:
         self._sys_path = SysPath()
+        # An earlier finder may look into sys.path, and so find the modules of siblings.
+        path_finder = [finder is PathFinder for finder in sys.meta_path]
+        self._finders = sys.meta_path[path_finder.index(True) + 1 :] if any(path_finder) else []
         self._mounts: dict[Path, MountConfig] = {}  # the first mount of each root in the table
         self._names: dict[Path, set[str]] = {}  # the entries of a folder, without their suffixes
         self._roots: dict[Path, _Modules] = {}  # of the roots from which an app was loaded
@@ -138,7 +143,7 @@ class ModuleOrigins:
         If not *is_alone*, another load ran at the same time, and new modules below the root of another mount are taken
         for modules of that load.
         """
-        modules = _Modules(mount, self._sys_path.path_of(mount.root), called=called | {mount.app.module})
+        modules = _Modules(mount, self._sys_path.path_of(mount.root), self._finders, called=called | {mount.app.module})
 
         def own_file(name: str) -> Path | None:
             found = modules.expected(name) if name.partition(".")[0] in own_names else None

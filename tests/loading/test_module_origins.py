@@ -2,6 +2,7 @@
 
 import gc
 import importlib
+import importlib.util
 import sys
 import textwrap
 import threading
@@ -200,6 +201,21 @@ def test_a_library_that_is_installed_from_the_root_of_a_mount_is_shared(loaded, 
     monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path / "a")])
     files = {"a/shared_lib.py": "", "a/one.py": "import shared_lib", "b/two.py": "import shared_lib"}
     assert [mount.error for mount in loaded(files)] == [None, None]
+
+
+def test_a_library_that_an_installed_finder_finds_in_a_root_is_shared(loaded, tmp_path, monkeypatch):
+    """setuptools writes such a finder for an editable installation of several packages."""
+
+    class Finder:
+        @staticmethod
+        def find_spec(name, path=None, target=None):
+            file = tmp_path / "a" / "found_lib" / "__init__.py"
+            return importlib.util.spec_from_file_location(name, file) if name == "found_lib" else None
+
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, Finder])
+    files = {"a/found_lib/__init__.py": "", "a/found_lib/db.py": ""}
+    code = "import found_lib.db"
+    assert [mount.error for mount in loaded({**files, "a/one.py": code, "b/two.py": code})] == [None, None]
 
 
 def test_two_apps_in_modules_of_one_name_clash(loaded):
