@@ -74,6 +74,9 @@ DEPENDENCIES: Final = (
     _needs("channel.HTTPChannel", "send_continue sent_continue", "100 (Continue)"),
     _needs("channel.HTTPChannel", "write_soon", "a response that is sent without a copy"),
     _needs("channel.HTTPChannel", "_flush_some outbuf_lock", "a lock that waitress leaves out"),
+    _needs("channel.HTTPChannel", "sendbuf_len", "a limit for the bytes that the loop sends at once"),
+    _needs("wasyncore.dispatcher", "send", "a limit for the bytes that the loop sends at once"),
+    _needs("buffers.OverflowableBuffer", "get skip __len__", "a limit for the bytes that the loop sends at once"),
     _needs("channel.HTTPChannel", "readable writable handle_write", "half-closed clients, and clients that still send"),
     _needs(
         "channel.HTTPChannel", "outbufs current_outbuf_count", "the rest of a response, which the kernel has not taken"

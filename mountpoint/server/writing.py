@@ -151,15 +151,18 @@ class WritingChannel(HTTPChannel):
         sent = 0
         with self.outbuf_lock:  # waitress takes none if no request runs, but a thread may send "100 Continue"
             while True:
-                while len(self.outbufs) > 1 and not self.outbufs[0].__len__():  # `len` fails above 2 GiB
+                buffer = self.outbufs[0]
+                if not buffer.__len__():  # `len` fails above 2 GiB on 32 bits
+                    if len(self.outbufs) == 1:
+                        break
                     self._close_buffer(self.outbufs.pop(0))
-                if sent >= _MOST_SENT or not self.outbufs[0].__len__():
+                    continue
+                if sent >= _MOST_SENT:
                     break
-                piece = self.outbufs[0].get(min(self.sendbuf_len, _PIECE))
-                size: int = self.send(piece, do_close=do_close)
+                size: int = self.send(buffer.get(min(self.sendbuf_len, _PIECE)), do_close=do_close)
                 if not size:
                     break
-                self.outbufs[0].skip(size, True)
+                buffer.skip(size, True)
                 self.total_outbufs_len -= size
                 sent += size
         if sent:
