@@ -251,11 +251,14 @@ class Channel(DeadlineChannel):
         """
         if not self.is_paused:
             return
-        may_wait = may_wait and not self.is_over and bool(super().readable())
-        if may_wait and wait_for_data(self._fileno, WAIT) and self._read() and self.requests:
-            return
-        self.is_paused = False
-        self.server.loop.update(self)
+        has_next = False
+        try:
+            may_wait = may_wait and not self.is_over and bool(super().readable())
+            has_next = may_wait and wait_for_data(self._fileno, WAIT) and bool(self._read() and self.requests)
+        finally:  # after an exception too, or the loop would never read again
+            if not has_next:
+                self.is_paused = False
+                self.server.loop.update(self)
 
     def _may_send_continue(self) -> bool:
         """Whether the next request waits for 100 (Continue), which had to wait for the responses before it."""

@@ -227,7 +227,7 @@ class Server:
             return 1
         self._listeners = []  # a reload may still call `_wake`, and the descriptor of the trigger may be reused
         wasyncore.close_all(self._map)
-        logger.info("stopped, nothing was cut off")
+        logger.info("stopped; no request was cut off")
         return 0
 
     def _close_listeners(self) -> None:

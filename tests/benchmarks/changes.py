@@ -113,7 +113,7 @@ class Server:
         os.kill(old, signal.SIGUSR2)
         self._await("this one ends", count)
         self.pid = int(re.findall(r"process (\d+) serves", self.log())[-1])
-        self._await("stopped, nothing was cut off", count)
+        self._await("stopped; no request was cut off", count)
         if old == self._process.pid:
             self._process.wait()
 

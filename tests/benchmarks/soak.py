@@ -175,7 +175,7 @@ class Server:
 
     def stop(self) -> None:
         os.kill(self.pid, signal.SIGTERM)
-        self.wait_for("stopped, nothing was cut off")
+        self.wait_for("stopped; no request was cut off")
         wait_until(lambda: not is_alive(self.pid))
 
     def sample(self) -> tuple[int, int, float]:

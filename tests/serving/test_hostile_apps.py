@@ -169,7 +169,7 @@ def tell(environ, start_response):
     server.send(signal.SIGHUP)
     server.wait_for("reload ended")
     assert server.stop() == 0
-    assert "nothing was cut off" in server.log()
+    assert "no request was cut off" in server.log()
 
 
 LOGGING = """
@@ -193,7 +193,7 @@ def test_logging_calls_while_it_loads_silence_no_sibling(beside):
     assert log.count("the sibling speaks\n") == 2
     assert log.count("INFO root: the sibling speaks to the root\n") == 2
     assert len(re.findall(r'"GET /[sz]ibling/log HTTP/1.1" 200', log)) == 2
-    assert "stopped, nothing was cut off" in log
+    assert "stopped; no request was cut off" in log
 
 
 def test_threads_that_it_starts_while_loading_keep_running(beside):
@@ -381,7 +381,7 @@ def close(environ, start_response):
     assert sibling(server) == "well"
     assert server.stop() == 0
     assert '"GET /zibling/ HTTP/1.1" 200' in server.log()
-    assert "stopped, nothing was cut off" in server.log()
+    assert "stopped; no request was cut off" in server.log()
 
 
 def test_closed_standard_descriptors_do_not_reach_clients(beside):

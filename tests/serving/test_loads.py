@@ -79,7 +79,7 @@ def test_a_load_that_never_ends_holds_back_no_other_mount_and_no_stop(serve_slow
     server.wait_for("loading /slow, at:\n")
     server.wait_for("requests in flight")
     assert server.stop() == 0
-    assert "stopped, nothing was cut off" in server.log()
+    assert "stopped; no request was cut off" in server.log()
     assert "cut off: the load of /slow, at " in server.log()
 
 

@@ -47,7 +47,7 @@ def test_all_logs_go_to_stderr(ask):
     assert ACCESS in server.log()
     assert "serving on" in server.log()
     assert "RuntimeError: boom" in server.log()
-    assert "stopped, nothing was cut off" in server.log()
+    assert "stopped; no request was cut off" in server.log()
 
 
 def test_access_lines_start_with_the_client(ask):

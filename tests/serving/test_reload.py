@@ -127,7 +127,7 @@ def test_a_sigterm_to_the_parent_drains_and_ends_both(serve, tmp_path):
         (tmp_path / "it").touch()
         assert client.answer().body == b"held it"
     assert server.wait() == 0  # also waits for the child
-    assert "stopped, nothing was cut off" in server.log()
+    assert "stopped; no request was cut off" in server.log()
 
 
 def test_an_interrupt_from_the_terminal_drains_and_ends_both(serve, tmp_path):
@@ -141,7 +141,7 @@ def test_an_interrupt_from_the_terminal_drains_and_ends_both(serve, tmp_path):
         (tmp_path / "it").touch()
         assert client.answer().body == b"held it"
     assert server.wait() == 0
-    assert "stopped, nothing was cut off" in server.log()
+    assert "stopped; no request was cut off" in server.log()
     assert "Traceback" not in server.log()
 
 

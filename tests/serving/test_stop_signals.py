@@ -75,4 +75,4 @@ def test_process_1_drains_once_it_serves_and_refuses_a_takeover(serve_as_process
     server.wait_for("no new process is started: this one is process 1")
     os.kill(pid, signal.SIGTERM)
     assert server.wait() == 0
-    assert "stopped, nothing was cut off" in server.log()
+    assert "stopped; no request was cut off" in server.log()

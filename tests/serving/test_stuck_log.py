@@ -112,7 +112,7 @@ def test_requests_are_answered_and_the_dropped_lines_are_counted(stuck, kind):
     assert len(numbers) == 303 - sum(dropped)
     assert numbers[-3:] == [0, 1, 2]
     assert sum(dropped) > 100
-    assert server.log.endswith("stopped, nothing was cut off\n")
+    assert server.log.endswith("stopped; no request was cut off\n")
 
 
 def test_lines_that_were_kept_are_written_although_the_process_ends(stuck):
@@ -123,7 +123,7 @@ def test_lines_that_were_kept_are_written_although_the_process_ends(stuck):
     assert server.wait() == 0
     server.thread.join(TIMEOUT)
     assert server.log.count(" HTTP/1.1") == 30
-    assert server.log.endswith("stopped, nothing was cut off\n")
+    assert server.log.endswith("stopped; no request was cut off\n")
 
 
 def test_sigterm_drains_and_ends_the_process(stuck):
@@ -177,7 +177,7 @@ def test_an_app_that_prints_does_not_wait(stuck, tmp_path, statement):
     assert server.wait() == 0
     server.thread.join(TIMEOUT)
     assert [int(number) for number in re.findall(r"line-(\d+)-x{8000}\n", server.log)] == list(range(30))
-    assert server.log.endswith("stopped, nothing was cut off\n")
+    assert server.log.endswith("stopped; no request was cut off\n")
 
 
 def test_a_second_sigterm_ends_a_process_whose_app_writes_to_descriptor_2(stuck, tmp_path):

@@ -7,7 +7,7 @@ import signal
 from support.running import MountpointServe
 
 BIG = 40_000_000  # bytes: more than the server and both sockets hold together
-NOTHING_LOST = "stopped, nothing was cut off"
+NOTHING_LOST = "stopped; no request was cut off"
 
 
 def drain(server: MountpointServe, number: int = signal.SIGTERM) -> None:
