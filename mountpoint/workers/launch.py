@@ -42,6 +42,7 @@ SOURCES = (
     "loading/app_kinds",
     "loading/signatures",
     "loading/app_check",
+    "loading/missing_imports",
     "loading/importing",
     "workers",
     "workers/frames",
