@@ -55,7 +55,8 @@ def test_a_mistake_after_the_first_byte_cuts_the_response_off(server, name, vers
     assert b"0\r\n" not in rest
     log = log_since(server, before, f'"GET /faulty/{name} HTTP/{version}" 200 5 ')
     assert log.count(f" HTTP/{version}") == 1
-    assert "mount /faulty" in log or name == "short"
+    if name != "short":
+        log_since(server, before, "mount /faulty")  # logged before the line of the access log, or after it
 
 
 @pytest.mark.parametrize("name", GOOD)
