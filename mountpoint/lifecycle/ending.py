@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
+from queue import SimpleQueue
 from typing import NoReturn
 
 from ..loading.app_thread import running_app_threads
@@ -48,6 +49,7 @@ def end_process(
     atexit.register(ending.note_exit_handlers)  # the first that Python calls
     if not code and not is_quiet and running_app_threads():
         logger.info("waiting up to %g s for threads that apps have started", round(timeout, 1))
+    _runners[:] = [_Runner(), _Runner()]  # for the exit handlers, and for `_flush`
     with suppress(RuntimeError):  # no thread can be started
         threading.Thread(target=ending.cut_off_after, args=(timeout,), name="mountpoint-end", daemon=True).start()
     sys.exit(code)
@@ -139,10 +141,30 @@ def _flush() -> None:
             stream.flush()
 
 
+class _Runner:
+    """A thread that waits for one function to call."""
+
+    def __init__(self) -> None:
+        self._functions: SimpleQueue[Callable[[], object]] = SimpleQueue()
+        self._is_done = threading.Event()
+        with suppress(RuntimeError):  # no thread can be started
+            threading.Thread(target=self._run, name="mountpoint-exit", daemon=True).start()
+
+    def call(self, function: Callable[[], object]) -> None:
+        """Call *function*, and return when it has ended, or after `MIN_SECONDS`."""
+        self._functions.put(function)
+        self._is_done.wait(MIN_SECONDS)
+
+    def _run(self) -> None:
+        try:
+            self._functions.get()()
+        finally:
+            self._is_done.set()
+
+
+_runners: list[_Runner] = []  # that wait, because Python 3.12 starts no thread during its exit
+
+
 def _run_bounded(function: Callable[[], object]) -> None:
-    try:
-        thread = threading.Thread(target=function, name="mountpoint-exit", daemon=True)
-        thread.start()
-    except RuntimeError:  # no thread can be started
-        return
-    thread.join(MIN_SECONDS)
+    runner = _runners.pop() if _runners else _Runner()
+    runner.call(function)
