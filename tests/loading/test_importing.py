@@ -255,7 +255,7 @@ def test_a_missing_import_of_an_app_gets_advice(failure, code, hint):
         ("tv:app()", "def app(environ, start_response): pass", '; it is a WSGI app already: write "tv:app"'),
         ("tv.py:make()", "def make(config): pass", '; it takes (config): write "tv.py:make(config=...)"'),
         ("tv:make('(x)', y=2)", "def make(): pass", '; it takes (): write "tv:make()"'),
-        ("tv:make()", "def make(): return int('x', 'y', 'z')", "3 given)"),
+        ("tv:make()", "def make(): return divmod(1)", "got 1"),
     ],
 )
 def test_a_call_with_the_wrong_arguments_gets_the_call_to_write(failure, spec, code, advice):

@@ -115,7 +115,7 @@ def test_records_of_apps_keep_our_format_after_basic_config(serve, tmp_path):
     assert server.stop() == 0
     assert server.log().count("INFO root: asked\n") == 1
     assert "MINE" not in server.log()
-    assert server.log().count("stopped, nothing") == 1  # our own records are not logged twice
+    assert server.log().count("stopped; no request") == 1  # our own records are not logged twice
 
 
 # ------------------------------------------------------------------------------------------------------------ [logging]
