@@ -20,7 +20,7 @@ from typing import Protocol
 
 from ..config.reader import Config, MountConfig
 from ..errors import LoadError, counted
-from ..loading.loaded_mount import LoadedMount
+from ..loading.loaded_mount import LoadedMount, require_none_broken
 from .inheritance import Inheritance
 from .reload import StartObserver
 
@@ -73,12 +73,8 @@ class Start(StartObserver):
             return
         try:
             self._require_no_lost_mounts(mounts)
-            broken = [mount.config.key for mount in mounts if mount.error]
-            if broken and self._strict:
-                raise LoadError(
-                    f"not started because of strict: {len(broken)} of {len(mounts)} mounts failed to load: "
-                    f"{', '.join(broken)}"
-                )
+            if self._strict:
+                require_none_broken(mounts)
         except LoadError as error:
             self.failed(error)
             return

@@ -68,6 +68,14 @@ def report_broken(mounts: Sequence[LoadedMount], *, strict: bool) -> None:
     for mount in broken:
         logger.error("%s", describe_broken(mount))
     log_warnings(mounts)
-    if broken and strict:
-        keys = ", ".join(mount.config.key for mount in broken)
-        raise LoadError(f"not started because of strict: {len(broken)} of {len(mounts)} mounts failed to load: {keys}")
+    if strict:
+        require_none_broken(mounts)
+
+
+def require_none_broken(mounts: Sequence[LoadedMount]) -> None:
+    """Raise `LoadError` if one of *mounts* is broken, as ``strict`` asks."""
+    broken = [mount.config.key for mount in mounts if mount.error]
+    if broken:
+        raise LoadError(
+            f"not started because of strict: {len(broken)} of {len(mounts)} mounts failed to load: {', '.join(broken)}"
+        )

@@ -12,7 +12,7 @@ from types import FrameType
 
 from .module_files import is_own
 
-_PACKAGE = str(Path(__file__).parent.parent / "_")[:-1]  # ends in a separator
+_PACKAGE = str(Path(__file__).parent.parent / "_")[:-1]  # ends in a separator, so "mountpoint_x" does not match
 
 
 def place_in(root: Path, thread: int | None) -> str:
@@ -44,6 +44,11 @@ def is_app_code(filename: str, root: Path) -> bool:
     return Path(filename).is_absolute() and is_own(filename, root)  # "<string>" is not a path
 
 
+def is_package_code(filename: str) -> bool:
+    """Whether *filename*, of a code object, is a module of mountpoint."""
+    return filename.startswith(_PACKAGE)
+
+
 def _frames(thread: int | None) -> Iterator[FrameType]:
     """Yield the frames of *thread*, the innermost first."""
     frame = sys._current_frames().get(thread) if thread is not None else None
@@ -53,4 +58,5 @@ def _frames(thread: int | None) -> Iterator[FrameType]:
 
 
 def _is_machinery(filename: str) -> bool:
-    return filename.startswith((_PACKAGE, "<frozen importlib")) or filename in (importlib.__file__, threading.__file__)
+    is_import = filename.startswith("<frozen importlib") or filename == importlib.__file__
+    return is_import or is_package_code(filename) or filename == threading.__file__

@@ -12,16 +12,15 @@ import sys
 import threading
 import time
 import traceback
-from pathlib import Path
 from typing import Any
 
+from ..loading.places import is_package_code
 from ..workers.processes import worker_stack
 from .fair_queue import FairQueues, RunningRequest
 
 logger = logging.getLogger("mountpoint.slow")
 _main_logger = logging.getLogger("mountpoint")
 
-_PACKAGE_FOLDER = str(Path(__file__).parent.parent / "_")[:-1]  # ends in a separator, so "mountpoint_x" does not match
 _RETRY_SECONDS = 10.0
 
 
@@ -118,4 +117,4 @@ def stack_of(thread: int) -> str:
 
 def _is_server_code(filename: str) -> bool:
     is_waitress = "/waitress/" in filename.replace("\\", "/")
-    return filename.startswith(_PACKAGE_FOLDER) or filename == threading.__file__ or is_waitress
+    return is_package_code(filename) or filename == threading.__file__ or is_waitress

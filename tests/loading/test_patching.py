@@ -116,7 +116,7 @@ def test_a_process_that_is_patched_already_refuses_nothing(tmp_path, library):
 def test_another_replacement_of_a_blocking_function_is_undone(tmp_path, module, name):
     before = getattr(module, name)
     toml = '[mounts]\n"/a" = "one:app"\n"/b" = "two:app"\n'
-    # Threads of the test may use a class meanwhile. A lock is a class that nothing can inherit from, from 3.13 on.
+    # Other threads may use the class while the test runs. From 3.13 on, no class inherits from a lock.
     base = f"m.{name}" if isinstance(before, type) and before is not threading.Lock else "object"
     code = f"import {module.__name__} as m\nclass Other({base}): pass\n"
     write(tmp_path, {"mounts.toml": toml, "one.py": f"{code}m.{name} = Other\n{APP}", "two.py": APP})
