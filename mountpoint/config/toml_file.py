@@ -24,6 +24,8 @@ def read_toml(file: Path, default_name: str) -> dict[str, Any]:
     except RecursionError:
         raise _malformed(file, "expected TOML, found arrays or tables that are nested too deeply", 1, 1) from None
     except ValueError as error:
+        if file.suffix in (".py", ".wsgi"):
+            raise _not_a_table(file, "a Python file", f"; {_advice_for_app(str(file))}") from None
         from .toml_mistakes import explain
 
         # Before Python 3.14 only the error's text has the position: "(at line 3, column 5)" or "(at end of document)".
@@ -33,6 +35,10 @@ def read_toml(file: Path, default_name: str) -> dict[str, Any]:
         mistake = explain(text, line, message or str(error))
         column = column if mistake.line == line else 1
         raise _malformed(file, f"not TOML: {mistake.explanation}", mistake.line, column) from None
+
+
+def _not_a_table(file: Path, found: str, advice: str) -> UnreadableError:
+    return UnreadableError([Problem("", f"expected a mount table, found {found}{advice}")], file=str(file))
 
 
 def _malformed(file: Path, message: str, line: int, column: int) -> ConfigError:
@@ -54,7 +60,7 @@ def _bytes(file: Path, default_name: str) -> bytes:
         return file.read_bytes()
     except FileNotFoundError:
         advice = _advice_for_missing(file) or _nearest(file) or "; name the file, or write one"
-        raise unreadable(f"expected a mount table, found no such file{advice}") from None
+        raise _not_a_table(file, "no such file", advice) from None
     except OSError as error:
         raise unreadable(f"cannot be read: {error.strerror}") from None
 
@@ -67,8 +73,12 @@ def _advice_for_missing(file: Path) -> str:
     if re.fullmatch(r"(?:[\w.-]+|\[[0-9a-f:.]+\])?:[0-9]+|[0-9]+|unix:.*", text):
         return "; an address to listen at belongs to --listen of serve, or to listen under [server]"
     if re.fullmatch(r"[\w./-]*\w:\w[\w.]*(?:\(.*\))?|.*\.py", text):
-        return f'; name an app in a table: write a file with [mounts], and "/" = "{text}"'
+        return f"; {_advice_for_app(text)}"
     return ""
+
+
+def _advice_for_app(text: str) -> str:
+    return f'name an app in a table: write a file with [mounts], and "/" = "{text}"'
 
 
 def _nearest(file: Path) -> str:

@@ -88,6 +88,18 @@ def test_a_missing_file_gets_advice(tmp_path, monkeypatch, name, others, advice)
     assert str(caught.value).endswith(f": expected a mount table, found no such file; {advice.replace('<folder>', '')}")
 
 
+@pytest.mark.parametrize("source", ["def app(environ, start_response): ...\n", "import hello\n"])
+def test_a_python_file_in_place_of_a_table_gets_advice(tmp_path, monkeypatch, source):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "hello.py").write_text(source)
+    with pytest.raises(UnreadableError) as caught:
+        load_config("hello.py")
+    assert str(caught.value) == (
+        "hello.py: expected a mount table, found a Python file; "
+        'name an app in a table: write a file with [mounts], and "/" = "hello.py"'
+    )
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows reports only that access is denied")
 def test_the_message_about_a_folder_names_the_table_in_it(tmp_path):
     (tmp_path / "site.toml").write_text(TABLE)
