@@ -77,6 +77,7 @@ OTHERS = {
         "bound.socket",
         "body",
         "ending",
+        "environ",
         "error",
         "found",
         "head",
