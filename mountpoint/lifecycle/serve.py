@@ -41,6 +41,7 @@ from .reload import TableReloader
 from .service_manager import ServiceManager
 from .signals import SignalReceiver
 from .start import Start, announcement
+from .status_page import StatusPage
 from .systemd import successor_environ
 from .takeover import Takeover, working_folder
 
@@ -110,7 +111,12 @@ class _Process:
         self._manager = ServiceManager()
         self._inheritance = read_inheritance()
         self._workers = WorkerProcesses()
-        self._bound = bind_sockets(config.server, self._inheritance)
+        self._status_page = StatusPage(config.status, self._inheritance)
+        try:
+            self._bound = bind_sockets(config.server, self._inheritance)
+        except BaseException:
+            self._status_page.close()
+            raise
         self._signals = SignalReceiver(_SIGNALS, self._handle_signal)
         self._load_thread = LoadThread(self._signals.restore)
         mounts = [LoadedMount(mount) for mount in config.mounts]
@@ -137,6 +143,7 @@ class _Process:
 
     def close_sockets(self) -> None:
         """Close the listening sockets."""
+        self._status_page.close()
         for bound in self._bound:
             bound.close()
 
@@ -280,7 +287,12 @@ class _Process:
             logger.warning("SIGUSR2 is ignored under --reload, which starts new processes by itself")
             return
         working = [mount.config.key for mount in self.mounts if mount.app]
-        self._takeover.start(self._bound, working, lambda pid: self._soon(lambda: self._complete_takeover(pid)))
+        self._takeover.start(
+            self._bound,
+            self._status_page.bound,
+            working,
+            lambda pid: self._soon(lambda: self._complete_takeover(pid)),
+        )
 
     # ------------------------------------------------------------------------------------------ start, reload, takeover
 
@@ -329,6 +341,7 @@ class _Process:
             self._takeover.abort("systemd could not be notified")
         else:
             self._takeover.complete()
+            self._status_page.hand_over()
             logger.info("process %d serves; this one ends", pid)
             self._stopped_at = time.monotonic()
             self._server.drain_and_keep_sockets()

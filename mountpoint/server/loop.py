@@ -29,7 +29,7 @@ from .finished import ServerObserver
 from .listener import listener_class
 from .selector import Selector
 from .slow_requests import SlowRequestReporter, log_in_flight, log_slow_end
-from .sockets import BoundSocket, listen_error
+from .sockets import BoundSocket, listen_error, urls_of
 
 MAX_WAIT = 1.0  # seconds for which the loop waits for an event at most
 
@@ -106,14 +106,7 @@ class Server:
 
     def urls(self) -> list[str]:
         """Return the addresses of the server: URLs, or ``unix:`` and a path."""
-        urls = []
-        for bound in self._bound:
-            if bound.address.unix:
-                urls.append(str(bound.address))
-            else:
-                host, port = bound.socket.getsockname()[:2]
-                urls.append(f"http://{f'[{host}]' if ':' in host else host}:{port}/")
-        return urls
+        return urls_of(self._bound)
 
     # ------------------------------------------------------------------------- from any thread, and signal handlers
 
