@@ -55,6 +55,7 @@ class MountConfig:
     queue: int = 100  # requests that wait
     max_body: int | None = None  # bytes; None for max_request_body_size
     slow_after: float = 10.0  # seconds
+    required: bool = False  # for the server to count as ready
     env: Mapping[str, str] = field(default_factory=dict)  # set while the app is loaded
     own: OwnProcess | None = None  # None for an app in the server's process
 

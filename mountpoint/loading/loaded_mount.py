@@ -31,6 +31,7 @@ class LoadedMount:
     needs_main_thread: bool = False  # whether it has failed in another thread, where signals and event loops fail
     warnings: Sequence[str] = ()
     unread: Collection[str] = ()
+    load_seconds: float | None = None  # None without a load in this process
 
     @property
     def is_loaded(self) -> bool:

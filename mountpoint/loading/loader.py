@@ -261,7 +261,7 @@ class Loader:
         return found
 
     def _load(self, mount: MountConfig) -> LoadedMount:
-        modules = set(sys.modules)
+        modules, started_at = set(sys.modules), time.monotonic()
         loaded, use = LoadedMount(mount), EnvironmentUse()
         try:
             with (
@@ -286,7 +286,12 @@ class Loader:
             raise
         except OSError as error:  # the root cannot be read; an OSError of the app itself would be a LoadError here
             loaded = replace(loaded, error=LoadError(f"{error.filename} cannot be read: {error.strerror}"))
-        return replace(loaded, warnings=self._environment.conflicts(mount, use), unread=use.unread(mount.env))
+        return replace(
+            loaded,
+            warnings=self._environment.conflicts(mount, use),
+            unread=use.unread(mount.env),
+            load_seconds=time.monotonic() - started_at,
+        )
 
     def _require_same_django_project(self, mount: MountConfig) -> None:
         """Raise `LoadError` if *mount* is a second Django project.

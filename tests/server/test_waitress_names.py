@@ -83,6 +83,7 @@ OTHERS = {
         "head",
         "headers",
         "logger",
+        "mount",
         "one",
         "queue.limits",
     ),
