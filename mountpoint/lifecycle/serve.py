@@ -154,6 +154,7 @@ class _Process:
         self._signals.install()
         apps = counted(len(self._config.mounts), "app")
         logger.info("%s: loading %s", self._config.file, apps)  # the last line if an import hangs
+        self._status_page.start(self)
         self._start.begin()
         if self._outcome is None:
             self._reloader.load(self._start)
@@ -177,8 +178,15 @@ class _Process:
     def snapshot(self) -> dict[str, Any]:
         """Return what the process does (see `mountpoint.status.snapshot`). For any thread."""
         config, mounts = self._table
-        state = "draining" if self._stopped_at else "serving" if self._is_announced else "loading"
-        return self._observing.snapshot(config, mounts, self._server, state)
+        return self._observing.snapshot(config, mounts, self._server, self.state())
+
+    def state(self) -> str:
+        """Return ``loading``, ``serving`` or ``draining``."""
+        return "draining" if self._stopped_at else "serving" if self._is_announced else "loading"
+
+    def loop_age(self) -> float | None:
+        """Return the seconds since the loop has turned, None before it runs."""
+        return time.monotonic() - self._server.turned_at if self._server and self._server.turned_at else None
 
     def seconds_left(self, code: int) -> float:
         """Return how long threads and exit handlers of apps may still run, once the loop has ended with *code*.

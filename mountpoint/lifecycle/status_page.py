@@ -7,8 +7,7 @@ as that of the whole server.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..config.status import StatusConfig
 from ..errors import ServeError
@@ -16,6 +15,7 @@ from ..server.sockets import BoundSocket, bind, urls_of
 from .inheritance import Inheritance
 
 if TYPE_CHECKING:
+    from ..status.app import ServingProcess
     from ..status.listener import StatusListener
 
 _BACKLOG = 16  # connections that the kernel keeps until the listener accepts them
@@ -41,8 +41,8 @@ class StatusPage:
         except ServeError as error:
             raise ServeError(f"status: {error}") from None
 
-    def start(self, take_snapshot: Callable[[], Mapping[str, Any]], loop_age: Callable[[], float | None]) -> None:
-        """Serve the page in a thread. The arguments are those of `mountpoint.status.app.StatusApp`."""
+    def start(self, process: ServingProcess) -> None:
+        """Show *process*, in a thread."""
         listen = self._config.listen
         if listen is None:
             return
@@ -50,7 +50,7 @@ class StatusPage:
         from ..status.listener import StatusListener
 
         hosts = None if self._config.key or listen.unix else {listen.host.lower()}
-        app = StatusApp(take_snapshot, loop_age, self._config.key, hosts)
+        app = StatusApp(process, self._config.key, hosts)
         self._listener = StatusListener([one.socket for one in self.bound], app)
         self._listener.start()
         for url in urls_of(self.bound):

@@ -111,6 +111,11 @@ class Server:
         return urls_of(self._bound)
 
     @property
+    def turned_at(self) -> float:
+        """When the loop has turned, from `time.monotonic`, in seconds. It turns at least every `MAX_WAIT`."""
+        return self._loop.woken_at
+
+    @property
     def connections(self) -> int:
         """How many connections are open. For any thread: the copy is atomic."""
         return sum(isinstance(owner, Channel) for owner in dict.copy(self._map).values())

@@ -14,8 +14,8 @@ import json
 import logging
 import re
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, Rule
@@ -45,23 +45,33 @@ _HELP = "This address has /, /status.json, /metrics, /livez and /readyz.\n"
 logger = logging.getLogger("mountpoint")
 
 
-class StatusApp:
-    """Shows the snapshots that *take_snapshot* returns.
+class ServingProcess(Protocol):
+    """The process that the page shows. Its methods are for any thread."""
 
-    *loop_age* returns the seconds since the last turn of the loop, None before it starts. Clients need the *key* unless
-    it is empty. *hosts* are the host names that a request may name; None admits every name. Without that check, a page
+    def snapshot(self) -> Mapping[str, Any]:
+        """Return all that the page shows (see `mountpoint.status.snapshot`)."""
+
+    def state(self) -> str:
+        """Return ``loading``, ``serving`` or ``draining``."""
+
+    def loop_age(self) -> float | None:
+        """Return the seconds since the loop has turned, None before it starts."""
+
+
+class StatusApp:
+    """Shows *process*. Clients need the *key* unless it is empty.
+
+    *hosts* are the host names that a request may name; None admits every name. Without that check, a page
     of another site could have its own name resolve to this machine, and read the status in a visitor's browser.
     """
 
     def __init__(
         self,
-        take_snapshot: Callable[[], Mapping[str, Any]],
-        loop_age: Callable[[], float | None],
+        process: ServingProcess,
         key: str = "",
         hosts: Collection[str] | None = None,
     ) -> None:
-        self._take_snapshot = take_snapshot
-        self._loop_age = loop_age
+        self._process = process
         self._key = key.encode()
         self._hosts = hosts
         self._map = Map([Rule(path, endpoint=path, methods=["GET"]) for path in _PATHS], merge_slashes=False)
@@ -89,9 +99,9 @@ class StatusApp:
         endpoint, _ = self._map.bind("localhost").match(request.path, request.method)
         is_known = self._knows_key(request.headers.get("Authorization", ""))
         if endpoint == "/livez":
-            return _check(*health.liveness(self._loop_age()))
+            return _check(*health.liveness(self._process.loop_age()))
         if endpoint == "/readyz":
-            is_ready, text = health.readiness(self._current_snapshot())
+            is_ready, text = health.readiness(self._process.state(), self._current_snapshot()["mounts"])
             # Without the key a load balancer learns the state, and not the names of mounts.
             return _check(is_ready, text if is_known or is_ready else text.partition(":")[0])
         if not is_known:
@@ -107,7 +117,7 @@ class StatusApp:
     def _current_snapshot(self) -> Mapping[str, Any]:
         now = time.monotonic()
         if now - self._taken_at >= MAX_AGE:
-            self._snapshot, self._documents = self._take_snapshot(), {}
+            self._snapshot, self._documents = self._process.snapshot(), {}
             self._taken_at = now
         return self._snapshot
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 STUCK_SECONDS = 5.0  # since the loop's last turn; it turns at least once a second
@@ -20,12 +20,14 @@ def liveness(loop_age: float | None) -> tuple[bool, str]:
     return True, "alive"
 
 
-def readiness(snapshot: Mapping[str, Any]) -> tuple[bool, str]:
-    """Return whether the server should get requests, and a line that says why not."""
-    state = snapshot["server"]["state"]
+def readiness(state: str, mounts: Sequence[Mapping[str, Any]]) -> tuple[bool, str]:
+    """Return whether the server should get requests, and a line that says why not.
+
+    *state* is that of the process, *mounts* are those of the snapshot.
+    """
     if state != "serving":
         return False, f"not ready: {state}"
-    rows = [row for row in snapshot["mounts"] if row["required"] and row["state"] != "serving"]
+    rows = [row for row in mounts if row["required"] and row["state"] != "serving"]
     if rows:
         return False, "not ready: " + ", ".join(f"{row['mount']} is {row['state']}" for row in rows)
     return True, "ready"

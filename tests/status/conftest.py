@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
-from support.status_snapshot import troubled
+from support.status_snapshot import Process, troubled
 from support.waiting import TIMEOUT
 from webtest import TestApp
 
@@ -17,11 +17,15 @@ from mountpoint.status.listener import StatusListener
 
 @pytest.fixture
 def client() -> Callable[..., TestApp]:
-    """Return ``client(**settings)``, which returns a client of the app, inside a linter."""
+    """Return ``client(snapshot, age, **settings)``, which returns a client of the app, inside a linter.
+
+    *snapshot* is one that `support.status_snapshot` makes, and *age* that of the loop.
+    """
 
     def client(snapshot=None, age=0.1, **settings) -> TestApp:
-        found = troubled() if snapshot is None else snapshot
-        return TestApp(StatusApp(lambda: found, lambda: age, **settings), lint=True)
+        process = Process(troubled() if snapshot is None else snapshot)
+        process.age = age
+        return TestApp(StatusApp(process, **settings), lint=True)
 
     return client
 

@@ -6,7 +6,7 @@ import base64
 import json
 
 import pytest
-from support.status_snapshot import snapshot_of, troubled
+from support.status_snapshot import Process, snapshot_of, troubled
 from webtest import TestApp
 
 from mountpoint.status import app as app_module
@@ -84,7 +84,7 @@ def test_a_fault_of_the_page_is_500_and_logged(caplog):
     def fail():
         raise ZeroDivisionError
 
-    response = TestApp(StatusApp(fail, lambda: None), lint=True).get("/", status=500)
+    response = TestApp(StatusApp(Process(fail)), lint=True).get("/", status=500)
     assert response.content_type == "text/plain"
     assert "ZeroDivisionError" not in response.text
     assert "ZeroDivisionError" in caplog.text
@@ -168,8 +168,8 @@ def test_every_name_is_admitted_with_a_key_or_a_unix_socket(client):
 def test_a_document_is_made_once_a_second_however_often_it_is_asked(monkeypatch):
     now, taken = [100.0], []
     monkeypatch.setattr(app_module.time, "monotonic", lambda: now[0])
-    site = TestApp(StatusApp(lambda: taken.append(1) or snapshot_of(pid=len(taken)), lambda: 0.0))
-    for path in ("/", "/status.json", "/metrics", "/readyz", "/"):
+    site = TestApp(StatusApp(Process(lambda: taken.append(1) or snapshot_of(pid=len(taken)))))
+    for path in ("/", "/status.json", "/metrics", "/"):
         site.get(path)
     assert len(taken) == 1
     now[0] += 1

@@ -135,7 +135,7 @@ def test_the_page_has_no_script_and_no_style_outside_the_hashed_one():
     assert not {tag for tag, _ in found} & {"script", "iframe", "object", "img", "form", "base"}
     names = {name for _, attributes in found for name in attributes}
     assert not [name for name in names if name.startswith("on") or name in ("style", "src", "srcset")]
-    assert all(":" not in attributes.get("href", "") for _, attributes in found)
+    assert not re.search(r'href="[^"]*:', page)
     [style] = re.findall(r"(?s)<style>(.*?)</style>", page)
     assert f"'sha256-{base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()}'" in CONTENT_SECURITY_POLICY
     assert "url(" not in STYLE

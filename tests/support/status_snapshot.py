@@ -11,6 +11,24 @@ BOUNDS = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10]
 _APPS = ("shop", "wiki", "notes", "admin", "billing", "search", "mail", "maps", "stats", "forum")
 
 
+class Process:
+    """A process that the page shows: *snapshot*, or the result of a function of that name."""
+
+    age: float | None = 0.1
+
+    def __init__(self, snapshot: Any) -> None:
+        self._snapshot = snapshot
+
+    def snapshot(self) -> dict[str, Any]:
+        return self._snapshot() if callable(self._snapshot) else self._snapshot
+
+    def state(self) -> str:
+        return self.snapshot()["server"]["state"]
+
+    def loop_age(self) -> float | None:
+        return self.age
+
+
 def histogram(numbers: list[int], total: float = 1.5) -> dict[str, Any]:
     return {"bounds": BOUNDS, "counts": [*numbers, *[0] * (len(BOUNDS) + 1 - len(numbers))], "sum": total}
 
