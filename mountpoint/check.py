@@ -45,40 +45,51 @@ class Finding(Problem):
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The result of a check: the mounts with their state, the problems and the warnings."""
+    """The result of a check: the mounts with their state, the problems, the warnings, and notes.
+
+    A note is about a change that the load of an app has made to the process, and that mountpoint has handled.
+    """
 
     file: str
     mounts: Sequence[dict[str, str]] = ()
     problems: Sequence[Finding] = ()
     warnings: Sequence[Finding] = ()
+    notes: Sequence[Finding] = ()
     is_readable: bool = True
 
     @property
     def exit_code(self) -> int:
-        """2 for a file that cannot be read, 1 for problems, else 0. Warnings do not count."""
+        """2 for a file that cannot be read, 1 for problems, else 0. Warnings and notes do not count."""
         if not self.is_readable:
             return 2
         return 1 if self.problems else 0
 
     def as_json(self) -> str:
-        """Return one JSON object with the arrays ``mounts``, ``problems`` and ``warnings``."""
+        """Return one JSON object with the arrays ``mounts``, ``problems``, ``warnings`` and ``notes``."""
         lists = {
             "mounts": list(self.mounts),
             "problems": [{"file": self.file, **dataclasses.asdict(finding)} for finding in self.problems],
             "warnings": [dataclasses.asdict(finding) for finding in self.warnings],
+            "notes": [dataclasses.asdict(finding) for finding in self.notes],
         }
         return json.dumps(lists, indent=2, ensure_ascii=False)
 
     def as_text(self) -> str:
-        """Return a table of the mounts, then the problems, the warnings and a line with their numbers."""
+        """Return a table of the mounts, then the problems, the warnings, the notes and a line with their numbers."""
         lines = []
         if self.mounts:
             widths = [max(len(mount[column]) for mount in self.mounts) for column in ("mount", "app")]
             lines = [f"{m['mount']:<{widths[0]}}  {m['app']:<{widths[1]}}  {m['state']}" for m in self.mounts]
         lines += [f"{self.file}: {finding}" for finding in self.problems]
         lines += [f"{self.file}: warning: {finding}" for finding in self.warnings]
-        mounts, problems = counted(len(self.mounts), "mount"), counted(len(self.problems), "problem")
-        return "\n".join([*lines, f"{mounts}, {problems}, {counted(len(self.warnings), 'warning')}"])
+        lines += [f"{self.file}: note: {finding}" for finding in self.notes]
+        counts = [
+            counted(len(self.mounts), "mount"),
+            counted(len(self.problems), "problem"),
+            counted(len(self.warnings), "warning"),
+            *([counted(len(self.notes), "note")] if self.notes else []),
+        ]
+        return "\n".join([*lines, ", ".join(counts)])
 
 
 def check(file: str | Path, thread: LoadThread | None = None, timeout: float | None = None) -> Report:
@@ -112,7 +123,8 @@ def check(file: str | Path, thread: LoadThread | None = None, timeout: float | N
         message = "is set, but no header is counted; add x_for = 1 and x_proto = 1"
         found.append(Finding("proxy.trusted", message))
     found += disabled_protections(config.server)
-    return Report(str(config.file), rows, problems, found)
+    notes = [Finding(_key(mount), note) for mount in mounts for note in mount.notes]
+    return Report(str(config.file), rows, problems, found, notes)
 
 
 def warnings(mounts: Sequence[LoadedMount], proxy: ProxySettings | None = None) -> Iterator[Finding]:

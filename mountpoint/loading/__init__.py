@@ -13,11 +13,14 @@ Read in this order:
     importing         import the module, find the attribute, call the factory, check the result
     blocking          refuse servers and questions that would block a load
     signal_guard      log what the signal handlers of apps raise
+    import_hooks      run code on a module as soon as it has been imported
     patching          refuse apps that replace the blocking functions of the standard library
     overlap           the state to restore after loads that overlap
     isolation         restore the state of the process after each load
     env_files         read ``.env`` files
     environment       find variables that an app takes over from another
+    shared_libraries  find apps that set up one library twice, such as Sentry's
+    load_changes      describe what a load has changed in the process
     eviction          remove the modules of a failed load from ``sys.modules``
     import_scan       find the names that source files import
     module_origins    refuse apps that would get each other's modules

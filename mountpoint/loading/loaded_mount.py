@@ -20,8 +20,9 @@ logger = logging.getLogger("mountpoint")
 class LoadedMount:
     """A mount of the file. After its load it has either an app or an error, and before that neither.
 
-    ``is_slow`` says that its load takes so long that others no longer wait for it. *warnings* are about variables that
-    it shares with other mounts. *unread* are the names in its ``env`` that no code has read during the load.
+    ``is_slow`` says that its load takes so long that others no longer wait for it. *warnings* are about state that it
+    shares with other mounts, and *notes* about changes of its load that were handled. *unread* are the names in its
+    ``env`` that no code has read during the load.
     """
 
     config: MountConfig
@@ -30,6 +31,7 @@ class LoadedMount:
     is_slow: bool = False
     needs_main_thread: bool = False  # whether it has failed in another thread, where signals and event loops fail
     warnings: Sequence[str] = ()
+    notes: Sequence[str] = ()
     unread: Collection[str] = ()
 
     @property
