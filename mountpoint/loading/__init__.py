@@ -35,6 +35,7 @@ Read in this order:
     routing           the WSGI application of loaded mounts, each app in its middleware
     own_prefix        find a loaded app that adds a prefix of its own, or names another one
     proxy_fix         find ProxyFix around an app
+    app_facts         what check needs to know about a loaded app, from any process
     logs              configure logging, before any app is loaded
     log_stream        keep a hanging reader of the log from blocking the threads that log
     standard_streams  the same for apps that print, and for ``wsgi.errors``

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..config.reader import MountConfig
 from ..errors import LoadError
+from .app_facts import AppFacts
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
@@ -33,6 +34,7 @@ class LoadedMount:
     warnings: Sequence[str] = ()
     notes: Sequence[str] = ()
     unread: Collection[str] = ()
+    facts: AppFacts | None = None  # of an app in a process of its own, once that is ready
 
     @property
     def is_loaded(self) -> bool:

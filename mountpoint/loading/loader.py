@@ -219,7 +219,11 @@ class Loader:
                 error = self._processes.error(mount.app)
             except LoadError as failure:
                 error = failure
-            done = found[mount.config.key] = LoadedMount(mount.config, error=error) if error else mount
+            if error:
+                done = LoadedMount(mount.config, error=error)
+            else:
+                done = replace(mount, facts=self._processes.facts(mount.app))
+            found[mount.config.key] = done
             observer.after(done)
         return found
 

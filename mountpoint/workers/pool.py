@@ -21,6 +21,7 @@ from contextlib import suppress
 
 from ..config.reader import MountConfig
 from ..errors import LoadError
+from ..loading.app_facts import AppFacts
 from .worker import Worker, WorkerConnection
 
 FIRST_PAUSE = 0.1  # seconds between the death of a worker and its restart
@@ -199,6 +200,11 @@ class Pool:
     def error(self) -> LoadError | None:
         """Why no worker starts, None if one was ready."""
         return None if self._has_served else self._error
+
+    @property
+    def facts(self) -> AppFacts | None:
+        """The facts about the app that a worker has found."""
+        return next((worker.facts for worker in self.workers if worker.facts), None)
 
     def supervise(self) -> None:
         """Do what is due: start, replace and end workers."""
