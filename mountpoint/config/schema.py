@@ -154,6 +154,12 @@ SERVER_KEYS: Mapping[str, Key] = {
         "Log each request.",
         "`true`",
     ),
+    "request_id": Key(
+        boolean,
+        "Give each request an id: the `X-Request-ID` of a trusted proxy, or a new one. Apps, the client and the logs "
+        "get it.",
+        "`false`",
+    ),
     "log_level": Key(
         one_of(*LOG_LEVELS),
         'The level of the loggers `mountpoint` and `waitress`: `"debug"`, `"info"`, `"warning"`, `"error"` or '

@@ -21,6 +21,7 @@ from contextlib import suppress
 
 from ..config.reader import MountConfig
 from ..errors import LoadError
+from ..loading.app_facts import AppFacts
 from .worker import Worker, WorkerConnection
 
 FIRST_PAUSE = 0.1  # seconds between the death of a worker and its restart
@@ -210,6 +211,11 @@ class Pool:
     def restarts(self) -> int:
         """How many workers have started beside the first one of each place."""
         return max(self._starts - len(self._places), 0)
+
+    @property
+    def facts(self) -> AppFacts | None:
+        """The facts about the app that a worker has found."""
+        return next((worker.facts for worker in self.workers if worker.facts), None)
 
     def supervise(self) -> None:
         """Do what is due: start, replace and end workers."""

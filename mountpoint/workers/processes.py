@@ -31,6 +31,9 @@ if sys.platform == "win32":
         def wait(self, app: object, seconds: float) -> NoReturn:
             raise NotImplementedError
 
+        def facts(self, app: object) -> NoReturn:
+            raise NotImplementedError
+
         def error(self, app: object) -> NoReturn:
             raise NotImplementedError
 

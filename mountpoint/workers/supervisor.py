@@ -20,6 +20,7 @@ from contextlib import suppress
 
 from ..config.reader import MountConfig
 from ..errors import LoadError
+from ..loading.app_facts import AppFacts
 from .connection import serving
 from .forwarding import ForwardingApp
 from .launch import server_environ
@@ -72,6 +73,11 @@ class WorkerProcesses:
         """Return why the workers of *app* do not start, None if one was ready."""
         assert isinstance(app, ForwardingApp)
         return app.pool.error
+
+    def facts(self, app: object) -> AppFacts | None:
+        """Return the facts about *app* that a worker has found, None before the first one is ready."""
+        assert isinstance(app, ForwardingApp)
+        return app.pool.facts
 
     def unused_by(self, apps: Iterable[object]) -> UnusedPools:
         """Return the pools that exist now, except those that one of *apps* forwards to."""
