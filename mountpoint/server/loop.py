@@ -57,6 +57,7 @@ class Server:
         self.settings = settings
         self._router = router
         self._bound = bound
+        self._urls = urls_of(bound)  # while the sockets are open
         self._loop = EventLoop(self._pull_trigger, selector)
         self._map = self._loop.owners
         self._descriptors = ServerDescriptors(self._map)
@@ -108,7 +109,7 @@ class Server:
 
     def urls(self) -> list[str]:
         """Return the addresses of the server: URLs, or ``unix:`` and a path."""
-        return urls_of(self._bound)
+        return self._urls
 
     @property
     def turned_at(self) -> float:

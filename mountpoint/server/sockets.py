@@ -104,14 +104,14 @@ def wrap_systemd_sockets(sockets: Iterable[socket.socket]) -> list[BoundSocket]:
     return bound
 
 
-def urls_of(bound: Iterable[BoundSocket]) -> list[str]:
-    """Return the addresses of *bound*: URLs, or ``unix:`` and a path."""
+def urls_of(sockets: Iterable[BoundSocket]) -> list[str]:
+    """Return the addresses of *sockets*: URLs, or ``unix:`` and a path."""
     urls = []
-    for one in bound:
-        if one.address.unix:
-            urls.append(str(one.address))
+    for bound in sockets:
+        if bound.address.unix:
+            urls.append(str(bound.address))
         else:
-            host, port = one.socket.getsockname()[:2]
+            host, port = bound.socket.getsockname()[:2]
             urls.append(f"http://{f'[{host}]' if ':' in host else host}:{port}/")
     return urls
 

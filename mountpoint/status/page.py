@@ -94,12 +94,12 @@ def _trouble_list(rows: Sequence[_Row], troubles: Sequence[str]) -> list[Html]:
 def _facts(server: _Row, rows: Sequence[_Row]) -> Html:
     minute = [sum(row["last_minute"][key] for row in rows) for key in ("requests", "errors")]
     facts = [
-        ("Requests, last minute", count(minute[0])),
-        ("Errors, last minute", count(minute[1])),
+        ("Requests/min", count(minute[0])),
+        ("Errors/min", count(minute[1])),
         ("In flight", count(sum(row["in_flight"] for row in rows))),
         ("Waiting", count(sum(row["waiting"] for row in rows))),
-        ("Threads busy", f"{count(server['busy_threads'])} of {count(server['threads'])}"),
-        ("Connections", f"{count(server['connections'])} of {count(server['connection_limit'])}"),
+        ("Threads busy", f"{server['busy_threads']} of {server['threads']}"),
+        ("Connections", f"{server['connections']} of {server['connection_limit']}"),
         ("Memory", size(server["memory"])),
         ("Loop delay", duration(server["loop_delay"])),
     ]

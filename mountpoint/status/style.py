@@ -47,7 +47,7 @@ h1 { margin: 0 0 1rem; padding: .7rem 1rem; border-radius: .5rem; font-size: 1.4
 h1.well { color: var(--well); background: var(--well-back); }
 h1.trouble { color: var(--trouble); background: var(--trouble-back); }
 .sign { display: inline-block; margin-right: .6rem; }
-h2 { margin: 1.8rem 0 .5rem; font-size: 1.1rem; }
+h2 { margin: 1.5rem 0 .4rem; font-size: 1.1rem; }
 p { margin: 0 0 .5rem; }
 a { color: var(--link); }
 .quiet, caption, figcaption, .app, footer { color: var(--quiet); }
@@ -62,10 +62,10 @@ a { color: var(--link); }
   white-space: nowrap; color: var(--well); background: var(--well-back); }
 .word.broken, .word.failing { color: var(--trouble); background: var(--trouble-back); }
 .word.slow, .word.rejecting, .word.loading, .word.starting { color: var(--warn); background: var(--warn-back); }
-dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(8.4rem, 1fr)); gap: .6rem; margin: 1.2rem 0 0; }
-dl div { padding: .5rem .8rem; border-radius: .5rem; background: var(--card); border: 1px solid var(--line); }
+dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(7.2rem, 1fr)); gap: .5rem; margin: 1.2rem 0 0; }
+dl div { padding: .4rem .5rem; border-radius: .5rem; background: var(--card); border: 1px solid var(--line); }
 dt { color: var(--quiet); font-size: .85rem; }
-dd { margin: 0; font-size: 1.2rem; font-weight: 600; font-variant-numeric: tabular-nums; }
+dd { margin: 0; font-size: 1.1rem; white-space: nowrap; font-weight: 600; font-variant-numeric: tabular-nums; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(24rem, 100%), 1fr)); gap: 1rem; }
 figure { margin: 0; padding: .6rem .8rem; border: 1px solid var(--line); border-radius: .5rem;
   background: var(--card); }
@@ -82,11 +82,11 @@ svg text.y { text-anchor: end; }
   margin-right: .3em; border-radius: .15em; background: var(--requests); forced-color-adjust: none; }
 .key-errors::before { background: var(--errors); }
 .wide { overflow-x: auto; border: 1px solid var(--line); border-radius: .5rem; }
-table { border-collapse: collapse; width: 100%; }
-caption { padding: .5rem .75rem; text-align: left; font-size: .87rem; }
-th, td { padding: .35rem .75rem; border-top: 1px solid var(--line); text-align: left; vertical-align: top; }
+table { border-collapse: collapse; width: 100%; font-size: .95rem; }
+caption { padding: .5rem .6rem; text-align: left; font-size: .87rem; }
+th, td { padding: .35rem .6rem; border-top: 1px solid var(--line); text-align: left; vertical-align: top; }
 thead th { background: var(--card); font-size: .87rem; white-space: nowrap; }
-tbody th { font-weight: 600; overflow-wrap: anywhere; min-width: 8rem; }
+tbody th { font-weight: 600; overflow-wrap: anywhere; min-width: 7rem; }
 tbody tr:hover > * { background: var(--card); }
 tbody tr:target > * { background: var(--warn-back); }
 .app { display: block; font-weight: 400; font-size: .87em; }

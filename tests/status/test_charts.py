@@ -44,4 +44,4 @@ def test_the_axis_of_a_large_chart_ends_at_a_round_number(peak, labels):
 def test_no_path_of_a_large_chart_leaves_its_plot():
     chart = large_chart("Title", "Words.", [("requests", list(range(60))), ("errors", [0.001] * 60)], str)
     for path in paths(chart).values():
-        assert all(0 <= x <= 480 and 0 <= height <= 100 for x, height in heights(path, 100))
+        assert all(0 <= x <= 480 and 0 <= height <= 72 for x, height in heights(path, 72))

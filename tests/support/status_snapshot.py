@@ -54,7 +54,7 @@ def mount_row(mount: str | None, *, requests: int = 1200, errors: int = 0, secon
         "restarts": 0,
         "in_flight": 0,
         "waiting": 0,
-        "requests": {"1xx": 0, "2xx": requests - errors, "3xx": 7, "4xx": 3, "5xx": errors},
+        "requests": {"none": 0, "1xx": 0, "2xx": requests - errors, "3xx": 7, "4xx": 3, "5xx": errors},
         "rejected": {"queue": 0, "limit": 0, "body": 0},
         "bytes_in": 12_000,
         "bytes_out": 3_400_000,
