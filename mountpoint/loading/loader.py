@@ -274,7 +274,7 @@ class Loader:
         return found
 
     def _load(self, mount: MountConfig) -> LoadedMount:
-        modules = set(sys.modules)
+        modules, started_at = set(sys.modules), time.monotonic()
         loaded, use, changes, warnings = LoadedMount(mount), EnvironmentUse(), LoadChanges(), list[str]()
         try:
             with (
@@ -313,6 +313,7 @@ class Loader:
             notes=[*changes.notes(siblings)],
             unread=[name for name in use.unread(mount.env) if name not in {read.name for read in late}],
             modules=self._origins.used_modules(mount.root),
+            load_seconds=time.monotonic() - started_at,
         )
 
     def _require_same_django_project(self, mount: MountConfig) -> None:
