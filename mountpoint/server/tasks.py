@@ -26,9 +26,9 @@ from waitress.task import ErrorTask, Task
 from waitress.utilities import build_http_date
 
 from ..loading import forking
+from ..wsgi.app_body import AppBodyError, close_of, piece_of_body, require_body
+from ..wsgi.app_header import AppHeaderError, Headers, read_headers, require_status
 from .access_log import access_line, access_logger, log_access
-from .app_body import AppBodyError, close_of, piece_of_body, require_body
-from .app_header import AppHeaderError, Headers, read_headers, require_status
 from .parser import Parser
 
 if TYPE_CHECKING:
