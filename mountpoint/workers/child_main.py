@@ -36,7 +36,8 @@ from ..errors import LoadError
 from ..loading.app_facts import facts_of
 from ..loading.importing import load_app
 from . import frames
-from .child_requests import Connection, RequestServer
+from .child_connection import Connection
+from .child_requests import RequestServer
 
 _POLL_MILLISECONDS = 1000  # between two looks at whether the server lives
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
