@@ -87,6 +87,12 @@ MOUNT_KEYS: Mapping[str, Key] = {
         "A request that runs for longer than this many seconds is logged as slow. 0 turns this off.",
         "`10`",
     ),
+    "required": Key(
+        boolean,
+        "Whether the server counts as not ready while this mount is broken: `/readyz` of the status listener then "
+        "answers 503. A mount that is not required takes no other mount out of service.",
+        "`false`",
+    ),
     "env": Key(
         environment,
         'Environment variables that are set while the app is loaded: `{ KEY = "value" }`. A request finds them in '
