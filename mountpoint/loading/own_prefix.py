@@ -141,7 +141,7 @@ def _django_faults(mount: LoadedMount, public: str) -> Iterator[PrefixFault]:
     for name in ("STATIC_URL", "MEDIA_URL"):
         cached = vars(settings).get(name)  # set when the setting is read first, with the prefix of that moment
         written = getattr(settings._wrapped, name, None)
-        if isinstance(cached, str) and cached != written and not is_below(cached, public):
+        if isinstance(cached, str) and written and cached != written and not is_below(cached, public):
             advice = f'write {name} = "{public}/{written}"'
             if name == "STATIC_URL":
                 advice += f', and for WhiteNoise WHITENOISE_STATIC_PREFIX = "/{written}"'
