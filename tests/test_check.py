@@ -134,7 +134,7 @@ def test_json_has_mounts_problems_and_warnings(tmp_path):
     done = command("check", "--json", cwd=write(tmp_path, BROKEN))
     assert done.returncode == 1
     output = json.loads(done.stdout)
-    assert list(output) == ["mounts", "problems", "warnings"]
+    assert list(output) == ["mounts", "problems", "warnings", "notes"]
     assert output["mounts"] == [
         {"mount": "/a", "app": "one:app", "root": str(tmp_path), "state": "ready"},
         {"mount": "/b", "app": "bad:app", "root": str(tmp_path), "state": "broken"},

@@ -21,6 +21,7 @@ from .address import Address
 from .app_spec import AppSpec
 from .key import Key
 from .own_process import OwnProcess, take_own_process, with_prefix
+from .request_id import conflicts_with_request_id
 from .schema import (
     DEFAULT_LISTEN,
     DOCTOR_KEYS,
@@ -54,6 +55,7 @@ class MountConfig:
     queue: int = 100  # requests that wait
     max_body: int | None = None  # bytes; None for max_request_body_size
     slow_after: float = 10.0  # seconds
+    required: bool = False  # for the server to count as ready
     env: Mapping[str, str] = field(default_factory=dict)  # set while the app is loaded
     own: OwnProcess | None = None  # None for an app in the server's process
 
@@ -74,6 +76,7 @@ class ServerConfig:
     max_buffered_bodies: int = 256 * 2**20  # bytes
     strict: bool = False
     access_log: bool = True
+    request_id: bool = False
     log_level: str | None = None  # None for "info", or for the levels that [logging] sets
     unix_socket_perms: int = 0o660
     connection_limit: int = 1000
@@ -153,11 +156,14 @@ class _Validation:
         mounts = self.mounts(tables["mounts"], tables["defaults"])
         server = self.server(tables["server"])
         server = self.with_body_limit(server, mounts, is_explicit="max_request_body_size" in tables["server"])
+        proxy = self.proxy(tables["proxy"])
+        for problem in conflicts_with_request_id(proxy) if server.request_id else ():
+            self.report(problem.key, problem.message)
         return Config(
             file=self.file,
             mounts=mounts,
             server=self.with_room_for_a_body(server, is_explicit="max_buffered_bodies" in tables["server"]),
-            proxy=self.proxy(tables["proxy"]),
+            proxy=proxy,
             logging=tables["logging"] or None,
             doctor=DoctorConfig(**self.section("doctor", tables["doctor"], DOCTOR_KEYS)),
             overrides=self.overrides,

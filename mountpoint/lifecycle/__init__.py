@@ -7,6 +7,7 @@ Read in this order:
     start            when the process serves, announces itself and is ready
     signals          receive signals while the main thread loads apps
     reload           load the table, and read it again at SIGHUP
+    observing        the counters of the process, and its snapshot
     installed_code   packages outside the roots that have changed since their import
     ending           end the process: threads, pools and exit handlers of apps
     takeover         SIGUSR2: a new process takes over the listening sockets

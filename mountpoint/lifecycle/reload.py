@@ -41,7 +41,15 @@ SETTLE_SECONDS = 0.5  # the file must be unchanged for so long, because half of 
 HANG_SECONDS = 10.0  # from its start, after which a second signal supersedes a reload
 
 # The fields of `ServerConfig` that a reload changes in a serving process.
-_LIVE = {"drain_timeout", "header_timeout", "body_timeout", "body_min_rate", "max_buffered_bodies", "strict"}
+_LIVE = {
+    "drain_timeout",
+    "header_timeout",
+    "body_timeout",
+    "body_min_rate",
+    "max_buffered_bodies",
+    "strict",
+    "request_id",
+}
 
 logger = logging.getLogger("mountpoint")
 

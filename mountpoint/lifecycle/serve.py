@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from ..config.reader import Config
 from ..errors import ConfigError, counted
@@ -37,6 +37,7 @@ from ..workers.processes import WorkerProcesses
 from .binding import bind_sockets
 from .ending import MIN_SECONDS, end_after, end_by_signal, end_now, end_process
 from .inheritance import read_inheritance
+from .observing import Observing
 from .reload import TableReloader
 from .service_manager import ServiceManager
 from .signals import SignalReceiver
@@ -109,6 +110,7 @@ class _Process:
         self._takeover = Takeover(successor_environ(), working_folder())
         self._manager = ServiceManager()
         self._inheritance = read_inheritance()
+        self._observing = Observing(config)
         self._workers = WorkerProcesses()
         self._bound = bind_sockets(config.server, self._inheritance)
         self._signals = SignalReceiver(_SIGNALS, self._handle_signal)
@@ -165,6 +167,12 @@ class _Process:
         """The mounts of the latest table."""
         return self._reloader.mounts
 
+    def snapshot(self) -> dict[str, Any]:
+        """Return what the process does (see `mountpoint.status.snapshot`). For any thread."""
+        config, mounts = self._table
+        state = "draining" if self._stopped_at else "serving" if self._is_announced else "loading"
+        return self._observing.snapshot(config, mounts, self._server, state)
+
     def seconds_left(self, code: int) -> float:
         """Return how long threads and exit handlers of apps may still run, once the loop has ended with *code*.
 
@@ -188,7 +196,8 @@ class _Process:
                 return
             config, mounts = self._table
             router = build_router(config, build_table(mounts))
-            server = Server(router, queue_limits(config, mounts), config.server, self._bound)
+            limits = queue_limits(config, mounts)
+            server = Server(router, limits, config.server, self._bound, observer=self._observing.counters)
             threading.Thread(target=self._run_loop, args=(server,), name="mountpoint-loop", daemon=True).start()
             self._server = server
 
@@ -273,6 +282,7 @@ class _Process:
 
     def _reload(self) -> None:
         self._manager.report_reloading()
+        self._observing.reload_began()
         self._reloader.start()
 
     def _start_takeover(self) -> None:
@@ -305,6 +315,7 @@ class _Process:
         detach_streams()
         with self._lock:
             self._table = config, mounts
+            self._observing.follow(config)
             server = self._server
             if server is None:
                 return
@@ -317,6 +328,7 @@ class _Process:
         def report() -> None:
             unused.close()
             logger.info("reload ended: %s", outcome)
+            self._observing.reload_ended(outcome)
             self._manager.report_reloaded(outcome)
 
         self._soon(report)  # after the callback of `_swap_table`

@@ -13,11 +13,14 @@ Read in this order:
     importing         import the module, find the attribute, call the factory, check the result
     blocking          refuse servers and questions that would block a load
     signal_guard      log what the signal handlers of apps raise
+    import_hooks      run code on a module as soon as it has been imported
     patching          refuse apps that replace the blocking functions of the standard library
     overlap           the state to restore after loads that overlap
     isolation         restore the state of the process after each load
     env_files         read ``.env`` files
     environment       find variables that an app takes over from another
+    shared_libraries  find apps that set up one library twice, such as Sentry's
+    load_changes      describe what a load has changed in the process
     eviction          remove the modules of a failed load from ``sys.modules``
     import_scan       find the names that source files import
     module_origins    refuse apps that would get each other's modules
@@ -32,6 +35,7 @@ Read in this order:
     routing           the WSGI application of loaded mounts, each app in its middleware
     own_prefix        find a loaded app that adds a prefix of its own, or names another one
     proxy_fix         find ProxyFix around an app
+    app_facts         what check needs to know about a loaded app, from any process
     logs              configure logging, before any app is loaded
     log_stream        keep a hanging reader of the log from blocking the threads that log
     standard_streams  the same for apps that print, and for ``wsgi.errors``

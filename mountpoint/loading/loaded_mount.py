@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..config.reader import MountConfig
 from ..errors import LoadError
+from .app_facts import AppFacts
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
@@ -20,8 +21,9 @@ logger = logging.getLogger("mountpoint")
 class LoadedMount:
     """A mount of the file. After its load it has either an app or an error, and before that neither.
 
-    ``is_slow`` says that its load takes so long that others no longer wait for it. *warnings* are about variables that
-    it shares with other mounts. *unread* are the names in its ``env`` that no code has read during the load.
+    ``is_slow`` says that its load takes so long that others no longer wait for it. *warnings* are about state that it
+    shares with other mounts, and *notes* about changes of its load that were handled. *unread* are the names in its
+    ``env`` that no code has read during the load.
     """
 
     config: MountConfig
@@ -30,7 +32,10 @@ class LoadedMount:
     is_slow: bool = False
     needs_main_thread: bool = False  # whether it has failed in another thread, where signals and event loops fail
     warnings: Sequence[str] = ()
+    notes: Sequence[str] = ()
     unread: Collection[str] = ()
+    load_seconds: float | None = None  # None without a load in this process
+    facts: AppFacts | None = None  # of an app in a process of its own, once that is ready
 
     @property
     def is_loaded(self) -> bool:

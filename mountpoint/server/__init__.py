@@ -26,6 +26,7 @@ Read in this order:
     fair_queue      a queue for each mount, and the threads that serve the queues
     mount_queues    the limits of each mount's queue
     slow_requests   report requests that run for too long
+    loop_delay      how long events wait for the loop
     loop            the server: run the event loop, stop it, drain it
     waitress_names  the list of waitress's names that all of this depends on
 """

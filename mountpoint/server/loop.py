@@ -27,6 +27,7 @@ from .event_loop import EventLoop
 from .fair_queue import FairQueues, QueueLimits
 from .finished import ServerObserver
 from .listener import listener_class
+from .loop_delay import LoopDelay
 from .selector import Selector
 from .slow_requests import SlowRequestReporter, log_in_flight, log_slow_end
 from .sockets import BoundSocket, listen_error
@@ -79,6 +80,7 @@ class Server:
             settings.threads, lambda channel: channel.route(self._router), log_slow_end
         )
         self.queues.reconfigure(limits)
+        self.loop_delay = LoopDelay()
         self._body_budget = BodyBudget(settings.max_buffered_bodies)
         self._observer = observer
         self._slow_reporter = SlowRequestReporter(self.queues)
@@ -114,6 +116,11 @@ class Server:
                 host, port = bound.socket.getsockname()[:2]
                 urls.append(f"http://{f'[{host}]' if ':' in host else host}:{port}/")
         return urls
+
+    @property
+    def connections(self) -> int:
+        """How many connections are open. For any thread: the copy is atomic."""
+        return sum(isinstance(owner, Channel) for owner in dict.copy(self._map).values())
 
     # ------------------------------------------------------------------------- from any thread, and signal handlers
 
@@ -180,6 +187,7 @@ class Server:
 
     def _run_once(self, max_wait: float) -> None:
         """Wait up to *max_wait* seconds for events, and handle them."""
+        began_at = time.monotonic()
         self._loop.run_once(max_wait)
         _run_callback(self.queues.answer_rejected)
         _run_callback(self.queues.use_spare_threads)
@@ -196,6 +204,9 @@ class Server:
                 )
                 _run_callback(channel.close_if_over)
             self._loop.check()
+            now = time.monotonic()
+        woken_at = self._loop.woken_at
+        self.loop_delay.record(max(now - woken_at, woken_at - began_at - max_wait), now)
 
     def _has_lost_listener(self) -> bool:
         """Whether an app has closed the descriptor of a listening socket. Only a new process can listen again."""

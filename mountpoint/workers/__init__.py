@@ -10,6 +10,7 @@ the server, read in this order:
     worker       one worker process, from its start to its end
     pool         the workers of a mount: choose one for a request, replace them, restart them
     forwarding   the WSGI application that hands its requests to a pool
+    report       the state of the workers, for the status page
     supervisor   the pools of all mounts, and the thread that supervises them
     processes    the supervisor, or the refusal of workers on Windows
     trial        load every app once, for the commands that examine a table

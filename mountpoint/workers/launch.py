@@ -42,6 +42,8 @@ SOURCES = (
     "loading/app_kinds",
     "loading/signatures",
     "loading/app_check",
+    "loading/proxy_fix",
+    "loading/app_facts",
     "loading/missing_imports",
     "loading/importing",
     "workers",

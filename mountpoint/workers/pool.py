@@ -21,6 +21,7 @@ from contextlib import suppress
 
 from ..config.reader import MountConfig
 from ..errors import LoadError
+from ..loading.app_facts import AppFacts
 from .worker import Worker, WorkerConnection
 
 FIRST_PAUSE = 0.1  # seconds between the death of a worker and its restart
@@ -77,6 +78,7 @@ class Pool:
         self._error: LoadError | None = None  # of the latest worker that did not start
         self._logged_error = ""
         self._has_served = False  # whether a worker was ready once
+        self._starts = 0
         self._is_closed = self._is_urgent = False
         self._closed_at = 0.0  # from `time.monotonic`: from then on the workers take no requests
         self._memory_at = 0.0
@@ -200,6 +202,21 @@ class Pool:
         """Why no worker starts, None if one was ready."""
         return None if self._has_served else self._error
 
+    @property
+    def start_error(self) -> LoadError | None:
+        """Why the latest worker did not start, None if one has become ready since."""
+        return self._error if self._logged_error else None
+
+    @property
+    def restarts(self) -> int:
+        """How many workers have started beside the first one of each place."""
+        return max(self._starts - len(self._places), 0)
+
+    @property
+    def facts(self) -> AppFacts | None:
+        """The facts about the app that a worker has found."""
+        return next((worker.facts for worker in self.workers if worker.facts), None)
+
     def supervise(self) -> None:
         """Do what is due: start, replace and end workers."""
         now = time.monotonic()
@@ -289,6 +306,7 @@ class Pool:
                 self._condition.notify_all()
 
     def _start(self, place: _Place, now: float) -> Worker | None:
+        self._starts += 1
         try:
             worker = Worker(self.mount, self._environ, is_quiet=self._is_trial)
         except LoadError as error:

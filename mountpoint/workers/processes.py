@@ -14,6 +14,7 @@ if sys.platform == "win32":
 
     from ..config.reader import MountConfig
     from ..errors import LoadError
+    from .report import WorkersReport
 
     class WorkerProcesses:
         """Refuses every mount that asks for processes of its own."""
@@ -30,6 +31,9 @@ if sys.platform == "win32":
         def wait(self, app: object, seconds: float) -> NoReturn:
             raise NotImplementedError
 
+        def facts(self, app: object) -> NoReturn:
+            raise NotImplementedError
+
         def error(self, app: object) -> NoReturn:
             raise NotImplementedError
 
@@ -39,9 +43,16 @@ if sys.platform == "win32":
         def close(self, *, is_urgent: bool = False) -> None:
             pass
 
+    class AppFailed(Exception):
+        """Never raised here."""
+
     def worker_stack(thread: int) -> str | None:
         return None
-else:
-    from .supervisor import WorkerProcesses, worker_stack
 
-__all__ = ["WorkerProcesses", "worker_stack"]
+    def report_on_workers(app: object) -> WorkersReport | None:
+        return None
+else:
+    from .connection import AppFailed
+    from .supervisor import WorkerProcesses, report_on_workers, worker_stack
+
+__all__ = ["AppFailed", "WorkerProcesses", "report_on_workers", "worker_stack"]

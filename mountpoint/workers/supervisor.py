@@ -20,11 +20,13 @@ from contextlib import suppress
 
 from ..config.reader import MountConfig
 from ..errors import LoadError
+from ..loading.app_facts import AppFacts
 from .connection import serving
 from .forwarding import ForwardingApp
 from .launch import server_environ
 from .pool import Pool
-from .worker import WorkerConnection
+from .report import WorkerReport, WorkersReport
+from .worker import Worker, WorkerConnection
 
 _RETRY_SECONDS = 1.0
 _LINGER_SECONDS = 1.0  # for which the workers of a former mount still take requests
@@ -71,6 +73,11 @@ class WorkerProcesses:
         """Return why the workers of *app* do not start, None if one was ready."""
         assert isinstance(app, ForwardingApp)
         return app.pool.error
+
+    def facts(self, app: object) -> AppFacts | None:
+        """Return the facts about *app* that a worker has found, None before the first one is ready."""
+        assert isinstance(app, ForwardingApp)
+        return app.pool.facts
 
     def unused_by(self, apps: Iterable[object]) -> UnusedPools:
         """Return the pools that exist now, except those that one of *apps* forwards to."""
@@ -151,3 +158,32 @@ def worker_stack(thread: int) -> str | None:
     """Return the stack in the worker that *thread* of the server waits for, None if it waits for none."""
     connection = serving.get(thread)
     return connection.worker.stack(connection.number) if isinstance(connection, WorkerConnection) else None
+
+
+def report_on_workers(app: object) -> WorkersReport | None:
+    """Return the report on the workers of *app*, None if its mount has none.
+
+    It takes no lock, because a thread that serves a request may wait for that.
+    """
+    if not isinstance(app, ForwardingApp):
+        return None
+    pool, now = app.pool, time.monotonic()
+    workers = [worker for worker in pool.workers if not worker.has_ended]
+    is_ready = any(worker.accepts for worker in workers)
+    latest = max((worker for worker in workers if worker.is_ready), key=lambda worker: worker.ready_at, default=None)
+    return WorkersReport(
+        is_ready,
+        None if is_ready else pool.start_error,
+        pool.restarts,
+        latest.ready_at - latest.started_at if latest else None,
+        [
+            WorkerReport(worker.pid, _state(worker), now - worker.started_at, worker.resident_bytes(), worker.assigned)
+            for worker in workers
+        ],
+    )
+
+
+def _state(worker: Worker) -> str:
+    if worker.kill_at or worker.fileno() < 0:
+        return "ending"
+    return "ready" if worker.is_ready else "starting"

@@ -11,6 +11,7 @@ Read in this order:
     forwarding_headers  the headers of proxies that clients can send too
     proxy_settings      which proxies to trust, and for which headers
     proxies             rewrite environ from the headers of trusted proxies
+    request_id          the id of a request, from a trusted proxy or new
     limits              concurrent requests and body size of one app
     mount_env           put the ``env`` of a mount into environ
     cookies             give cookies the path of their mount

@@ -87,7 +87,17 @@ OTHERS = {
         "one",
         "queue.limits",
     ),
-    *("queue.waiting", "running", "self.headers", "self.requests", "self.socket", "settings", "sock", "socket"),
+    *(
+        "queue.waiting",
+        "request.headers",
+        "running",
+        "self.headers",
+        "self.requests",
+        "self.socket",
+        "settings",
+        "sock",
+        "socket",
+    ),
     *("target", "urls"),
 }
 #: Classes of ours that waitress uses instead of its own, though they do not inherit from those.
