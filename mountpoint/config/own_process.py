@@ -181,13 +181,12 @@ def take_own_process(
 
 
 def with_prefix(env: Mapping[str, str], prefix: str) -> dict[str, str]:
-    """Return *env* with *prefix*, a WSGI string, in place of ``{prefix}``.
+    """Return *env* with *prefix* in place of ``{prefix}``.
 
     >>> with_prefix({"STATIC": "{prefix}/static/"}, "/cms")
     {'STATIC': '/cms/static/'}
     """
-    text = prefix.encode("latin-1").decode()
-    return {name: value.replace("{prefix}", text) for name, value in env.items()}
+    return {name: value.replace("{prefix}", prefix) for name, value in env.items()}
 
 
 def _interpreter(text: str, folder: Path) -> str:
