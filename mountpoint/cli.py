@@ -11,13 +11,15 @@ The output of a command goes to stdout, everything else to stderr. Exit codes:
 from __future__ import annotations
 
 import argparse
+import gc
 import io
 import os
 import re
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any, NoReturn, TextIO
 
 from .config.address import listen_address
@@ -166,6 +168,10 @@ def _parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentP
 class _Parser(argparse.ArgumentParser):
     """Adds advice to the messages of argparse for the mistakes that have one."""
 
+    def __init__(self, **options: Any) -> None:
+        # argparse makes a formatter for each argument. Without a width, each of them would ask for that of the terminal.
+        super().__init__(formatter_class=partial(argparse.HelpFormatter, width=_columns() - 2), **options)
+
     def error(self, message: str) -> NoReturn:
         if unknown := re.match(r"unrecognized arguments: (\S+)", message):
             message += self._advice_for_unknown(unknown[1])
@@ -184,6 +190,17 @@ class _Parser(argparse.ArgumentParser):
             if name in foreign and (right[0] != "-" or right in self._option_string_actions):
                 return f"; write {right}"
         return did_you_mean(name, self._option_string_actions) if name.startswith("--") else ""
+
+
+def _columns() -> int:
+    """Return the width of the terminal, as `shutil.get_terminal_size` does. To import that module takes longer."""
+    with suppress(KeyError, ValueError):
+        if (columns := int(os.environ["COLUMNS"])) > 0:
+            return columns
+    with suppress(OSError, ValueError):  # stdout is not a terminal, or is closed
+        if sys.__stdout__ is not None and (columns := os.get_terminal_size(sys.__stdout__.fileno()).columns):
+            return columns
+    return 80
 
 
 def _add_with_file(commands: Any, name: str, function: Any, text: str) -> argparse.ArgumentParser:
@@ -270,8 +287,11 @@ def _serve(options: argparse.Namespace) -> NoReturn:
 
         serve_with_autoreload(options.file, overrides)
     config = load_config(options.file, overrides)
+    gc.disable()  # modules that are imported are no garbage
     from .lifecycle.ending import MIN_SECONDS, end_process
     from .lifecycle.serve import serve_and_end
+
+    gc.enable()
 
     try:
         serve_and_end(config)

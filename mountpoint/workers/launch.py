@@ -87,9 +87,9 @@ class Launched:
     output: tuple[int, int]  # descriptors that do not block: stdout, stderr
 
 
-def server_environ() -> dict[str, str]:
-    """Return the environment of this process without the variables that are addressed to it."""
-    return {name: value for name, value in os.environ.items() if name not in _SERVER_VARIABLES}
+def without_server_variables(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return *environ*, that of the server, without the variables that are addressed to its process."""
+    return {name: value for name, value in environ.items() if name not in _SERVER_VARIABLES}
 
 
 def launch(mount: MountConfig, environ: Mapping[str, str]) -> Launched:

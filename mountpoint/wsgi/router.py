@@ -13,7 +13,6 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from .dispatch import Dispatcher, Route
-from .echo import Echo
 from .proxies import TrustedProxies, bad_header_response
 from .proxy_settings import ProxySettings
 from .table import MountTable
@@ -31,7 +30,11 @@ class Router:
     def __init__(self, table: MountTable, settings: ProxySettings, echo_key: str = "") -> None:
         self._dispatcher = Dispatcher(table)
         self._proxies = TrustedProxies(self._dispatcher, **dataclasses.asdict(settings))
-        self._echo = Echo(self._proxies, echo_key) if echo_key else None
+        self._echo = None
+        if echo_key:
+            from .echo import Echo  # here, because it imports hmac and with it OpenSSL
+
+            self._echo = Echo(self._proxies, echo_key)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         app, inner, _ = self.route(environ)
