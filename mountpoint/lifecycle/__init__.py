@@ -2,14 +2,16 @@
 
 Read in this order:
 
-    serve           bind, load, serve, drain, exit
-    start           when the process serves, announces itself and is ready
-    signals         receive signals while the main thread loads apps
-    reload          load the table, and read it again at SIGHUP
-    installed_code  packages outside the roots that have changed since their import
-    ending          end the process: threads, pools and exit handlers of apps
-    takeover        SIGUSR2: a new process takes over the listening sockets
-    inheritance     the sockets and the report that the new process inherits
-    systemd         the sockets, notifications and watchdog of systemd
-    autoreload      ``serve --reload``: restart the process when a file changes
+    serve            bind, load, serve, drain, exit
+    binding          bind the listening sockets
+    start            when the process serves, announces itself and is ready
+    signals          receive signals while the main thread loads apps
+    reload           load the table, and read it again at SIGHUP
+    installed_code   packages outside the roots that have changed since their import
+    ending           end the process: threads, pools and exit handlers of apps
+    takeover         SIGUSR2: a new process takes over the listening sockets
+    inheritance      the sockets and the report that the new process inherits
+    systemd          the sockets, notifications and watchdog of systemd
+    service_manager  report the state of the server to systemd
+    autoreload       ``serve --reload``: restart the process when a file changes
 """

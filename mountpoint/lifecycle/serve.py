@@ -15,12 +15,12 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from ..config.reader import Config
-from ..errors import ConfigError, ServeError, counted
+from ..errors import ConfigError, counted
 from ..loading.load_thread import LoadThread
 from ..loading.loaded_mount import LoadedMount
 from ..loading.loader import Loader
@@ -29,18 +29,20 @@ from ..loading.logs import configure_logging
 from ..loading.places import place_in
 from ..loading.routing import build_router, build_table
 from ..loading.standard_streams import detached_standard_streams
-from ..server.fair_queue import QueueLimits
 from ..server.loop import MAX_WAIT, Server
+from ..server.mount_queues import queue_limits
 from ..server.slow_requests import stack_of
-from ..server.sockets import BoundSocket, bind, raise_file_limit, wrap_systemd_sockets
+from ..server.sockets import raise_file_limit
 from ..workers.processes import WorkerProcesses
+from .binding import bind_sockets
 from .ending import MIN_SECONDS, end_after, end_by_signal, end_now, end_process
-from .inheritance import Inheritance, read_inheritance
+from .inheritance import read_inheritance
 from .reload import TableReloader
+from .service_manager import ServiceManager
 from .signals import SignalReceiver
 from .start import Start, announcement
-from .systemd import Notifier, inherited_sockets, reloading_lines, successor_environ, watchdog_interval
-from .takeover import Takeover
+from .systemd import successor_environ
+from .takeover import Takeover, working_folder
 
 _STOP_SIGNALS = ("SIGTERM", "SIGINT", "SIGBREAK")
 _SIGNALS = (*_STOP_SIGNALS, "SIGHUP", "SIGUSR1", "SIGUSR2")
@@ -104,13 +106,11 @@ class _Process:
     def __init__(self, config: Config, watch_files: Callable[[list[str]], object] | None) -> None:
         self._config = config
         self._watch_files = watch_files
-        self._takeover = Takeover(successor_environ(), _working_folder())
-        self._notifier = Notifier()
-        self._ping_interval = watchdog_interval()
-        self._next_ping = 0.0  # a `time.monotonic`, in seconds
+        self._takeover = Takeover(successor_environ(), working_folder())
+        self._manager = ServiceManager()
         self._inheritance = read_inheritance()
         self._workers = WorkerProcesses()
-        self._bound = self._bind(self._inheritance)
+        self._bound = bind_sockets(config.server, self._inheritance)
         self._signals = SignalReceiver(_SIGNALS, self._handle_signal)
         self._load_thread = LoadThread(self._signals.restore)
         mounts = [LoadedMount(mount) for mount in config.mounts]
@@ -121,37 +121,14 @@ class _Process:
         loader = Loader(self._load_thread, self._workers)
         self._reloader = TableReloader(config, mounts, loader, self._swap_table, self._end_reload)
         self._lock = threading.RLock()  # for the fields below
-        self._ready_lock = threading.Lock()  # a manager that has read READY=1 may ask for a reload at once
         self._server: Server | None = None
         self._table: tuple[Config, Sequence[LoadedMount]] = (config, mounts)  # the latest
         self._stop_signals = 0
         self._stop_number = 0  # the latest of them
         self._stopped_at = 0.0  # a `time.monotonic`, in seconds: the first stop signal, or the takeover
-        self._is_announced = self._is_ready = False
+        self._is_announced = False
         self._deferred_signals: list[int] = []  # those that came before the announcement
         self._outcome: int | BaseException | None = None
-
-    def _bind(self, inheritance: Inheritance) -> list[BoundSocket]:
-        sockets = inherited_sockets()
-        if inheritance.from_systemd:
-            sockets = [sock for group in inheritance.sockets.values() for sock in group]
-        if sockets:
-            logger.info("listening on the sockets from systemd; listen in the file and --listen are ignored")
-            bound = wrap_systemd_sockets(sockets)
-            if len({one.address.unix is None for one in bound}) > 1:
-                raise ServeError(
-                    "expected only TCP or only unix sockets from systemd, found both; write a .socket unit for each"
-                )
-            return bound
-        settings = self._config.server
-        adjustments = settings.adjustments
-        return bind(
-            settings.listen,
-            ipv4=bool(adjustments.get("ipv4", True)),
-            ipv6=bool(adjustments.get("ipv6", True)),
-            permissions=settings.unix_socket_perms,
-            inherited=inheritance.sockets,
-        )
 
     def close(self) -> None:
         """Close the sockets, and restore the signal handlers."""
@@ -216,11 +193,9 @@ class _Process:
             self._server = server
 
     def _run_loop(self, server: Server) -> None:
-        # Half of the interval: an iteration may start just before a ping is due, and systemd allows no delay.
-        max_wait = self._ping_interval / 2 if self._ping_interval else MAX_WAIT
         outcome: int | BaseException
         try:
-            outcome = server.run(on_iteration=self._on_iteration, max_wait=max_wait)
+            outcome = server.run(on_iteration=self._on_iteration, max_wait=self._manager.max_wait or MAX_WAIT)
         except BaseException as error:
             outcome = error
         self.end(outcome)
@@ -251,15 +226,9 @@ class _Process:
             server.call_soon_threadsafe(callback)
 
     def _on_iteration(self) -> None:
-        self._ping_watchdog()
+        self._manager.ping()
         self._reloader.start_pending()
         self._takeover.start_pending()
-
-    def _ping_watchdog(self) -> None:
-        """Report to systemd that the loop runs. Without these reports systemd ends the process."""
-        if self._ping_interval and self._is_ready and time.monotonic() >= self._next_ping:
-            self._next_ping = time.monotonic() + self._ping_interval
-            self._notifier.notify("WATCHDOG=1")
 
     # -------------------------------------------------------------------------------- signals, in the receiver's thread
 
@@ -289,7 +258,7 @@ class _Process:
             end_after(_STOP_SECONDS)
         self._takeover.stop()
         if not self._takeover.is_complete and self._is_announced:  # else the service continues in another process
-            self._notifier.notify("STOPPING=1")
+            self._manager.report_stopping()
         if server is None:
             self.end(0)
         else:
@@ -303,9 +272,7 @@ class _Process:
             self._soon(self._server.log_in_flight)
 
     def _reload(self) -> None:
-        with self._ready_lock:
-            if self._is_ready:
-                self._notifier.notify(*reloading_lines())
+        self._manager.report_reloading()
         self._reloader.start()
 
     def _start_takeover(self) -> None:
@@ -331,12 +298,7 @@ class _Process:
             self._handle_signal(number)
 
     def notify_ready(self) -> None:
-        mounts = self.mounts
-        loading = [mount.config.key for mount in mounts if not mount.is_loaded]
-        status = f"{len(mounts)} mounts" + (f", still loading: {', '.join(loading)}" if loading else "")
-        with self._ready_lock:
-            self._notifier.notify("READY=1", f"STATUS={status}")
-            self._is_ready = True
+        self._manager.report_ready(self.mounts)
 
     def _swap_table(self, config: Config, mounts: Sequence[LoadedMount]) -> None:
         """Serve a new table, from the next iteration of the loop on."""
@@ -355,7 +317,7 @@ class _Process:
         def report() -> None:
             unused.close()
             logger.info("reload ended: %s", outcome)
-            self._notifier.notify("READY=1", f"STATUS={outcome}")
+            self._manager.report_reloaded(outcome)
 
         self._soon(report)  # after the callback of `_swap_table`
 
@@ -363,29 +325,10 @@ class _Process:
         assert self._server is not None
         if not self._takeover.can_complete(pid):
             return
-        # systemd ends the service with its main process, so it must know the new one before this one exits. Both lines
-        # go in one message, so that the watchdog's time starts now.
-        is_told = self._notifier.notify(f"MAINPID={pid}", "WATCHDOG=1")
-        if self._notifier.is_enabled and not is_told:
+        if not self._manager.report_successor(pid):
             self._takeover.abort("systemd could not be notified")
         else:
             self._takeover.complete()
             logger.info("process %d serves; this one ends", pid)
             self._stopped_at = time.monotonic()
             self._server.drain_and_keep_sockets()
-
-
-def queue_limits(config: Config, mounts: Sequence[LoadedMount]) -> Mapping[str, QueueLimits]:
-    """Return the limits of each mount's queue, by the mount's key. Requests wait for a load that is not slow."""
-    waiting = {mount.config.key for mount in mounts if not mount.is_loaded and not mount.is_slow}
-    return {
-        mount.key: QueueLimits(0 if mount.key in waiting else mount.limit, mount.queue, mount.slow_after)
-        for mount in config.mounts
-    }
-
-
-def _working_folder() -> Path | None:
-    try:
-        return Path.cwd()
-    except OSError:  # the folder has been deleted
-        return None

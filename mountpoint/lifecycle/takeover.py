@@ -177,6 +177,14 @@ class Takeover:
         logger.error("process %d ended with exit code %d; this one keeps serving", process.pid, code)
 
 
+def working_folder() -> Path | None:
+    """Return the working folder of this process, None if it has been deleted."""
+    try:
+        return Path.cwd()
+    except OSError:
+        return None
+
+
 def _wait_until_ready(process: subprocess.Popen[bytes], pipe: int, is_wanted: Callable[[], bool]) -> bool:
     """Wait for the report of *process* in *pipe*; return False if the process ends without one.
 

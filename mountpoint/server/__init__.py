@@ -3,6 +3,7 @@
 Read in this order:
 
     sockets         bind listening sockets
+    finished        a request that has ended, for the access log and the observer of the server
     access_log      one line for each request
     head            the request line and the headers, from bytes
     body            a body with its length, or in chunks
@@ -23,6 +24,7 @@ Read in this order:
     event_loop      wait for events, and call the sockets' owners
     descriptors     close the sockets in a child that an app has forked
     fair_queue      a queue for each mount, and the threads that serve the queues
+    mount_queues    the limits of each mount's queue
     slow_requests   report requests that run for too long
     loop            the server: run the event loop, stop it, drain it
     waitress_names  the list of waitress's names that all of this depends on

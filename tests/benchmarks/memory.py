@@ -48,9 +48,9 @@ def of_a_table(count: int) -> object:
 
 def of_a_file(count: int) -> object:
     from mountpoint.config.reader import load_config
-    from mountpoint.lifecycle.serve import queue_limits
     from mountpoint.loading.loader import load_mounts
     from mountpoint.loading.routing import build_router, build_table
+    from mountpoint.server.mount_queues import queue_limits
 
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "memory_app.py").write_text("def app(environ, start_response):\n    return []\n")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from support.pages import MANUAL, Page, commands
 
-from mountpoint import cli
+from mountpoint.cli.parser import parsers
 
 PAGE = Page.read(MANUAL / "commands.md")
-PARSERS = cli._parsers()[1]
+PARSERS = parsers()[1]
 
 
 def test_each_command_has_a_row_with_its_description():
