@@ -140,7 +140,7 @@ def launch(mount: MountConfig, environ: Mapping[str, str]) -> Launched:
 
 def _handover(mount: MountConfig, control: int) -> bytes:
     assert mount.own is not None
-    arguments = pickle.dumps((mount.app.args, mount.app.kwargs), protocol=4)  # that of Python 3.8
+    arguments = pickle.dumps((mount.app.args, dict(mount.app.kwargs)), protocol=4)  # that of Python 3.8
     settings = {
         "app": mount.app.text,
         "module": mount.app.module,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Mapping
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import LoadError
@@ -37,16 +38,16 @@ class WorkerProcesses:
 
     def start(self, mount: MountConfig) -> Any:
         """Start the workers of *mount* and return its app at once. Raises `LoadError`."""
-        if sys.platform == "win32":
-            raise LoadError(
-                'process = "own" needs unix sockets and signals, which Windows lacks; remove it, or serve the table on '
-                "another system"
-            )
-        if self._supervisor is None:
-            from .supervisor import Supervisor
+        if sys.platform != "win32":
+            if self._supervisor is None:
+                from .supervisor import Supervisor
 
-            self._supervisor = Supervisor(self._environ, is_trial=self._is_trial)
-        return self._supervisor.start(mount)
+                self._supervisor = Supervisor(self._environ, is_trial=self._is_trial)
+            return self._supervisor.start(mount)
+        raise LoadError(
+            'process = "own" needs unix sockets and signals, which Windows lacks; remove it, or serve the table on '
+            "another system"
+        )
 
     def wait(self, app: object, seconds: float) -> bool:
         """Wait up to *seconds*; return whether the first worker of *app* is ready, or has failed to start."""
@@ -83,4 +84,4 @@ def worker_stack(thread: int) -> str | None:
 def prepare() -> None:
     """Import the modules that a later table may need: the files may be those of another release by then."""
     if sys.platform != "win32":
-        from . import supervisor as supervisor
+        import_module(f"{__package__}.supervisor")
