@@ -3,6 +3,7 @@
 Read in this order:
 
     sockets         bind listening sockets
+    finished        a request that has ended, for the access log and the observer of the server
     access_log      one line for each request
     head            the request line and the headers, from bytes
     body            a body with its length, or in chunks

@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import Final
 
 from ..loading.logs import StderrHandler
+from .finished import FinishedRequest
 
 access_logger: Final = logging.getLogger("mountpoint.access")
 
@@ -22,6 +23,24 @@ access_logger: Final = logging.getLogger("mountpoint.access")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _UNSAFE = re.compile(r'[^\x20-\x7e]|["\\]')
 _ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v", "\b": "\\b"}
+
+
+def log_request(request: FinishedRequest) -> None:
+    """Log the line of *request*, which has just ended."""
+    finished = time.time()
+    log_access(
+        access_line(
+            remote_addr=request.client,
+            request_line=request.request_line,
+            status=f"{request.status:03}" if request.status else "-",
+            size=request.bytes_out,
+            referer=request.referer,
+            user_agent=request.user_agent,
+            mount=request.mount,
+            started=finished - request.total_seconds,
+            finished=finished,
+        ),
+    )
 
 
 def log_access(line: str) -> None:

@@ -158,10 +158,11 @@ class Channel(DeadlineChannel):
         request.route = router.route(request.environ)
         return request.route.mount
 
-    def reject(self) -> None:
+    def reject(self, is_at_limit: bool) -> None:
         """Let `service` answer the first request with 503. The loop then calls `service` itself."""
         self._is_rejected = True
         request = self.requests[0]
+        request.rejection = "limit" if is_at_limit else "queue"
         if request.route is not None:
             app = unavailable(RETRY_AFTER, "too many requests wait for the mount")
             request.route = request.route._replace(app=app)
@@ -176,6 +177,7 @@ class Channel(DeadlineChannel):
     def service(self) -> None:
         """Run the first request."""
         request = self.requests[0]
+        request.started_at = time.monotonic()
         self._may_send_more = request.is_last or request.keeps_alive
         closes = True
         try:
@@ -193,8 +195,10 @@ class Channel(DeadlineChannel):
         except ClientDisconnected:
             self.logger.info("Client disconnected while serving %s", request.path)
             return True
-        except Exception:
+        except Exception as error:
             self.logger.exception("Exception while serving %s", request.path)
+            if self.server.observer is not None and request.route is not None:
+                self.server.observer.app_raised(request.route.mount, error)
             if not task.wrote_header:
                 self._respond_500(request)
             return True

@@ -66,8 +66,9 @@ class QueuedRequest(Protocol):
 class QueuedChannel(Protocol):
     """A connection whose first request waits.
 
-    ``service`` runs that request. After ``reject`` it writes a 503 instead. ``resume`` has the next request read. If it
-    may wait for that, no other request runs or waits.
+    ``service`` runs that request. After ``reject`` it writes a 503 instead; *is_at_limit* says whether the ``limit`` of
+    the mount is the cause. ``resume`` has the next request read. If it may wait for that, no other request runs or
+    waits.
     """
 
     connected: bool
@@ -76,7 +77,7 @@ class QueuedChannel(Protocol):
     def first_request(self) -> QueuedRequest: ...
     def service(self) -> None: ...
     def resume(self, may_wait: bool) -> None: ...
-    def reject(self) -> None: ...
+    def reject(self, is_at_limit: bool) -> None: ...
 
 
 C = TypeVar("C", bound=QueuedChannel)
@@ -107,6 +108,11 @@ class Queue(Generic[C]):
         self.running = 0
         self.charge = 0.0  # seconds of threads
         self.is_rejecting = False  # True from the logged warning until the queue is empty again
+
+    @property
+    def is_at_limit(self) -> bool:
+        """Whether the mount's own ``limit`` keeps its next request from starting."""
+        return self.limits.limit is not None and 0 < self.limits.limit <= self.running
 
 
 @dataclass(slots=True, eq=False)
@@ -196,7 +202,7 @@ class FairQueues(Generic[C]):
                         queue.key or "-",
                         queue.limits.queue,
                     )
-                channel.reject()
+                channel.reject(queue.is_at_limit)
                 channel.service()
                 channel.resume(False)
             except Exception:  # the next channels still get their responses
@@ -246,14 +252,12 @@ class FairQueues(Generic[C]):
             return bool(self._running or self._backlogged or self._rejected)
 
     def running_requests(self) -> Sequence[tuple[int, RunningRequest[C]]]:
-        """Return the running requests with the identifiers of their threads, the oldest first."""
-        with self._lock:
-            return sorted(self._running.items(), key=lambda item: item[1].started_at)
+        """Return the running requests with the identifiers of their threads, the oldest first. Takes no lock."""
+        return sorted(self._running.copy().items(), key=lambda item: item[1].started_at)  # a copy is atomic
 
     def waiting_counts(self) -> Mapping[str | None, int]:
-        """Return how many requests wait, by the key of their mount; mounts without any are left out."""
-        with self._lock:
-            return {queue.key: len(queue.waiting) for queue in self._backlogged}
+        """Return how many requests wait, by the key of their mount; mounts without any are left out. Takes no lock."""
+        return {queue.key: len(queue.waiting) for queue in self._queues.copy().values() if queue.waiting}
 
     def is_current(self, thread: int, running: RunningRequest[C]) -> bool:
         """Whether *thread* still runs *running*."""

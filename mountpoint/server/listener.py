@@ -20,6 +20,7 @@ from .accepting import AcceptingListener
 from .body_limits import BodyBudget
 from .channel import IDLE_SECONDS, Channel, Router
 from .event_loop import EventLoop
+from .finished import ServerObserver
 
 _ACCEPTS = 16  # connections that are accepted at once
 
@@ -40,6 +41,7 @@ class _Listener(AcceptingListener):
     _next_maintenance = 0.0  # from `time.monotonic`, in seconds
     _is_making_room = False  # True from the logged warning until a connection is accepted below the limit
     body_budget: BodyBudget  # of all listeners together
+    observer: ServerObserver | None = None
     loop: EventLoop
     active_channels: dict[int, Channel]  # type: ignore[assignment]  # typeshed has a channel
     task_dispatcher: Any

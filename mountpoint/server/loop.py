@@ -25,6 +25,7 @@ from .channel import IDLE_SECONDS, Channel, Router
 from .descriptors import ServerDescriptors
 from .event_loop import EventLoop
 from .fair_queue import FairQueues, QueueLimits
+from .finished import ServerObserver
 from .listener import listener_class
 from .selector import Selector
 from .slow_requests import SlowRequestReporter, log_in_flight, log_slow_end
@@ -36,19 +37,21 @@ logger = logging.getLogger("mountpoint")
 
 
 class Server:
-    """Serves *router* on bound sockets, with the *limits* of each mount by its key.
+    """Serves *router* on bound sockets, with the *limits* of each mount by its key. *observer* hears of each response.
 
     `run` serves until `stop` is called, and then drains. `call_soon_threadsafe` and `stop` may be called from any
     thread and from signal handlers. All other methods belong to the thread that runs the loop.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts of a server
         self,
         router: Router,
         limits: Mapping[str, QueueLimits],
         settings: ServerConfig,
         bound: Sequence[BoundSocket],
         selector: Selector | None = None,
+        *,
+        observer: ServerObserver | None = None,
     ) -> None:
         self.settings = settings
         self._router = router
@@ -77,6 +80,7 @@ class Server:
         )
         self.queues.reconfigure(limits)
         self._body_budget = BodyBudget(settings.max_buffered_bodies)
+        self._observer = observer
         self._slow_reporter = SlowRequestReporter(self.queues)
         self._listeners = [self._listen(adjustments, one) for one in bound]
 
@@ -96,6 +100,7 @@ class Server:
             raise listen_error(bound.address, error) from None
         listener.body_budget = self._body_budget
         listener.loop = self._loop
+        listener.observer = self._observer
         listener.router = lambda: self._router
         return listener
 

@@ -22,6 +22,7 @@ from ..wsgi.record import RequestRecord
 from .access_log import escaped
 from .body import Body, ChunkedBody, SizedBody
 from .body_limits import BodyBudget, BodyPace, BodyShare
+from .finished import Rejection
 from .head import CHUNKED, Head, RequestError, body_length, parse_head
 
 if TYPE_CHECKING:
@@ -85,7 +86,9 @@ class Parser:
     route: Route | None = None
     router: Any = None  # which has found the route
     first_byte_at = 0.0  # from `time.monotonic`, in seconds
-    received_at = 0.0
+    received_at = 0.0  # when the channel could first serve it
+    started_at = 0.0  # when a thread began to serve it
+    rejection: Rejection | None = None  # if the queues have rejected it
     is_answered_early = False
     pace: BodyPace | None = None  # once the body begins
     _body: Body | None = None

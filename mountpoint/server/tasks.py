@@ -1,7 +1,7 @@
 """Run a request and write its response: the tasks of waitress, changed in eight ways.
 
 - `AppTask` calls the app of the request's route.
-- The access log is written where a response ends, so waitress's own 400, 413 and 431 are in it too.
+- The end of each response is reported to the access log and to the observer, also that of a 400, 413 and 431.
 - While the server drains, responses carry ``Connection: close``.
 - A response keeps its connection if the client can find its end: it has a length, no body, or is chunked. waitress
   closes the connection after each response without a length.
@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterable, Sequence, Sized
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
@@ -26,9 +25,10 @@ from waitress.task import ErrorTask, Task
 from waitress.utilities import build_http_date
 
 from ..loading import forking
-from .access_log import access_line, access_logger, log_access
+from .access_log import access_logger, log_request
 from .app_body import AppBodyError, close_of, piece_of_body, require_body
 from .app_header import AppHeaderError, Headers, read_headers, require_status
+from .finished import FinishedRequest
 from .parser import Parser
 
 if TYPE_CHECKING:
@@ -60,8 +60,8 @@ class _BodyDone(Exception):
     """The header of a response without a body is written, and the app goes on to write a body."""
 
 
-class _LoggedTask(Task):
-    """A task that treats HEAD, draining and connections as the module says, and that can be logged."""
+class _ReportedTask(Task):
+    """A task that treats HEAD, draining and connections as the module says, and that reports its end."""
 
     channel: TaskChannel  # type: ignore[assignment]  # waitress has an HTTPChannel
     request: Parser  # type: ignore[assignment]  # the parser_class of our channel
@@ -152,27 +152,19 @@ class _LoggedTask(Task):
             self.channel.write_soon(b"0\r\n\r\n")
         self.is_finished = True
 
-    def log(self) -> None:
-        """Write the line of the access log."""
-        if not access_logger.isEnabledFor(logging.INFO):
+    def report_end(self) -> None:
+        """Report the end of the request to the observer and to the access log."""
+        observer = self.channel.server.observer
+        is_logged = access_logger.isEnabledFor(logging.INFO)
+        if observer is None and not is_logged:
             return
-        headers, record = self.client_request.headers, self.client_request.record
-        finished = time.time()
-        received_at = self.client_request.received_at
-        started = finished - (time.monotonic() - received_at) if received_at else self.start_time
-        log_access(
-            access_line(
-                remote_addr=record.remote_addr if record else self.channel.addr[0],
-                request_line=self.client_request.request_line,
-                status=self.status[:3] if self.wrote_header else "-",
-                size=self._size(),
-                referer=headers.get("REFERER"),
-                user_agent=headers.get("USER_AGENT"),
-                mount=record.mount if record else None,
-                started=started,
-                finished=finished,
-            ),
-        )
+        status = int(self.status[:3]) if self.wrote_header else 0
+        peer = self.channel.addr[0]
+        finished = FinishedRequest(self.client_request, peer, status, self._size(), not self.is_finished)
+        if observer is not None:
+            observer.request_finished(finished)
+        if is_logged:
+            log_request(finished)
 
     def _size(self) -> int:
         if self.is_head or not self.has_body:
@@ -180,7 +172,7 @@ class _LoggedTask(Task):
         return self.body_bytes if self.content_length is None else min(self.body_bytes, self.content_length)
 
 
-class AppTask(_LoggedTask):
+class AppTask(_ReportedTask):
     """A request that an app answers. It replaces waitress's ``WSGITask``, which calls one app for all requests."""
 
     _forks = 0  # of this process, when the app was called
@@ -194,17 +186,17 @@ class AppTask(_LoggedTask):
         except ResponseCutOff:
             self.close_on_finish = True
         except ClientDisconnected:
-            self.log()
+            self.report_end()
             raise
         except BaseException as error:
             if self.wrote_header:  # else a LoggedErrorTask answers with 500, and logs that
-                self.log()
+                self.report_end()
             if isinstance(error, (AppBodyError, AppHeaderError)):
                 error.args = (f"mount {self.request.routed.mount}: {error}",)
             if not isinstance(error, Exception):
                 raise RuntimeError(f"the app raised {error!r}") from error
             raise
-        self.log()
+        self.report_end()
 
     def _respond(self) -> None:
         """Call the app, send its response, and close it."""
@@ -315,14 +307,14 @@ class AppTask(_LoggedTask):
         return len(response) == 1 and bool(data or not self.is_head)  # an app may leave out the body for HEAD
 
 
-class LoggedErrorTask(_LoggedTask, ErrorTask):
+class LoggedErrorTask(_ReportedTask, ErrorTask):
     """A request that waitress answers itself: it could not be read, or its app raised an exception."""
 
     def service(self) -> None:
         try:
             super().service()
         finally:
-            self.log()
+            self.report_end()
 
     def execute(self) -> None:
         assert self.request.error is not None

@@ -5,7 +5,8 @@ needs no mountpoint, and its ``sys.path`` stays as it is.
 
 The main thread loads the app and then waits. A control thread reads the messages of the server. It ends the process
 within a second if the server has gone, even while the app loads. The threads that serve are made before the app is
-imported, because an app may replace the functions that make them.
+imported, because an app may replace the functions that make them. They are made by `_thread`, so `threading` does not
+know them during the load: if gevent's ``monkey.patch_all()`` sees a second thread, it breaks the lock of the import.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from contextlib import suppress
 from pathlib import Path
 from select import POLLIN, poll
 from socket import CMSG_SPACE, SCM_RIGHTS, SOL_SOCKET, socket
-from threading import Thread, main_thread
+from threading import current_thread, main_thread
 from typing import Any, NoReturn
 
 from ..config.app_spec import AppSpec
@@ -112,10 +113,10 @@ class _Worker:
             connection.close()
 
     def start_threads(self) -> None:
-        Thread(target=self._run_control, name="mountpoint-control", daemon=True).start()
+        start_new_thread(self._run_control, ())
         self._idle = self._settings["threads"]
         for number in range(self._idle):
-            Thread(target=self._run_requests, name=f"mountpoint-{number}", daemon=True).start()
+            start_new_thread(self._run_requests, (f"mountpoint-{number}",))
 
     # ------------------------------------------------------------------------------------------------------- the app
 
@@ -151,11 +152,15 @@ class _Worker:
         self._report(frames.READY, {"pid": os.getpid(), "python": ".".join(map(str, sys.version_info[:3]))})
         return None
 
-    def _run_requests(self) -> None:
+    def _run_requests(self, name: str) -> None:
+        connection = self._waiting.get()
+        with suppress(Exception):  # an app may have replaced the function
+            current_thread().name = name  # for the app's log; not before the load, see above
         while True:
-            self._serve(self._waiting.get())
+            self._serve(connection)
             with self._idle_lock:
                 self._idle += 1
+            connection = self._waiting.get()
 
     def _serve(self, connection: Connection) -> None:
         assert self._server is not None  # the server connects to a worker that is ready
@@ -226,7 +231,7 @@ class _Worker:
         frame = sys._current_frames().get(thread)
         summary = traceback.extract_stack(frame) if frame else []
         del frame  # it would keep the app's local variables alive
-        own = {__file__, RequestServer.serve.__code__.co_filename, Thread.run.__code__.co_filename, "<string>"}
+        own = {__file__, RequestServer.serve.__code__.co_filename, "<string>"}
         first = next((index for index, line in enumerate(summary) if line.filename not in own), 0)
         return "".join(traceback.format_list(summary[first:])).rstrip()[-frames.MAX_TEXT :]
 

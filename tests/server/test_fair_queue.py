@@ -289,7 +289,7 @@ def test_each_call_answers_one_rejected_request_of_a_connection(make_pool):
     pool = make_pool(1, a=QueueLimits(queue=0))
     _, rejected = pool.add("a", 2)
     pipelined = Connection("a")
-    rejected.reject = lambda: (Connection.reject(rejected), pool.queues.add_task(pipelined))
+    rejected.reject = lambda at_limit: (Connection.reject(rejected, at_limit), pool.queues.add_task(pipelined))
     pool.queues.answer_rejected()
     assert (rejected.served, pipelined.served) == (1, 0)
     pool.queues.answer_rejected()

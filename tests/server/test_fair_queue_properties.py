@@ -215,7 +215,7 @@ class Pipelined:
     def resume(self, may_wait):
         pass
 
-    def reject(self):
+    def reject(self, is_at_limit):
         self.is_rejected = True
 
     def service(self):

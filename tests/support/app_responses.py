@@ -17,7 +17,7 @@ class Channel:
     def __init__(self):
         self.addr = ("192.0.2.7", 5000)
         self.adj = Adjustments()
-        self.server = SimpleNamespace(draining=False, adj=self.adj)
+        self.server = SimpleNamespace(draining=False, adj=self.adj, observer=None)
         self.requests = []
         self.sent = b""
 

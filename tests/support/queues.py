@@ -25,8 +25,9 @@ class Connection:
     def first_request(self):
         return self
 
-    def reject(self):
+    def reject(self, is_at_limit):
         self.is_rejected = True
+        self.is_at_limit = is_at_limit
 
     def resume(self, may_wait):
         pass

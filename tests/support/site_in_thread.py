@@ -49,8 +49,8 @@ def router_to(app):
 
 
 @contextmanager
-def running_site(folder, selector=None, **settings):
-    """Yield a `Site`. *settings* are keys of ``[server]``."""
+def running_site(folder, selector=None, observer=None, limits=None, **settings):
+    """Yield a `Site`. *settings* are keys of ``[server]``, *limits* those of the queue of /app."""
     lines = [f"{key} = {value}" for key, value in {"threads": 2, **settings}.items()]
     file = folder / "mounts.toml"
     file.write_text("\n".join(["[server]", *lines, "[mounts]", '"/app" = "app:app"']))
@@ -60,7 +60,9 @@ def running_site(folder, selector=None, **settings):
     def app(environ, start_response):
         return site.app(environ, start_response)
 
-    server = Server(router_to(app), {}, load_config(file).server, bound, selector)
+    server = Server(
+        router_to(app), {"/app": limits} if limits else {}, load_config(file).server, bound, selector, observer=observer
+    )
     site = Site(server, bound[0].socket.getsockname()[1])
     thread = threading.Thread(target=server.run)
     thread.start()

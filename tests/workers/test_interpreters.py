@@ -103,6 +103,17 @@ def test_each_source_of_a_worker_comes_after_those_that_it_imports():
         assert own <= {*launch.SOURCES[:index]}, name
 
 
+@pytest.mark.parametrize("patch", ["gevent.monkey.patch_all", "eventlet.monkey_patch"])
+def test_an_app_that_patches_python_runs_in_its_own_process(start, tmp_path, patch):
+    pytest.importorskip(patch.partition(".")[0])
+    module = patch.rpartition(".")[0]
+    text = f"import {module}\n{patch}()\nimport threading, time\n" + APP_TEXT.replace(
+        "    start_response", "    time.sleep(0)\n    name = threading.current_thread().name\n    start_response"
+    ).replace("BODY", "name.encode()")
+    write(tmp_path, {"patched.py": text})
+    assert call_app(start(app="patched:app", env={"PYTHONWARNINGS": "ignore"}), "/").body.startswith(b"mountpoint-")
+
+
 def test_modules_of_the_app_do_not_stand_in_for_those_of_python(start, tmp_path):
     names = ("json.py", "os.py", "types.py", "socket.py", "struct.py", "threading.py")
     write(tmp_path, dict.fromkeys(names, "1/0") | {"plain.py": APP_TEXT.replace("BODY", "b'x'")})
