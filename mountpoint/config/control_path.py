@@ -26,7 +26,7 @@ def control_path(value: Any) -> str | Literal[False]:
         raise ValueError(f"{expected}, found {toml_text(value)}{hint}")
     if value.startswith("unix:"):
         raise ValueError(f'{expected}, found "{value}"; write "{value.removeprefix("unix:")}"')
-    if not value or value.endswith("/") or "\0" in value:
+    if not value or value.endswith("/") or not value.isprintable():
         raise ValueError(f"{expected}, found {toml_text(value)}")
     return value
 

@@ -8,7 +8,7 @@ assert sys.platform != "win32"  # the command line imports this module elsewhere
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from .control_connection import GREETING_SECONDS, Connection
 from .control_place import known_folders, socket_name, sockets_in
 
 _SEARCH_SECONDS = 1.0  # the same, for a server that may serve another table
+_ATTEMPTS = 3  # to connect to servers that end in the same moment
 _AGAIN_SECONDS = 0.1  # between two attempts while one process hands over to another
 
 
@@ -56,6 +57,13 @@ def connect(file: str | Path, control: str | Path | None = None) -> Connection:
     if found is None:
         raise search.failure()
     return found
+
+
+def _connection(path: Path) -> Connection:
+    for _ in range(_ATTEMPTS):
+        with suppress(ConnectionResetError, ConnectionAbortedError):  # that server has just ended
+            return Connection(path, GREETING_SECONDS)
+    return Connection(path, GREETING_SECONDS)
 
 
 class _Search:
@@ -103,12 +111,12 @@ class _Search:
         return self._only(found)
 
     def at(self, paths: Sequence[Path]) -> Connection | None:
-        """Return a connection to the server at one of *paths*, None if there is none."""
+        """Return a connection to the server at one of *paths*, None without one."""
         found = []
         for path in paths:
             self._tried.append(path)
             try:
-                found.append(Connection(path, GREETING_SECONDS))
+                found.append(_connection(path))
             except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
                 pass
             except PermissionError:

@@ -43,6 +43,8 @@ class Connection:
                     f"{self._name} listens on {path} and did not answer within {seconds:g} s: it is stopped, or hangs "
                     "in C code that holds the interpreter"
                 ) from None
+            if "ok" in self.greeting:  # it rejects the connection
+                raise ControlError(f"{self._name} does not take commands now: {self.greeting.get('message')}")
         except BaseException:
             self._socket.close()
             raise

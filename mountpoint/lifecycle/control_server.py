@@ -10,6 +10,7 @@ import sys
 
 assert sys.platform != "win32"  # `control` imports this module elsewhere only
 
+import errno
 import logging
 import os
 import select
@@ -29,6 +30,7 @@ from .control_socket import ControlSocket, Holder, peer
 MAX_CLIENTS = 32
 REQUEST_SECONDS = 5.0  # for which a client may take to send its request, or to read some of the response
 MAX_PENDING = 64 * 2**20  # bytes of a response that wait for the client
+_MAX_NAME = 50  # characters
 _RETRY_SECONDS = 0.1
 _CLAIM_SECONDS = 1.0  # between two looks at the file of the socket
 _END_SECONDS = 1.0  # for which the end of the server waits for clients to read
@@ -142,8 +144,9 @@ class ControlServer:
             return
         if holder is not None:
             self._report(_held(path, holder))
-        else:
+        elif self._has_reported:
             self._has_reported = False
+            logger.info("commands reach this process now, at %s", path)
         self._wake()
 
     def give_way(self) -> None:
@@ -162,10 +165,11 @@ class ControlServer:
         self._end_fields, self._ends_at = fields, time.monotonic() + _END_SECONDS
         self._ending = message
         with self._lock:
-            self._control.release()
+            self._control.unlink()
         self._wake()
         if self._thread.ident is not None:
             self._thread.join(2 * _END_SECONDS)
+        self._control.close()
 
     def close_in_child(self) -> None:
         """Close the descriptors in a forked child."""
@@ -188,7 +192,7 @@ class ControlServer:
 
     def _run(self) -> None:
         try:
-            while not self._ending or (self._clients and time.monotonic() < self._ends_at):
+            while not self._has_ended():
                 try:
                     self._run_once()
                 except Exception:
@@ -200,10 +204,17 @@ class ControlServer:
             self._reader.close()
             self._writer.close()
 
+    def _has_ended(self) -> bool:
+        if not self._ending:
+            return False
+        if (listener := self._control.socket) is not None:
+            while self._accept(listener):  # a client that has connected before the end gets a response too
+                pass
+        for client in self._clients.values():
+            client.reply.end(self._ending, ok=False, **self._end_fields)
+        return not self._clients or time.monotonic() > self._ends_at
+
     def _run_once(self) -> None:
-        if self._ending:
-            for client in self._clients.values():
-                client.reply.end(self._ending, ok=False, **self._end_fields)
         poller = select.poll()
         poller.register(self._reader, select.POLLIN)
         listener = self._control.socket
@@ -228,19 +239,21 @@ class ControlServer:
             if not self._control.is_held:
                 self.claim()
 
-    def _accept(self, listener: socket.socket) -> None:
+    def _accept(self, listener: socket.socket) -> bool:
+        """Accept a client; return whether there was one."""
         try:
             sock, _ = listener.accept()
-        except OSError:  # the client has left, or the process has no descriptor left
-            time.sleep(_RETRY_SECONDS)  # the listener stays readable, and the loop would not wait
-            return
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                time.sleep(_RETRY_SECONDS)  # the listener stays readable, and the loop would not wait
+            return False
         sock.setblocking(False)
         client = _Client(sock, Reply(self._wake))
         self._clients[sock.fileno()] = client
         user = peer(sock)[1]
         if user not in (None, 0, self._user):
             client.reply.end(f"expected a command of user {self._user} or of root, found user {user}", ok=False)
-            return
+            return True
         client.reply.send(self._greeting())
         if len(self._clients) > MAX_CLIENTS:
             idle = next((one for one in self._clients.values() if one.is_reading), client)
@@ -248,11 +261,12 @@ class ControlServer:
                 client.reply.end(f"busy: {MAX_CLIENTS} other commands have not ended", ok=False)
             else:
                 self._drop(idle)
+        return True
 
     def _handle(self, client: _Client, event: int) -> None:
         try:
-            if event & select.POLLOUT and client.reply.send_to(client.socket):
-                client.deadline = 0.0 if not client.reply.is_pending else time.monotonic() + REQUEST_SECONDS
+            if event & select.POLLOUT and client.reply.send_to(client.socket) and not client.is_reading:
+                client.deadline = time.monotonic() + REQUEST_SECONDS if client.reply.is_pending else 0.0
             if event & select.POLLIN and client.is_reading:
                 request = client.read()
                 if request is not None:
@@ -268,10 +282,12 @@ class ControlServer:
         try:
             request = decode(line)
             name = request["command"]
-            handler = self._handlers.get(name)
-        except (ValueError, KeyError, TypeError):
+            if not isinstance(name, str) or len(name) > _MAX_NAME:
+                raise ValueError("not a name")
+        except (ValueError, KeyError):
             reply.end('expected a line such as {"command": "identify"}', ok=False)
             return
+        handler = self._handlers.get(name)
         if handler is None:
             hint = did_you_mean(name, self._handlers) or f"; expected one of {', '.join(self._handlers)}"
             reply.end(f'this server knows no command "{name}"{hint}', ok=False)

@@ -77,13 +77,16 @@ class ControlSocket:
             if self.is_held:
                 self.path.chmod(_GIVES_WAY)
 
+    def unlink(self) -> None:
+        """Remove the file, if it still is this socket's. No further client connects then."""
+        if self.socket is not None:
+            with suppress(OSError), _locked(self.path.parent):
+                if self.is_held:
+                    self.path.unlink()
+
     def release(self) -> None:
-        """Remove the file, if it still is this socket's, and close the socket."""
-        if self.socket is None:
-            return
-        with suppress(OSError), _locked(self.path.parent):
-            if self.is_held:
-                self.path.unlink()
+        """Remove the file, and close the socket."""
+        self.unlink()
         self.close()
 
     def close(self) -> None:
@@ -115,7 +118,7 @@ class ControlSocket:
 
 
 def find_holder(path: Path) -> Holder | None:
-    """Return the process that listens at *path*, None if there is none. Raises OSError if the file is another one."""
+    """Return the process that listens at *path*, None without one. Raises OSError if the file is another one."""
     try:
         mode = path.lstat().st_mode
     except FileNotFoundError:
