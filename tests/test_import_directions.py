@@ -15,7 +15,8 @@ ALLOWED = {
     "loading": {"errors", "wsgi", "config"},
     "workers": {"errors", "wsgi", "config", "loading"},
     "server": {"errors", "wsgi", "config", "loading", "workers"},
-    "lifecycle": {"errors", "wsgi", "config", "loading", "workers", "server"},
+    "status": {"errors", "wsgi", "config", "loading", "workers"},
+    "lifecycle": {"errors", "wsgi", "config", "loading", "workers", "server", "status"},
     "doctor": {"errors", "wsgi", "config", "loading", "workers"},
     "proxyconf": {"errors", "wsgi", "config", "loading"},
     "check": {"errors", "wsgi", "config", "loading", "workers"},
@@ -27,7 +28,7 @@ ALLOWED = {
 }
 
 #: Third-party packages, with the rooms that may import them.
-THIRD_PARTY = {"waitress": {"server"}, "werkzeug": {"doctor"}, "hupper": {"lifecycle"}}
+THIRD_PARTY = {"waitress": {"server"}, "werkzeug": {"doctor", "status"}, "hupper": {"lifecycle"}}
 
 
 def modules():

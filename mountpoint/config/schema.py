@@ -86,11 +86,18 @@ MOUNT_KEYS: Mapping[str, Key] = {
         "A request that runs for longer than this many seconds is logged as slow. 0 turns this off.",
         "`10`",
     ),
+    "required": Key(
+        boolean,
+        "Whether the server counts as not ready while this mount is broken: `/readyz` of the status listener then "
+        "answers 503. A mount that is not required takes no other mount out of service.",
+        "`false`",
+    ),
     "env": Key(
         environment,
         'Environment variables that are set while the app is loaded: `{ KEY = "value" }`. A request finds them in '
         "environ, except for names of CGI and of headers. An app in a process of its own keeps them. `{prefix}` stands "
-        "for the prefix of the mount. A mount also gets those of `[defaults]`, unless it sets the same name.",
+        "for the prefix of the mount, after that of `strips`. A mount also gets those of `[defaults]`, unless it sets "
+        "the same name.",
         "`{}`",
     ),
     **PROCESS_KEYS,
@@ -148,6 +155,12 @@ SERVER_KEYS: Mapping[str, Key] = {
         boolean,
         "Log each request.",
         "`true`",
+    ),
+    "request_id": Key(
+        boolean,
+        "Give each request an id: the `X-Request-ID` of a trusted proxy, or a new one. Apps, the client and the logs "
+        "get it.",
+        "`false`",
     ),
     "log_level": Key(
         one_of(*LOG_LEVELS),

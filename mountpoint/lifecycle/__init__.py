@@ -7,9 +7,11 @@ Read in this order:
     start              when the process serves, announces itself and is ready
     signals            receive signals while the main thread loads apps
     reload             load the table, and read it again at SIGHUP
+    observing          the counters of the process, and its snapshot
     installed_code     packages outside the roots that have changed since their import
     ending             end the process: threads, pools and exit handlers of apps
     takeover           SIGUSR2: a new process takes over the listening sockets
+    status_page        the listener of the status page, from the start to the end
     inheritance        the sockets and the report that the new process inherits
     systemd            the sockets, notifications and watchdog of systemd
     service_manager    report the state of the server to systemd

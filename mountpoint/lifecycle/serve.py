@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from ..config.reader import Config
 from ..errors import ConfigError, counted
@@ -39,10 +39,12 @@ from .control import Control
 from .control_messages import DRAINING, HANDED_OVER, LOADING, SERVING
 from .ending import MIN_SECONDS, end_after, end_by_signal, end_now, end_process
 from .inheritance import read_inheritance
+from .observing import Observing
 from .reload import TableReloader
 from .service_manager import ServiceManager
 from .signals import SignalReceiver
 from .start import Start, announcement
+from .status_page import StatusPage
 from .systemd import successor_environ
 from .takeover import Takeover, working_folder
 
@@ -112,8 +114,14 @@ class _Process:
         self._manager = ServiceManager()
         self._inheritance = read_inheritance()
         self._control = Control(config, self._inheritance, self._state)
+        self._observing = Observing(config)
         self._workers = WorkerProcesses()
-        self._bound = bind_sockets(config.server, self._inheritance)
+        self._status_page = StatusPage(config.status, self._inheritance)
+        try:
+            self._bound = bind_sockets(config.server, self._inheritance)
+        except BaseException:
+            self._status_page.close()
+            raise
         self._signals = SignalReceiver(_SIGNALS, self._handle_signal)
         self._load_thread = LoadThread(self._signals.restore)
         mounts = [LoadedMount(mount) for mount in config.mounts]
@@ -141,6 +149,7 @@ class _Process:
     def close_sockets(self) -> None:
         """Close the listening sockets and the control socket."""
         self._control.close("the server has ended")
+        self._status_page.close()
         for bound in self._bound:
             bound.close()
 
@@ -150,6 +159,7 @@ class _Process:
         self._control.start()
         apps = counted(len(self._config.mounts), "app")
         logger.info("%s: loading %s", self._config.file, apps)  # the last line if an import hangs
+        self._status_page.start(self)
         self._start.begin()
         if self._outcome is None:
             self._reloader.load(self._start)
@@ -169,6 +179,19 @@ class _Process:
     def mounts(self) -> Sequence[LoadedMount]:
         """The mounts of the latest table."""
         return self._reloader.mounts
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return what the process does (see `mountpoint.status.snapshot`). For any thread."""
+        config, mounts = self._table
+        return self._observing.snapshot(config, mounts, self._server, self.state())
+
+    def state(self) -> str:
+        """Return ``loading``, ``serving`` or ``draining``."""
+        return "draining" if self._stopped_at else "serving" if self._is_announced else "loading"
+
+    def loop_age(self) -> float | None:
+        """Return the seconds since the loop has turned, None before it runs."""
+        return time.monotonic() - self._server.turned_at if self._server and self._server.turned_at else None
 
     def seconds_left(self, code: int) -> float:
         """Return how long threads and exit handlers of apps may still run, once the loop has ended with *code*.
@@ -198,7 +221,8 @@ class _Process:
                 return
             config, mounts = self._table
             router = build_router(config, build_table(mounts))
-            server = Server(router, queue_limits(config, mounts), config.server, self._bound)
+            limits = queue_limits(config, mounts)
+            server = Server(router, limits, config.server, self._bound, observer=self._observing.counters)
             threading.Thread(target=self._run_loop, args=(server,), name="mountpoint-loop", daemon=True).start()
             self._server = server
 
@@ -284,6 +308,7 @@ class _Process:
 
     def _reload(self) -> None:
         self._manager.report_reloading()
+        self._observing.reload_began()
         self._reloader.start()
 
     def _start_takeover(self) -> None:
@@ -291,7 +316,12 @@ class _Process:
             logger.warning("SIGUSR2 is ignored under --reload, which starts new processes by itself")
             return
         working = [mount.config.key for mount in self.mounts if mount.app]
-        self._takeover.start(self._bound, working, lambda pid: self._soon(lambda: self._complete_takeover(pid)))
+        self._takeover.start(
+            self._bound,
+            self._status_page.bound,
+            working,
+            lambda pid: self._soon(lambda: self._complete_takeover(pid)),
+        )
 
     # ------------------------------------------------------------------------------------------ start, reload, takeover
 
@@ -317,6 +347,7 @@ class _Process:
         detach_streams()
         with self._lock:
             self._table = config, mounts
+            self._observing.follow(config)
             server = self._server
             if server is None:
                 return
@@ -329,6 +360,7 @@ class _Process:
         def report() -> None:
             unused.close()
             logger.info("reload ended: %s", outcome)
+            self._observing.reload_ended(outcome)
             self._manager.report_reloaded(outcome)
 
         self._soon(report)  # after the callback of `_swap_table`
@@ -341,6 +373,7 @@ class _Process:
             self._takeover.abort("systemd could not be notified")
         else:
             self._takeover.complete()
+            self._status_page.hand_over()
             logger.info("process %d serves; this one ends", pid)
             self._control.hand_over(f"process {pid} has taken over")
             self._stopped_at = time.monotonic()

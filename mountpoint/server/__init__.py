@@ -11,8 +11,6 @@ Read in this order:
     parser          one request as it arrives: head, body and their limits
     file_wrapper    responses that the loop sends from a file
     environ         the WSGI environ of a request
-    app_header      check the status and the headers of an app
-    app_body        check the body of an app
     tasks           run a request and write its response
     writing         write a response to a connection, or store it until the client reads
     closing         the end of a connection: half-closed clients, and clients that still send
@@ -26,6 +24,7 @@ Read in this order:
     fair_queue      a queue for each mount, and the threads that serve the queues
     mount_queues    the limits of each mount's queue
     slow_requests   report requests that run for too long
+    loop_delay      how long events wait for the loop
     loop            the server: run the event loop, stop it, drain it
     waitress_names  the list of waitress's names that all of this depends on
 """

@@ -57,6 +57,7 @@ class EventLoop:
         self._watched: dict[int, int] = {}  # events by descriptor, as the selector knows them
         self._lock = threading.Lock()  # for changes of `_watched` and of the selector
         self._is_woken = False  # since the latest iteration
+        self.woken_at = 0.0  # from `time.monotonic`, in seconds: the end of the latest wait
         close_in_children(self)
         self._abandoned: list[Selector] = []  # their descriptors may belong to other files, so they are never closed
 
@@ -98,6 +99,7 @@ class EventLoop:
             self._replace_selector()
             time.sleep(_REST_SECONDS)
             events = []
+        self.woken_at = time.monotonic()
         accepting = []  # the last, because a new connection may get the descriptor of one that is closed here
         for descriptor, flags in events:
             owner: Any = self.owners.get(descriptor)

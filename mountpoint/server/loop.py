@@ -27,9 +27,10 @@ from .event_loop import EventLoop
 from .fair_queue import FairQueues, QueueLimits
 from .finished import ServerObserver
 from .listener import listener_class
+from .loop_delay import LoopDelay
 from .selector import Selector
 from .slow_requests import SlowRequestReporter, log_in_flight, log_slow_end
-from .sockets import BoundSocket, listen_error
+from .sockets import BoundSocket, listen_error, urls_of
 
 MAX_WAIT = 1.0  # seconds for which the loop waits for an event at most
 
@@ -56,6 +57,7 @@ class Server:
         self.settings = settings
         self._router = router
         self._bound = bound
+        self._urls = urls_of(bound)  # while the sockets are open
         self._loop = EventLoop(self._pull_trigger, selector)
         self._map = self._loop.owners
         self._descriptors = ServerDescriptors(self._map)
@@ -79,6 +81,7 @@ class Server:
             settings.threads, lambda channel: channel.route(self._router), log_slow_end
         )
         self.queues.reconfigure(limits)
+        self.loop_delay = LoopDelay()
         self._body_budget = BodyBudget(settings.max_buffered_bodies)
         self._observer = observer
         self._slow_reporter = SlowRequestReporter(self.queues)
@@ -106,14 +109,17 @@ class Server:
 
     def urls(self) -> list[str]:
         """Return the addresses of the server: URLs, or ``unix:`` and a path."""
-        urls = []
-        for bound in self._bound:
-            if bound.address.unix:
-                urls.append(str(bound.address))
-            else:
-                host, port = bound.socket.getsockname()[:2]
-                urls.append(f"http://{f'[{host}]' if ':' in host else host}:{port}/")
-        return urls
+        return self._urls
+
+    @property
+    def turned_at(self) -> float:
+        """When the loop has turned, from `time.monotonic`, in seconds. It turns at least every `MAX_WAIT`."""
+        return self._loop.woken_at
+
+    @property
+    def connections(self) -> int:
+        """How many connections are open. For any thread: the copy is atomic."""
+        return sum(isinstance(owner, Channel) for owner in dict.copy(self._map).values())
 
     # ------------------------------------------------------------------------- from any thread, and signal handlers
 
@@ -180,6 +186,7 @@ class Server:
 
     def _run_once(self, max_wait: float) -> None:
         """Wait up to *max_wait* seconds for events, and handle them."""
+        began_at = time.monotonic()
         self._loop.run_once(max_wait)
         _run_callback(self.queues.answer_rejected)
         _run_callback(self.queues.use_spare_threads)
@@ -196,6 +203,9 @@ class Server:
                 )
                 _run_callback(channel.close_if_over)
             self._loop.check()
+            now = time.monotonic()
+        woken_at = self._loop.woken_at
+        self.loop_delay.record(max(now - woken_at, woken_at - began_at - max_wait), now)
 
     def _has_lost_listener(self) -> bool:
         """Whether an app has closed the descriptor of a listening socket. Only a new process can listen again."""

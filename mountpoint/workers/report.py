@@ -1,0 +1,38 @@
+"""The state of the workers of a mount, and the exceptions of their apps, for the status page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from ..errors import LoadError
+
+
+class WorkerReport(NamedTuple):
+    """A worker. ``state`` is ``starting``, ``ready`` or ``ending``; ``age`` is in seconds, ``memory`` in bytes."""
+
+    pid: int
+    state: str
+    age: float
+    memory: int
+    requests: int
+
+
+class WorkersReport(NamedTuple):
+    """The workers of a mount.
+
+    ``is_ready``      whether one takes requests
+    ``error``         why none starts, None if one may still start
+    ``restarts``      how many workers have started beside the first one of each place
+    ``load_seconds``  how long the latest worker that is ready took to load the app, None before that
+    """
+
+    is_ready: bool
+    error: LoadError | None
+    restarts: int
+    load_seconds: float | None
+    workers: Sequence[WorkerReport]
+
+
+class AppFailed(Exception):
+    """The app has raised in its worker. The text is its traceback there."""
