@@ -21,8 +21,7 @@ from .loading.app_kinds import is_instance_by_name
 from .loading.load_thread import LoadThread
 from .loading.loaded_mount import LoadedMount
 from .loading.logs import configure_logging
-from .loading.own_prefix import prefix_faults
-from .loading.proxy_fix import applies_proxy_fix_itself, has_proxy_fix
+from .loading.requirements import requirement_faults
 from .workers.trial import loaded_on_trial
 from .wsgi.keys import host_covers
 from .wsgi.mount_env import is_request_variable
@@ -45,40 +44,51 @@ class Finding(Problem):
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The result of a check: the mounts with their state, the problems and the warnings."""
+    """The result of a check: the mounts with their state, the problems, the warnings, and notes.
+
+    A note is about a change that the load of an app has made to the process, and that mountpoint has handled.
+    """
 
     file: str
     mounts: Sequence[dict[str, str]] = ()
     problems: Sequence[Finding] = ()
     warnings: Sequence[Finding] = ()
+    notes: Sequence[Finding] = ()
     is_readable: bool = True
 
     @property
     def exit_code(self) -> int:
-        """2 for a file that cannot be read, 1 for problems, else 0. Warnings do not count."""
+        """2 for a file that cannot be read, 1 for problems, else 0. Warnings and notes do not count."""
         if not self.is_readable:
             return 2
         return 1 if self.problems else 0
 
     def as_json(self) -> str:
-        """Return one JSON object with the arrays ``mounts``, ``problems`` and ``warnings``."""
+        """Return one JSON object with the arrays ``mounts``, ``problems``, ``warnings`` and ``notes``."""
         lists = {
             "mounts": list(self.mounts),
             "problems": [{"file": self.file, **dataclasses.asdict(finding)} for finding in self.problems],
             "warnings": [dataclasses.asdict(finding) for finding in self.warnings],
+            "notes": [dataclasses.asdict(finding) for finding in self.notes],
         }
         return json.dumps(lists, indent=2, ensure_ascii=False)
 
     def as_text(self) -> str:
-        """Return a table of the mounts, then the problems, the warnings and a line with their numbers."""
+        """Return a table of the mounts, then the problems, the warnings, the notes and a line with their numbers."""
         lines = []
         if self.mounts:
             widths = [max(len(mount[column]) for mount in self.mounts) for column in ("mount", "app")]
             lines = [f"{m['mount']:<{widths[0]}}  {m['app']:<{widths[1]}}  {m['state']}" for m in self.mounts]
         lines += [f"{self.file}: {finding}" for finding in self.problems]
         lines += [f"{self.file}: warning: {finding}" for finding in self.warnings]
-        mounts, problems = counted(len(self.mounts), "mount"), counted(len(self.problems), "problem")
-        return "\n".join([*lines, f"{mounts}, {problems}, {counted(len(self.warnings), 'warning')}"])
+        lines += [f"{self.file}: note: {finding}" for finding in self.notes]
+        counts = [
+            counted(len(self.mounts), "mount"),
+            counted(len(self.problems), "problem"),
+            counted(len(self.warnings), "warning"),
+            *([counted(len(self.notes), "note")] if self.notes else []),
+        ]
+        return "\n".join([*lines, ", ".join(counts)])
 
 
 def check(file: str | Path, thread: LoadThread | None = None, timeout: float | None = None) -> Report:
@@ -107,12 +117,15 @@ def check(file: str | Path, thread: LoadThread | None = None, timeout: float | N
     ]
     problems = [Finding(_key(mount), str(mount.error), mount.error.details) for mount in mounts if mount.error]
     found = list(warnings(mounts, config.proxy))
-    found += [Finding(_key(fault.mount), fault.text) for fault in prefix_faults(config, mounts)]
+    found += [Finding(_key(fault.mount), fault.text) for fault in requirement_faults(mounts)]
+    ready = [mount for mount in mounts if mount.app]
+    found += [Finding(_key(mount), fault.text) for mount in ready for fault in mount.examine().prefix_faults]
     if config.proxy.trusted and not config.proxy.counts():
         message = "is set, but no header is counted; add x_for = 1 and x_proto = 1"
         found.append(Finding("proxy.trusted", message))
     found += disabled_protections(config.server)
-    return Report(str(config.file), rows, problems, found)
+    notes = [Finding(_key(mount), note) for mount in mounts for note in mount.notes]
+    return Report(str(config.file), rows, problems, found, notes)
 
 
 def warnings(mounts: Sequence[LoadedMount], proxy: ProxySettings | None = None) -> Iterator[Finding]:
@@ -122,9 +135,10 @@ def warnings(mounts: Sequence[LoadedMount], proxy: ProxySettings | None = None) 
     """
     ready = [mount for mount in mounts if mount.app]
     for mount in ready:
-        if is_instance_by_name(mount.app, "bottle.Bottle") and not mount.config.key.isascii():
+        facts = mount.examine()
+        if facts.is_bottle and not mount.config.key.isascii():
             yield Finding(_key(mount), "Bottle garbles links under a prefix that is not ASCII; write an ASCII prefix")
-        if has_proxy_fix(mount.app) and (applies_proxy_fix_itself(mount.config) or _passes_on(proxy)):
+        if facts.has_proxy_fix and (facts.names_proxy_fix or _passes_on(proxy)):
             yield Finding(
                 _key(mount),
                 "the app is wrapped in ProxyFix, which under mountpoint finds no forwarding headers, or overwrites the "
@@ -150,7 +164,7 @@ def _session_warnings(mounts: Sequence[LoadedMount]) -> Iterator[Finding]:
             for member in group:  # grows in the loop
                 group += [mount for mount in waiting if _share_a_host(member, mount)]
                 waiting = [mount for mount in waiting if mount not in group]
-            others = [mount for mount in group[1:] if mount.app is not group[0].app]
+            others = [mount for mount in group[1:] if not _is_same_app(mount, group[0])]
             if not others:
                 continue
             first, *more = (mount.config.key for mount in (group[0], *others[1:]))
@@ -190,7 +204,8 @@ def _unread_warnings(mounts: Sequence[LoadedMount]) -> Iterator[Finding]:
             yield Finding(
                 f"{_key(having[0])}.env.{quoted(name)}",
                 f"the load has not read it{others}; os.environ has it only during the load, and a request finds it "
-                f"{place}; check the name, or let the app read it at import",
+                f"{place}; check the name, or let the app read it at import, or have it in requests too: write "
+                'process = "own"',
             )
 
 
@@ -231,21 +246,19 @@ def _key(mount: LoadedMount) -> str:
     return f"mounts.{quoted(mount.config.key)}"
 
 
-def _session_cookie(mount: LoadedMount) -> tuple[str, str, str | None] | None:
-    """Return name, path and domain of the session cookie of *mount*, or None if it is not a Flask app with sessions.
+def _is_same_app(one: LoadedMount, other: LoadedMount) -> bool:
+    """Whether two mounts serve one app, so that they may share its session."""
+    if one.config.own and other.config.own:
+        return (one.config.root, one.config.app.text) == (other.config.root, other.config.app.text)
+    return one.app is other.app
 
-    Flask's default session interface needs a secret key, and sets no cookie without one.
-    """
-    app: Any = mount.app
-    if not is_instance_by_name(app, "flask.Flask"):
-        return None
-    config = app.config
-    if not config["SECRET_KEY"] and is_instance_by_name(app.session_interface, "flask.SecureCookieSessionInterface"):
-        return None
-    path = config["SESSION_COOKIE_PATH"] or config["APPLICATION_ROOT"]
-    if path == "/" and mount.config.cookies == "scoped":
-        path = mount.config.key
-    return config["SESSION_COOKIE_NAME"], path, config["SESSION_COOKIE_DOMAIN"]
+
+def _session_cookie(mount: LoadedMount) -> tuple[str, str, str | None] | None:
+    """Return name, path and domain of the session cookie that *mount* sets, or None if it sets none."""
+    cookie = mount.examine().session_cookie
+    if cookie and cookie[1] == "/" and mount.config.cookies == "scoped":
+        return cookie[0], mount.config.key, cookie[2]
+    return cookie
 
 
 def _share_a_host(one: LoadedMount, other: LoadedMount) -> bool:

@@ -134,7 +134,7 @@ def test_json_has_mounts_problems_and_warnings(tmp_path):
     done = command("check", "--json", cwd=write(tmp_path, BROKEN))
     assert done.returncode == 1
     output = json.loads(done.stdout)
-    assert list(output) == ["mounts", "problems", "warnings"]
+    assert list(output) == ["mounts", "problems", "warnings", "notes"]
     assert output["mounts"] == [
         {"mount": "/a", "app": "one:app", "root": str(tmp_path), "state": "ready"},
         {"mount": "/b", "app": "bad:app", "root": str(tmp_path), "state": "broken"},
@@ -423,7 +423,8 @@ def test_a_variable_of_env_that_no_load_has_read_gets_a_warning(warned):
     ]
     assert found[0][1] == (
         "the load has not read it, nor that of /b; os.environ has it only during the load, and a request finds it in "
-        "environ only; check the name, or let the app read it at import"
+        "environ only; check the name, or let the app read it at import, or have it in requests too: write process = "
+        '"own"'
     )
     assert "finds it nowhere: its name is one of CGI or of a header" in found[1][1]
 

@@ -41,7 +41,15 @@ SETTLE_SECONDS = 0.5  # the file must be unchanged for so long, because half of 
 HANG_SECONDS = 10.0  # from its start, after which a second signal supersedes a reload
 
 # The fields of `ServerConfig` that a reload changes in a serving process.
-_LIVE = {"drain_timeout", "header_timeout", "body_timeout", "body_min_rate", "max_buffered_bodies", "strict"}
+_LIVE = {
+    "drain_timeout",
+    "header_timeout",
+    "body_timeout",
+    "body_min_rate",
+    "max_buffered_bodies",
+    "strict",
+    "request_id",
+}
 
 logger = logging.getLogger("mountpoint")
 
@@ -390,5 +398,8 @@ def _needs_restart(before: Config, after: Config) -> Iterator[str]:
     changed += [f"server.{name}" for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
     if before.logging != after.logging:
         changed.append("logging")
+    changed += [
+        f"status.{name}" for name in ("listen", "key") if getattr(before.status, name) != getattr(after.status, name)
+    ]
     if changed:
         yield f"these changed settings take effect at a restart: {', '.join(changed)}"

@@ -13,11 +13,15 @@ Read in this order:
     importing         import the module, find the attribute, call the factory, check the result
     blocking          refuse servers and questions that would block a load
     signal_guard      log what the signal handlers of apps raise
+    import_hooks      run code on a module as soon as it has been imported
     patching          refuse apps that replace the blocking functions of the standard library
     overlap           the state to restore after loads that overlap
     isolation         restore the state of the process after each load
     env_files         read ``.env`` files
     environment       find variables that an app takes over from another
+    late_reads        find variables of ``env`` that an app reads in a request
+    shared_libraries  find apps that set up one library twice, such as Sentry's
+    load_changes      describe what a load has changed in the process
     eviction          remove the modules of a failed load from ``sys.modules``
     import_scan       find the names that source files import
     module_origins    refuse apps that would get each other's modules
@@ -31,7 +35,9 @@ Read in this order:
     loader            load the apps of a whole table
     routing           the WSGI application of loaded mounts, each app in its middleware
     own_prefix        find a loaded app that adds a prefix of its own, or names another one
+    requirements      find requirements of used packages that the environment does not satisfy
     proxy_fix         find ProxyFix around an app
+    app_facts         what check needs to know about a loaded app, from any process
     logs              configure logging, before any app is loaded
     log_stream        keep a hanging reader of the log from blocking the threads that log
     standard_streams  the same for apps that print, and for ``wsgi.errors``

@@ -5,7 +5,7 @@ imported. They are removed before the next try and not at once, because a later 
 of them too. That would run the module again, and a module that registers something under a name cannot run twice.
 
 Only modules below the root of the failed mount are removed. Python's own modules and installed packages stay, with
-their state: Django's ``setup()`` and the registry of a metrics library remember a failed load until the process ends.
+their state: Django's ``setup()`` remembers a failed load until the process ends.
 """
 
 from __future__ import annotations
@@ -15,14 +15,13 @@ import importlib.util
 import sys
 from collections.abc import Collection, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from .module_files import is_own, locations
 
 
-@dataclass(frozen=True, slots=True)
-class _FailedLoad:
+class _FailedLoad(NamedTuple):
     root: Path
     modules: Collection[str]  # names in sys.modules
     sources: Collection[str]  # source files whose modules importlib has removed already

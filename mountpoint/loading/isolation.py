@@ -26,7 +26,7 @@ from .overlap import Overlap
 # The server's own signals, and SIGPIPE: scripts like to restore its default action, which ends the process when a
 # client disconnects. Other signals stay as the app sets them: it may have started a timer, and the default action of
 # SIGALRM, SIGPROF and SIGVTALRM ends the process too.
-_SIGNALS = ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGBREAK", "SIGPIPE")
+SERVER_SIGNALS = ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGBREAK", "SIGPIPE")
 _SERVER_LOGGERS = {"root", "mountpoint", "waitress"}  # with all loggers below them
 _UNCONFIGURED_LOGGER = {"level": logging.NOTSET, "handlers": [], "filters": [], "propagate": True, "disabled": False}
 _HANDLER_ATTRIBUTES = ("level", "formatter", "filters")
@@ -180,7 +180,7 @@ def _preserve_signals() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():  # neither the app nor we can set a handler here
         yield
         return
-    numbers = [getattr(signal, name) for name in _SIGNALS if hasattr(signal, name)]
+    numbers = [getattr(signal, name) for name in SERVER_SIGNALS if hasattr(signal, name)]
     before = {number: signal.getsignal(number) for number in numbers}
     try:
         yield
@@ -196,7 +196,7 @@ def _preserve_signal_mask() -> Iterator[None]:
     if sys.platform == "win32":  # which has no masks
         yield
         return
-    numbers = {getattr(signal, name) for name in _SIGNALS if hasattr(signal, name)}
+    numbers = {getattr(signal, name) for name in SERVER_SIGNALS if hasattr(signal, name)}
     blocked = numbers & signal.pthread_sigmask(signal.SIG_BLOCK, ())
     try:
         yield

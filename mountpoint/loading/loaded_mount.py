@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from ..config.reader import MountConfig
 from ..errors import LoadError
+from .app_facts import AppFacts, facts_of
+from .own_prefix import Prefixes
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
@@ -20,8 +22,9 @@ logger = logging.getLogger("mountpoint")
 class LoadedMount:
     """A mount of the file. After its load it has either an app or an error, and before that neither.
 
-    ``is_slow`` says that its load takes so long that others no longer wait for it. *warnings* are about variables that
-    it shares with other mounts. *unread* are the names in its ``env`` that no code has read during the load.
+    ``is_slow`` says that its load takes so long that others no longer wait for it. *warnings* are about state that it
+    shares with other mounts, and *notes* about changes of its load that were handled. *unread* are the names in its
+    ``env`` that no code has read during the load.
     """
 
     config: MountConfig
@@ -30,8 +33,11 @@ class LoadedMount:
     is_slow: bool = False
     needs_main_thread: bool = False  # whether it has failed in another thread, where signals and event loops fail
     warnings: Sequence[str] = ()
+    notes: Sequence[str] = ()
     unread: Collection[str] = ()
+    modules: Collection[str] = ()  # the top-level names of those that the apps of its root use in this process
     load_seconds: float | None = None  # None without a load in this process
+    facts: AppFacts | None = None  # of an app in a process of its own, once that is ready
 
     @property
     def is_loaded(self) -> bool:
@@ -44,6 +50,11 @@ class LoadedMount:
         if not self.is_loaded:
             return "loading"
         return f"broken: {self.error}" if self.error else "ready"
+
+    def examine(self) -> AppFacts:
+        """Return the facts about the app, from its own process if it has one. Call it before the first request."""
+        config = self.config
+        return self.facts or facts_of(self.app, config.root, Prefixes(config.path, config.public))
 
 
 def describe_broken(mount: LoadedMount) -> str:

@@ -23,6 +23,8 @@ from .environment import EnvironmentUse, SharedEnvironment, record_environment
 from .eviction import evict_failed_modules, record_failed_load
 from .importing import load_app, source_in
 from .isolation import preserve_process_state
+from .late_reads import late_reads
+from .load_changes import LoadChanges, record_changes
 from .load_thread import Load, LoadThread
 from .loaded_mount import LoadedMount, report_broken
 from .missing_files import missing_files
@@ -30,6 +32,7 @@ from .module_origins import ModuleOrigins
 from .own_processes import OwnProcesses
 from .patching import refuse_patching
 from .routing import build_router, build_table
+from .shared_libraries import SharedLibraries
 from .signal_guard import guarded_handlers
 
 if TYPE_CHECKING:
@@ -147,6 +150,9 @@ class Loader:
         self._processes = processes
         self._origins = ModuleOrigins()
         self._environment = SharedEnvironment()
+        self._libraries = SharedLibraries()
+        self._shared: Sequence[str] = ()  # the keys of the mounts in this process
+        self._env_lines: set[tuple[str, int]] = set()  # of the apps, which have read a variable of ``env`` in a load
         self._django: MountConfig | None = None  # the first mount of the Django project in this process
         self._thread = thread
 
@@ -161,7 +167,10 @@ class Loader:
         observer = observer or LoadObserver()
         ready = {_load_key(mount.config): mount for mount in before if mount.app}
         evict_failed_modules()
-        self._origins.set_mounts([mount for mount in config.mounts if mount.own is None])
+        shared = [mount for mount in config.mounts if mount.own is None]
+        self._origins.set_mounts(shared)
+        self._shared = [mount.key for mount in shared]
+        self._libraries.set_mounts(self._shared)
         loaded: dict[str, LoadedMount] = {}
         overtaken: list[_PendingLoad] = []
         started = [self._start(mount) for mount in config.mounts if mount.own and _load_key(mount) not in ready]
@@ -212,7 +221,11 @@ class Loader:
                 error = self._processes.error(mount.app)
             except LoadError as failure:
                 error = failure
-            done = found[mount.config.key] = LoadedMount(mount.config, error=error) if error else mount
+            if error:
+                done = LoadedMount(mount.config, error=error)
+            else:
+                done = replace(mount, facts=self._processes.facts(mount.app))
+            found[mount.config.key] = done
             observer.after(done)
         return found
 
@@ -262,13 +275,15 @@ class Loader:
 
     def _load(self, mount: MountConfig) -> LoadedMount:
         modules, started_at = set(sys.modules), time.monotonic()
-        loaded, use = LoadedMount(mount), EnvironmentUse()
+        loaded, use, changes, warnings = LoadedMount(mount), EnvironmentUse(), LoadChanges(), list[str]()
         try:
             with (
                 self._origins.watch(mount),
                 refuse_patching(),
+                self._libraries.watch(mount, warnings),
                 preserve_process_state(mount.env, str(source_in(mount.app, mount.root))),
                 record_environment(mount.env, use),
+                record_changes(changes),
                 refuse_to_block(),
                 guarded_handlers(),
             ):
@@ -286,10 +301,18 @@ class Loader:
             raise
         except OSError as error:  # the root cannot be read; an OSError of the app itself would be a LoadError here
             loaded = replace(loaded, error=LoadError(f"{error.filename} cannot be read: {error.strerror}"))
+        changes.variables = sorted(use.changed)
+        siblings = [key for key in self._shared if key != mount.key]
+        warnings += [*self._environment.conflicts(mount, use), *changes.conflicts(siblings)]
+        self._env_lines |= use.lines
+        late = late_reads(self._origins.own_sources(mount.root), use.env, self._env_lines) if mount.env else []
+        warnings += map(str, late)
         return replace(
             loaded,
-            warnings=self._environment.conflicts(mount, use),
-            unread=use.unread(mount.env),
+            warnings=warnings,
+            notes=[*changes.notes(siblings)],
+            unread=[name for name in use.unread(mount.env) if name not in {read.name for read in late}],
+            modules=self._origins.used_modules(mount.root),
             load_seconds=time.monotonic() - started_at,
         )
 

@@ -93,7 +93,7 @@ def is_own(path: str, root: Path) -> bool:
     """Whether *path* is below *root*, with or without resolved links, and is not part of an installed package."""
     location, library = Path(path), Path(os.__file__).parent
     for file, folder in ((location.absolute(), root.absolute()), (location.resolve(), root.resolve())):
-        if file.is_relative_to(folder):
+        if folder in (file, *file.parents):  # Path.is_relative_to needs Python 3.9, and a worker may run on 3.8
             is_installed = not _INSTALLED.isdisjoint(file.relative_to(folder).parts)
             return not is_installed and not _is_in_library(file, folder, library)
     return False
@@ -101,7 +101,7 @@ def is_own(path: str, root: Path) -> bool:
 
 def _is_in_library(file: Path, folder: Path, library: Path) -> bool:
     """Whether Python's *library* is below *folder*, and *file* is in it."""
-    return library.is_relative_to(folder) and file.is_relative_to(library)
+    return folder in (library, *library.parents) and library in (file, *file.parents)
 
 
 def _find_in_folders(name: str, folders: Sequence[str]) -> FoundModule | None:

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
 from ..errors import LoadError, causes
+from .import_hooks import after_import
 
 #: The modules that patch, and the beginnings of the names of their functions that do.
 _PATCHERS = {"gevent.monkey": "patch_", "eventlet.patcher": "monkey_patch"}
@@ -62,14 +62,10 @@ def refuse_patching() -> Iterator[None]:
         yield
         return
     before = _blocking_functions()
-    finder = _Finder()
-    sys.meta_path.insert(0, finder)
-    for name in _PATCHERS:
-        if name in sys.modules:
-            _guard(sys.modules[name])
     _Loads.running += 1
     try:
-        yield
+        with after_import(dict.fromkeys(_PATCHERS, _guard)):
+            yield
     except LoadError as error:
         _restore(before)
         if refused := _refusal_in(error):
@@ -77,33 +73,11 @@ def refuse_patching() -> Iterator[None]:
         raise
     finally:
         _Loads.running -= 1
-        if finder in sys.meta_path:
-            sys.meta_path.remove(finder)
     if replaced := _restore(before):
         raise LoadError(
             f"the app replaces {', '.join(replaced)} for the whole process, also for its siblings and the server; "
             f"remove the replacement, or {_REMEDY}"
         )
-
-
-class _Finder:
-    """Finds the modules that patch, through the other finders, and guards them once they have run."""
-
-    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
-        if name not in _PATCHERS:
-            return None
-        others = [finder for finder in sys.meta_path if not isinstance(finder, _Finder)]
-        spec = next((found for finder in others if (found := finder.find_spec(name, path, target))), None)
-        if spec is not None and spec.loader is not None:
-            loader: Any = spec.loader
-            execute = loader.exec_module
-
-            def execute_and_guard(module: ModuleType) -> None:
-                execute(module)
-                _guard(module)
-
-            loader.exec_module = execute_and_guard
-        return spec
 
 
 def _guard(module: ModuleType) -> None:

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ..config.reader import MountConfig
 from .app_kinds import is_instance_by_name, layers
 from .module_files import is_own, locations
 
@@ -16,11 +15,11 @@ def has_proxy_fix(app: Any) -> bool:
     return any(is_instance_by_name(layer, "werkzeug.ProxyFix") for layer in layers(app))
 
 
-def applies_proxy_fix_itself(mount: MountConfig) -> bool:
-    """Whether a module in the root of *mount* names ProxyFix. If none does, an installed package applies it."""
+def names_proxy_fix(root: Path) -> bool:
+    """Whether an imported module below *root* names ProxyFix. If none does, an installed package applies it."""
     for module in [*sys.modules.values()]:
         for place in locations(module):
-            if is_own(place, mount.root) and "ProxyFix" in _text(Path(place)):
+            if is_own(place, root) and "ProxyFix" in _text(Path(place)):
                 return True
     return False
 

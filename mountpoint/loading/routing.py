@@ -58,4 +58,4 @@ def _unavailable(mount: LoadedMount) -> WSGIApplication:
 
 def build_router(config: Config, table: MountTable) -> Router:
     """Return the WSGI application that serves *table* with the ``[proxy]`` and ``[doctor]`` settings of *config*."""
-    return Router(table, config.proxy, config.doctor.key)
+    return Router(table, config.proxy, config.doctor.key, has_request_ids=config.server.request_id)

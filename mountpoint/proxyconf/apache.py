@@ -164,7 +164,7 @@ def _host(plan: Plan, site: Site) -> Iterator[str]:
     yield "    # A client could name headers here, and httpd would remove them, even those that are set below."
     yield '    RequestHeader edit Connection "(?i)^(?!(?:close|keep-alive)$).*" "close"'
     yield f"    # {CLEARED_COMMENT}"
-    for header in plan.uncounted_headers():
+    for header in plan.uncounted_headers(clears_request_id=True):
         yield f"    RequestHeader unset {header}"
     if passed := plan.passed_headers():
         yield from (f"    # {comment}" for comment in PASSED_COMMENTS)

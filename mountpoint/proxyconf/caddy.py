@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..config.address import Address
+from ..wsgi.request_id import REQUEST_ID_HEADER
 from .plan import (
     ANY_HOST_COMMENT,
     CLEARED_COMMENT,
@@ -72,6 +73,8 @@ def _backend(plan: Plan) -> Iterator[str]:
     for name in plan.settings.counts():
         header, value = _SET[name]
         yield f"\t\theader_up {header} {value}"
+    if plan.gives_request_ids:
+        yield f"\t\theader_up {REQUEST_ID_HEADER} {{http.request.uuid}}"
     yield f"\t\t# {CLEARED_COMMENT}"
     for header in plan.uncounted_headers():
         yield f"\t\theader_up -{header}"

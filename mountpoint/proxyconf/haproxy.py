@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ..wsgi.request_id import REQUEST_ID_HEADER
 from .plan import (
     ANY_HOST_COMMENT,
     OTHER_HOSTS_COMMENT,
@@ -80,6 +81,8 @@ def _frontend(plan: Plan) -> Iterator[str]:
         yield from (f"    http-request del-header {header}" for header in passed)
     for name in plan.settings.counts():
         yield from (f"    http-request set-header {header}" for header in _SET[name])
+    if plan.gives_request_ids:
+        yield f"    http-request set-header {REQUEST_ID_HEADER} %[uuid()]"
     mount_number = 0
     for site_number, site in enumerate(plan.sites, 1):
         for location in site.locations:

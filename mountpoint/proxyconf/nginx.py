@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ..wsgi.request_id import REQUEST_ID_HEADER
 from .plan import (
     ANY_HOST_COMMENT,
     CLEARED_COMMENT,
@@ -143,6 +144,8 @@ def _server(plan: Plan, site: Site) -> Iterator[str]:
     for name in plan.settings.counts():
         header, value = _SET[name]
         yield f"    proxy_set_header {header} {value};"
+    if plan.gives_request_ids:
+        yield f"    proxy_set_header {REQUEST_ID_HEADER} $request_id;  # log_format can have it too"
     yield f"    # {CLEARED_COMMENT}"
     for header in plan.uncounted_headers():
         yield f'    proxy_set_header {header} "";'

@@ -21,6 +21,7 @@ from ..wsgi.forwarding_headers import variable
 from ..wsgi.keys import host_covers, host_name, is_below, path_of_key, split_key, wsgi_string
 from ..wsgi.percent import encode_path, encode_plain_path
 from ..wsgi.proxy_settings import COUNTED, ProxySettings
+from ..wsgi.request_id import REQUEST_ID_HEADER
 from .section import matching_settings, proxy_section
 
 Shape = Literal["keep", "strip"]
@@ -119,6 +120,7 @@ class Plan:
     standalone: bool
     settings: ProxySettings
     file_has_settings: bool
+    gives_request_ids: bool  # whether mountpoint takes X-Request-ID from the proxy
     body_limit: int  # bytes
     read_timeout: int  # seconds
     idle_timeout: int  # seconds
@@ -138,10 +140,14 @@ class Plan:
         """The one prefix that the proxy strips from every path, or the empty string."""
         return path_of_key(self.settings.strips)
 
-    def uncounted_headers(self) -> list[str]:
-        """Return the names of the forwarding headers to clear that ``settings`` neither counts nor passes on."""
+    def uncounted_headers(self, *, clears_request_id: bool = False) -> list[str]:
+        """Return the names of the forwarding headers to clear that ``settings`` neither counts nor passes on.
+
+        *clears_request_id* is for a proxy that makes no id of its own, if mountpoint takes ids from it.
+        """
         used = {COUNTED[name] for name in self.settings.counts()} | self.settings.passed()
-        return sorted(name for name in _CLEARED if variable(name) not in used)
+        names = [*_CLEARED, REQUEST_ID_HEADER] if clears_request_id and self.gives_request_ids else _CLEARED
+        return sorted(name for name in names if variable(name) not in used)
 
     def passed_headers(self) -> list[str]:
         """Return the names of the headers that ``settings`` passes on, or reads the user from."""
@@ -187,6 +193,7 @@ def make_plan(
         standalone=options.standalone,
         settings=settings,
         file_has_settings=settings == config.proxy,
+        gives_request_ids=config.server.request_id,
         body_limit=cast("int", adjustments["max_request_body_size"]),
         # At least drain_timeout, or the proxy would cut off requests that mountpoint still finishes.
         read_timeout=max(60, math.ceil(config.server.drain_timeout)),

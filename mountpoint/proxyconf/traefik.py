@@ -135,7 +135,7 @@ def _middlewares(plan: Plan) -> Iterator[str]:
     yield "    mountpoint-clear:"
     yield "      headers:"
     yield "        customRequestHeaders:"
-    for header in plan.uncounted_headers():
+    for header in plan.uncounted_headers(clears_request_id=True):
         yield f'          {header}: ""'
     if passed := plan.passed_headers():
         yield from (f"          # {comment}" for comment in PASSED_COMMENTS)

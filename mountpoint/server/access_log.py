@@ -2,6 +2,7 @@
 
     192.0.2.7 - - [22/Nov/2026:09:05:07 +0100] "GET /tv_ws/?stn=Lund HTTP/1.1" 200 512 "-" "curl/8.5" /tv_ws 3.2
 
+The id of the request follows, if the server gives ids.
 Lines go to the logger ``mountpoint.access`` at level INFO. Text from the client is escaped as Apache does it, so that
 a client cannot forge a line.
 """
@@ -39,6 +40,7 @@ def log_request(request: FinishedRequest) -> None:
             mount=request.mount,
             started=finished - request.total_seconds,
             finished=finished,
+            request_id=request.request_id,
         ),
     )
 
@@ -74,17 +76,19 @@ def access_line(  # noqa: PLR0913 - the fields of a line
     mount: str | None,
     started: float,
     finished: float,
+    request_id: str | None = None,
 ) -> str:
     """Return one line of the access log.
 
     The client's strings are WSGI strings, as sent. *size* is the number of body bytes that the app has produced.
-    *started* and *finished* are Unix times, in seconds. None, and a size of 0, are written as ``-``.
+    *started* and *finished* are Unix times, in seconds. None, and a size of 0, are written as ``-``. Without a
+    *request_id* the line ends with the duration.
     """
     return (
         f"{remote_addr or '-'} - - [{_clf_time(int(started), time.tzname)}] "
         f'"{escaped(request_line)}" {status} {size or "-"} '
         f'"{escaped(referer or "-")}" "{escaped(user_agent or "-")}" '
-        f"{mount or '-'} {(finished - started) * 1000:.1f}"
+        f"{mount or '-'} {(finished - started) * 1000:.1f}{f' {request_id}' if request_id else ''}"
     )
 
 

@@ -26,6 +26,7 @@ from waitress.utilities import InternalServerError
 
 from ..wsgi.dispatch import Route
 from ..wsgi.limits import MaxBody
+from ..wsgi.request_id import RequestIds
 from ..wsgi.responses import OwnResponse, unavailable
 from .deadlines import DeadlineChannel
 from .environ import make_environ, set_body
@@ -44,6 +45,9 @@ logger = logging.getLogger("mountpoint")
 
 class Router(Protocol):
     """Finds the app of a request without calling it, as `mountpoint.wsgi.router.Router` does."""
+
+    @property
+    def request_ids(self) -> RequestIds | None: ...
 
     def route(self, environ: WSGIEnvironment) -> Route:
         """Return the app for *environ*, the environ to call it with, and the key of its mount, if any."""
@@ -124,8 +128,9 @@ class Channel(DeadlineChannel):
 
         Otherwise a client could upload to a path that no mount owns.
         """
-        environ = request.environ = make_environ(self, request)
         request.router = self.server.router()
+        self._identify(request, request.router)
+        environ = request.environ = make_environ(self, request)
         request.route = request.router.route(environ)
         app = request.route.app
         if isinstance(app, MaxBody):
@@ -143,6 +148,7 @@ class Channel(DeadlineChannel):
         request = self.requests[0]
         request.received_at = request.received_at or time.monotonic()
         self._is_rejected = False
+        self._identify(request, router)
         if request.is_last:  # it needs no app, so it does not wait for one either
             return None
         if request.environ is None:
@@ -157,6 +163,11 @@ class Channel(DeadlineChannel):
         request.router = router
         request.route = router.route(request.environ)
         return request.route.mount
+
+    def _identify(self, request: Parser, router: Router) -> None:
+        """Give *request* an id, if the server gives ids and the request has none."""
+        if router.request_ids is not None and request.request_id is None:
+            request.request_id = router.request_ids.choose(self.addr[0], request.headers.get("X_REQUEST_ID"))
 
     def reject(self, is_at_limit: bool) -> None:
         """Let `service` answer the first request with 503. The loop then calls `service` itself."""

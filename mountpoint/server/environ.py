@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..loading.standard_streams import errors_stream
 from ..wsgi.record import RECORD_KEY, RequestRecord
+from ..wsgi.request_id import set_request_id
 from .file_wrapper import FileWrapper
 from .parser import Parser
 
@@ -52,6 +53,8 @@ def make_environ(channel: Any, request: Parser) -> WSGIEnvironment:
     }
     for name, value in request.headers.items():
         environ.setdefault(name if name in _UNPREFIXED else f"HTTP_{name}", value)
+    if request.request_id:
+        set_request_id(environ, request.request_id)
     request.record = environ[RECORD_KEY] = RequestRecord(peer)
     return environ
 

@@ -48,6 +48,7 @@ class ClientRequest(Protocol):
     received_at: float
     started_at: float
     rejection: Rejection | None
+    request_id: str | None
 
     @property
     def request_line(self) -> str: ...
@@ -62,10 +63,9 @@ class FinishedRequest:
     ``bytes_out``   the bytes of the body of the response, without the framing
     ``is_cut_off``  whether the response ended before its last byte: the app raised, or the client disconnected
     ``ended_at``    when the last byte was handed to the connection, from `time.monotonic`, in seconds
-    ``request_id``  the id of the request, None without one
     """
 
-    __slots__ = ("_peer", "_request", "bytes_out", "ended_at", "is_cut_off", "request_id", "status")
+    __slots__ = ("_peer", "_request", "bytes_out", "ended_at", "is_cut_off", "status")
 
     def __init__(self, request: ClientRequest, peer: str | None, status: int, bytes_out: int, is_cut_off: bool) -> None:
         self.ended_at = time.monotonic()
@@ -74,7 +74,6 @@ class FinishedRequest:
         self.status = status
         self.bytes_out = bytes_out
         self.is_cut_off = is_cut_off
-        self.request_id: str | None = None
 
     # ------------------------------------------------------------------------------------------- what the server did
 
@@ -83,6 +82,11 @@ class FinishedRequest:
         """The key of the mount, None if no mount owns the path or if the request could not be read."""
         record = self._request.record
         return record.mount if record else None
+
+    @property
+    def request_id(self) -> str | None:
+        """The id of the request, None if the server gives no ids."""
+        return self._request.request_id
 
     @property
     def queue_seconds(self) -> float:

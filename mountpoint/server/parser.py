@@ -81,6 +81,7 @@ class Parser:
     request_uri = ""
     path_info = ""
     query = ""
+    request_id: str | None = None  # if the server gives ids
     record: RequestRecord | None = None  # once there is an environ
     environ: WSGIEnvironment | None = None  # before any layer has changed it
     route: Route | None = None
@@ -146,9 +147,8 @@ class Parser:
 
     @property
     def path(self) -> str:
-        """The escaped target, and the mount. waitress writes both into its log, where they must not forge a line."""
-        mount = self.record.mount if self.record else None
-        return f"{escaped(self.request_uri)}, mount {mount or '-'}"
+        """The escaped target, the mount, and the id. waitress logs this, so it must not forge a line."""
+        return f"{escaped(self.request_uri)}, {self.origin}"
 
     # ------------------------------------------------------------------------------------------------ for our own rooms
 
@@ -174,9 +174,15 @@ class Parser:
         return self.route
 
     @property
+    def origin(self) -> str:
+        """The mount, and the id if there is one, for a line of the log."""
+        mount = self.record.mount if self.record else None
+        return f"mount {mount or '-'}{f', request {self.request_id}' if self.request_id else ''}"
+
+    @property
     def label(self) -> str:
-        """The method and the full path."""
-        return f"{self.command} {self.path_info!r}"
+        """The method and the full path, and the id if there is one."""
+        return f"{self.command} {self.path_info!r}{f' (request {self.request_id})' if self.request_id else ''}"
 
     @property
     def request_line(self) -> str:

@@ -25,9 +25,10 @@ from waitress.task import ErrorTask, Task
 from waitress.utilities import build_http_date
 
 from ..loading import forking
+from ..wsgi.app_body import AppBodyError, close_of, piece_of_body, require_body
+from ..wsgi.app_header import AppHeaderError, Headers, read_headers, require_status
+from ..wsgi.request_id import REQUEST_ID_HEADER
 from .access_log import access_logger, log_request
-from .app_body import AppBodyError, close_of, piece_of_body, require_body
-from .app_header import AppHeaderError, Headers, read_headers, require_status
 from .finished import FinishedRequest
 from .parser import Parser
 
@@ -78,6 +79,10 @@ class _ReportedTask(Task):
     def build_response_header(self) -> bytes:
         """Return the header, and decide how the client finds the end of the body (RFC 9112 section 6)."""
         lines = [f"HTTP/{self.version} {self.status}", *self.headers.lines]
+        if request_id := self.client_request.request_id:
+            if "x-request-id" in self.headers.names:  # the client gets the id that the log has
+                lines = [line for line in lines if not line.startswith("X-Request-Id:")]
+            lines.append(f"{REQUEST_ID_HEADER}: {request_id}")
         has_end = not self.has_body or self.is_head
         if self.has_body:
             if self.content_length is not None:

@@ -179,7 +179,6 @@ class WritingChannel(HTTPChannel):
     def description(self) -> str:
         """The request or response in progress, for a line of the log."""
         for request in self.requests[:1]:  # no index: another thread may empty the list
-            mount = request.record.mount if request.record else None
-            return f"{request.request_line!r} of {self.addr[0]}, mount {mount or '-'}"
+            return f"{request.request_line!r} of {self.addr[0]}, {request.origin}"
         progress = "an incomplete request" if self.request else "a response that was not sent completely"
         return f"{progress}, of {self.addr[0]}"

@@ -33,9 +33,12 @@ from typing import Any, NoReturn
 
 from ..config.app_spec import AppSpec
 from ..errors import LoadError
+from ..loading.app_facts import facts_of
 from ..loading.importing import load_app
+from ..loading.own_prefix import Prefixes
 from . import frames
-from .child_requests import Connection, RequestServer
+from .child_connection import Connection
+from .child_requests import RequestServer
 
 _POLL_MILLISECONDS = 1000  # between two looks at whether the server lives
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
@@ -149,7 +152,10 @@ class _Worker:
             self._report(frames.FAILED, {"kind": "LoadError", "message": message, "details": "", "files": []})
             return _FAILED_CODE
         self._server = RequestServer(app, settings["flags"])
-        self._report(frames.READY, {"pid": os.getpid(), "python": ".".join(map(str, sys.version_info[:3]))})
+        fields: dict[str, object] = {"pid": os.getpid(), "python": ".".join(map(str, sys.version_info[:3]))}
+        with suppress(Exception):  # they read attributes of any app, and serving does not need them
+            fields["facts"] = facts_of(app, Path(root), Prefixes(*settings["prefixes"])).as_fields()
+        self._report(frames.READY, fields)
         return None
 
     def _run_requests(self, name: str) -> None:

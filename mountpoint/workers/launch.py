@@ -33,6 +33,9 @@ _FOLDER = Path(__file__).parent.parent
 #: The modules that run in a worker, each after those that it imports. Folders are packages.
 SOURCES = (
     "errors",
+    "wsgi",
+    "wsgi/app_header",
+    "wsgi/app_body",
     "config",
     "config/app_spec",
     "loading",
@@ -42,10 +45,16 @@ SOURCES = (
     "loading/app_kinds",
     "loading/signatures",
     "loading/app_check",
+    "loading/proxy_fix",
+    "wsgi",
+    "wsgi/keys",
+    "loading/own_prefix",
+    "loading/app_facts",
     "loading/missing_imports",
     "loading/importing",
     "workers",
     "workers/frames",
+    "workers/child_connection",
     "workers/child_requests",
     "workers/child_main",
 )
@@ -87,9 +96,9 @@ class Launched:
     output: tuple[int, int]  # descriptors that do not block: stdout, stderr
 
 
-def server_environ() -> dict[str, str]:
-    """Return the environment of this process without the variables that are addressed to it."""
-    return {name: value for name, value in os.environ.items() if name not in _SERVER_VARIABLES}
+def without_server_variables(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return *environ*, that of the server, without the variables that are addressed to its process."""
+    return {name: value for name, value in environ.items() if name not in _SERVER_VARIABLES}
 
 
 def launch(mount: MountConfig, environ: Mapping[str, str]) -> Launched:
@@ -140,13 +149,14 @@ def launch(mount: MountConfig, environ: Mapping[str, str]) -> Launched:
 
 def _handover(mount: MountConfig, control: int) -> bytes:
     assert mount.own is not None
-    arguments = pickle.dumps((mount.app.args, mount.app.kwargs), protocol=4)  # that of Python 3.8
+    arguments = pickle.dumps((mount.app.args, dict(mount.app.kwargs)), protocol=4)  # that of Python 3.8
     settings = {
         "app": mount.app.text,
         "module": mount.app.module,
         "attribute": mount.app.attribute,
         "arguments": b64encode(arguments).decode("ascii"),
         "root": str(mount.root),
+        "prefixes": (mount.path, mount.public),
         "argv": mount.own.argv,
         "threads": mount.own.threads,
         "flags": {"wsgi.multithread": mount.own.threads > 1, "wsgi.multiprocess": mount.own.workers > 1},

@@ -25,6 +25,7 @@ from typing import Any
 
 from ..config.reader import MountConfig
 from ..errors import LoadError
+from ..loading.app_facts import AppFacts
 from . import frames
 from .connection import Connection
 from .launch import launch
@@ -69,6 +70,7 @@ class Worker:
         self.started_at = time.monotonic()
         self.ready_at = 0.0  # from `time.monotonic`, 0 until then
         self.error: LoadError | None = None
+        self.facts: AppFacts | None = None  # about the app, once it is ready
         self.accepts = False
         self.has_ended = False
         self.in_flight = 0
@@ -108,6 +110,8 @@ class Worker:
     def connect(self) -> WorkerConnection:
         """Return a new connection. Raises OSError if the worker has ended or takes none."""
         ours, theirs = socket.socketpair()
+        for sock in (ours, theirs):  # so that a frame fits, and its sender need not wait; the kernel may allow less
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * frames.MAX_PIECE)
         self._numbers += 1
         try:
             with theirs:
@@ -191,6 +195,7 @@ class Worker:
     def _handle(self, kind: bytes, fields: Any) -> None:
         if kind == frames.READY:
             if not self.is_ready and self.error is None:
+                self.facts = AppFacts.from_fields(fields["facts"]) if "facts" in fields else None
                 self.ready_at = time.monotonic()
                 self.accepts = True
                 seconds = self.ready_at - self.started_at

@@ -123,13 +123,14 @@ class TrustedProxies:
         inner = dict(environ)
         for name in removed:
             inner.pop(name, None)  # a name can be in the list twice
-        if (self._counts or self._passed) and self._is_trusted(environ.get("REMOTE_ADDR")):
+        if (self._counts or self._passed) and self.is_trusted(environ.get("REMOTE_ADDR")):
             self._apply_headers(environ, inner)
         if self._strips:
             inner["SCRIPT_NAME"] = self._strips + inner.get("SCRIPT_NAME", "").rstrip("/")
         return inner
 
-    def _is_trusted(self, peer: str | None) -> bool:
+    def is_trusted(self, peer: str | None) -> bool:
+        """Whether *peer*, the address of a connection, is that of a trusted proxy."""
         if peer in ("", "localhost"):  # the peer of a unix socket, as gunicorn and waitress write it
             return self._trusts_unix
         address = _address(peer or "")

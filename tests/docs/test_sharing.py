@@ -13,4 +13,4 @@ PAGE = (MANUAL / "sharing.md").read_text(encoding="utf-8")
 
 def test_the_signals_that_are_restored_are_those_of_the_code():
     line = next(line for line in PAGE.splitlines() if line.startswith("- the handlers of "))
-    assert set(re.findall(r"SIG[A-Z0-9]+", line)) == set(isolation._SIGNALS) - {"SIGBREAK"}
+    assert set(re.findall(r"SIG[A-Z0-9]+", line)) == set(isolation.SERVER_SIGNALS) - {"SIGBREAK"}

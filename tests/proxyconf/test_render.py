@@ -49,6 +49,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "strip": (PLAIN, {"shape": "strip", "server_name": "www.example.com"}),
     "strips": (PLAIN + '"/" = "a:app"\n[proxy]\nstrips = "/apps"\n', {"shape": "strip"}),
     "passes": (PLAIN + PASSES, {"server_name": "www.example.com"}),
+    "request-ids": ("[server]\nrequest_id = true\n" + PLAIN, {"server_name": "www.example.com"}),
     "everything-keep": (
         EVERYTHING + FORWARDED,
         {"server_name": "www.example.com", "tls": TLS, "standalone": True, "upstreams": TWO},

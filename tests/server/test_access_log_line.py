@@ -131,3 +131,8 @@ def test_a_client_cannot_forge_a_line_and_no_text_is_lost(request_line, referer,
 
 def test_the_mount_is_written_as_its_key():
     assert line(mount="*.example.com/café").endswith('" *.example.com/café 3.2')
+
+
+def test_the_id_of_a_request_ends_its_line():
+    assert line(request_id="4bf92f").endswith('" /tv_ws 3.2 4bf92f')
+    assert line(request_id=None).endswith('" /tv_ws 3.2')

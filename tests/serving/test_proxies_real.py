@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -28,7 +29,7 @@ if sys.platform == "win32":
 APP = app_file("proxied_app") + ":make_app()"
 HOSTILE = "/a$b;{x}(y)[z]|^+.,=&!~@:${HOME}{{env}}"
 MOUNTS = ["/tv_ws", "/tv_ws/deep", "/admin", "/café", HOSTILE, "/"]
-TABLE = "[mounts]\n" + "".join(f'"{key}" = "{APP}"\n' for key in MOUNTS)
+TABLE = "[server]\nrequest_id = true\n[mounts]\n" + "".join(f'"{key}" = "{APP}"\n' for key in MOUNTS)
 COUNTS = '[proxy]\ntrusted = ["127.0.0.1"]\nx_for = 1\nx_proto = 1\nx_host = 1\nx_port = 1\n'
 STRIPS = "/apps"
 
@@ -178,6 +179,16 @@ def test_the_app_sees_the_client(stack):
     assert seen["HTTP_HOST"] == f"localhost:{stack.front.port}"
 
 
+def test_a_client_cannot_choose_its_id_and_its_trace_is_passed_on(stack):
+    trace = ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+    sent = [trace, ("tracestate", "congo=t61rcWkgMzE"), ("X-Request-ID", "chosen")]
+    answer = stack.get("/tv_ws/echo", headers=sent)
+    seen = json.loads(answer.body)
+    assert re.fullmatch(r"[0-9a-f-]{32,36}", seen["HTTP_X_REQUEST_ID"])
+    assert answer.headers["X-Request-ID"] == seen["mountpoint.request_id"] == seen["HTTP_X_REQUEST_ID"]
+    assert (seen["HTTP_TRACEPARENT"], seen["HTTP_TRACESTATE"]) == (trace[1], "congo=t61rcWkgMzE")
+
+
 def test_a_body_of_10_mb_arrives_whole(stack):
     body = b"0123456789" * 1_000_000
     assert stack.get("/tv_ws/upload", method="POST", body=body).text == digest(body)
@@ -223,7 +234,7 @@ def test_spoofed_headers_do_not_change_what_the_app_sees(stack, also):
     before = stack.echo("/tv_ws/echo")
     after = stack.echo("/tv_ws/echo", headers=[*SPOOFED, *also])
     for seen in (before, after):
-        for name in ("REMOTE_PORT", "HTTP_CONNECTION"):
+        for name in ("REMOTE_PORT", "HTTP_CONNECTION", "HTTP_X_REQUEST_ID", "mountpoint.request_id"):
             seen.pop(name, None)
     assert after == before
 

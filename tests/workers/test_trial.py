@@ -2,14 +2,18 @@
 
 import json
 import logging
+from dataclasses import replace
 
 import pytest
 from support.client import app_file
 from support.tables import APP, command, config_of, write
 
+from mountpoint.loading.app_facts import AppFacts
 from mountpoint.loading.loader import load, load_mounts
+from mountpoint.loading.own_prefix import PrefixFault
 
 OWN = app_file("own_app")
+WRONG = AppFacts().as_fields() | {"prefix_faults": [["static-url"]]}
 
 
 def test_check_reports_the_faults_of_each_process_under_its_mount(tmp_path):
@@ -39,6 +43,51 @@ def test_check_reports_the_faults_of_each_process_under_its_mount(tmp_path):
     assert 'raises.py", line 1' in raised["details"]
     assert ended["message"] == "its worker ended before it was ready, exit code 4"
     assert "/raises: printed" in result.stderr
+
+
+FLASK = "from flask import Flask\napp = Flask('x')\napp.secret_key = 'x'\n"
+PROXY_FIX = f"{FLASK}from werkzeug.middleware.proxy_fix import ProxyFix\napp.wsgi_app = ProxyFix(app.wsgi_app)\n"
+
+
+def test_check_warns_of_apps_in_processes_of_their_own(tmp_path):
+    write(tmp_path, {"one/flask_one.py": FLASK, "two/flask_two.py": PROXY_FIX})
+    write(tmp_path, {"three/bottle_app.py": "import bottle\napp = bottle.Bottle()\n"})
+    table = """
+        [defaults]
+        root = "one"
+        [mounts]
+        "/shared" = "flask_one:app"
+        "/own" = { app = "flask_one:app", process = "own" }
+        "/same" = { app = "flask_one:app", process = "own" }
+        "/scoped" = { app = "flask_one:app", process = "own", cookies = "scoped" }
+        "/fixed" = { app = "flask_two:app", process = "own", root = "two", cookies = "scoped" }
+        "/é" = { app = "bottle_app:app", process = "own", root = "three" }
+    """
+    report = json.loads(command("check", "--json", cwd=write(tmp_path, {"mounts.toml": table})).stdout)
+    assert report["problems"] == []
+    found = {warning["key"]: warning["message"] for warning in report["warnings"]}
+    assert set(found) == {'mounts."/own"', 'mounts."/fixed"', 'mounts."/é"'}
+    assert (
+        'its session cookie "session" with Path=/ has the same name and path as that of /shared'
+        in found['mounts."/own"']
+    )
+    assert found['mounts."/fixed"'].startswith("the app is wrapped in ProxyFix")
+    assert found['mounts."/é"'].startswith("Bottle garbles links")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [None, {}, {"session_cookie": 5}, {"session_cookie": ["a"], "is_bottle": 1, "has_proxy_fix": 1}, WRONG],
+)
+def test_facts_that_are_none_are_an_error(fields):
+    with pytest.raises((TypeError, ValueError, KeyError)):
+        AppFacts.from_fields(fields)
+
+
+def test_facts_are_the_same_after_their_way_through_json():
+    facts = AppFacts(("session", "/", None), is_bottle=True, has_proxy_fix=True, names_proxy_fix=False)
+    facts = replace(facts, prefix_faults=(PrefixFault("static-url", "STATIC_URL is wrong"),))
+    assert AppFacts.from_fields(json.loads(json.dumps(facts.as_fields()))) == facts
 
 
 def test_doctor_examines_a_mount_in_its_process(tmp_path):
