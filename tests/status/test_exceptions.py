@@ -8,7 +8,7 @@ from support.finishing import CountedSite
 
 from mountpoint.status.exceptions import describe
 from mountpoint.workers.child_requests import describe as describe_in_worker
-from mountpoint.workers.processes import AppFailed
+from mountpoint.workers.report import AppFailed
 
 HERE = Path(__file__).parent
 

@@ -24,6 +24,7 @@ def finished(mount="/app", status=200, at=1000.0, **facts):
         started_at=at - facts.get("app", 0.0),
         received_at=at - facts.get("app", 0.0) - facts.get("queue", 0.0),
         body_length=facts.get("bytes_in", 0),
+        request_id=facts.get("request_id"),
     )
     request = FinishedRequest(client_request, None, status, facts.get("bytes_out", 0), False)
     request.ended_at = at
