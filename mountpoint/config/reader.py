@@ -83,7 +83,9 @@ class ServerConfig:
     body_min_rate: int = 500  # bytes a second
     max_buffered_bodies: int = 256 * 2**20  # bytes
     strict: bool = False
-    access_log: bool = True
+    access_log: Literal["combined", "json", False] = "combined"
+    access_log_exclude: tuple[str, ...] = ()  # WSGI strings
+    has_json_logs: bool = False  # as the file says, also if an option turns the access log off
     request_id: bool = False
     log_level: str | None = None  # None for "info", or for the levels that [logging] sets
     unix_socket_perms: int = 0o660
@@ -278,6 +280,7 @@ class _Validation:
         values: dict[str, Any] = {"connection_limit": min(1000, connection_ceiling())}
         adjustments = dict(WAITRESS_DEFAULTS)
         listen: tuple[Address, ...] = ()
+        values["has_json_logs"] = table.get("access_log") == "json"
         table = {"listen": DEFAULT_LISTEN, **table, **self.overrides}
         for name, value in table.items():
             path = f"--{name.replace('_', '-')}" if name in self.overrides else f"server.{quoted(name)}"

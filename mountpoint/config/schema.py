@@ -15,12 +15,14 @@ from .control_path import control_path
 from .key import Key
 from .own_process import PROCESS_KEYS
 from .validators import (
+    access_log,
     app_spec,
     array_of_strings,
     boolean,
     connection_limit,
     echo_key,
     environment,
+    exact_paths,
     integer,
     octal_permissions,
     one_of,
@@ -152,9 +154,15 @@ SERVER_KEYS: Mapping[str, Key] = {
         "`false`",
     ),
     "access_log": Key(
-        boolean,
-        "Log each request.",
-        "`true`",
+        access_log,
+        'The form of the access log: `"combined"` (also `true`), `"json"` or `false`. With `"json"` all logs of the '
+        "server are JSON.",
+        '`"combined"`',
+    ),
+    "access_log_exclude": Key(
+        exact_paths,
+        'Public paths whose requests are not in the access log, such as `["/healthz"]`. Each is one exact path.',
+        "`[]`",
     ),
     "request_id": Key(
         boolean,

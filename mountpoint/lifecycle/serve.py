@@ -96,7 +96,12 @@ def serve_and_end(config: Config, *, watch_files: Callable[[list[str]], object] 
 def _start(config: Config, watch_files: Callable[[list[str]], object] | None) -> _Process:
     settings = config.server
     try:
-        configure_logging(settings.log_level, access_log=settings.access_log, dictionary=config.logging)
+        configure_logging(
+            settings.log_level,
+            access_log=bool(settings.access_log),
+            is_json=settings.has_json_logs,
+            dictionary=config.logging,
+        )
     except ConfigError as error:
         raise ConfigError(error.problems, file=str(config.file)) from error
     detach_streams()
