@@ -59,6 +59,12 @@ class MountConfig:
     required: bool = False  # for the server to count as ready
     env: Mapping[str, str] = field(default_factory=dict)  # set while the app is loaded
     own: OwnProcess | None = None  # None for an app in the server's process
+    public: str | None = None  # its path in the browser, None if only a request tells it
+
+    @property
+    def path(self) -> str:
+        """The path of the key, ``/`` for the root."""
+        return "/" + self.key.partition("/")[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +169,7 @@ class _Validation:
             self.report(problem.key, problem.message)
         return Config(
             file=self.file,
-            mounts=mounts,
+            mounts=mounts if self.problems else tuple(_with_public_path(mount, proxy) for mount in mounts),
             server=self.with_room_for_a_body(server, is_explicit="max_buffered_bodies" in tables["server"]),
             proxy=proxy,
             logging=tables["logging"] or None,
@@ -264,14 +270,7 @@ class _Validation:
             for problem in error.problems:
                 self.report(f"mounts.{quoted(problem.key)}", problem.message)
             return ()
-        return tuple(
-            replace(
-                config,
-                key=mount.key,
-                env=with_prefix(config.env, mount.prefix),
-            )
-            for config, mount in zip(mounts, table, strict=True)
-        )
+        return tuple(replace(config, key=mount.key) for config, mount in zip(mounts, table, strict=True))
 
     def server(self, table: dict[str, Any]) -> ServerConfig:
         values: dict[str, Any] = {"connection_limit": min(1000, connection_ceiling())}
@@ -349,6 +348,14 @@ class _Validation:
         for problem in problems:
             self.report(f"proxy.{FILE_KEYS.get(problem.key, problem.key)}", problem.message)
         return settings
+
+
+def _with_public_path(mount: MountConfig, proxy: ProxySettings) -> MountConfig:
+    """Return *mount*, whose key is normalised, with its public path, also in place of ``{prefix}`` in its ``env``."""
+    strips = proxy.strips_prefix().encode("latin-1").decode()
+    path = strips + mount.path
+    is_public = proxy.restore_prefix or not proxy.x_prefix  # else only the proxy knows what it strips
+    return replace(mount, env=with_prefix(mount.env, path.rstrip("/")), public=path if is_public else None)
 
 
 def _advice_for_folder(folder: Path) -> str:

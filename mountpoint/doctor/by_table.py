@@ -17,7 +17,6 @@ from ..config.reader import DEFAULT_FILE, Config, load_config
 from ..loading.load_thread import LoadThread
 from ..loading.loaded_mount import LoadedMount
 from ..loading.logs import configure_logging
-from ..loading.own_prefix import prefix_faults
 from ..loading.requirements import requirement_faults
 from ..loading.routing import build_router, build_table
 from ..workers.trial import loaded_on_trial
@@ -69,7 +68,9 @@ class _Examination:
         self.config = config
         self.mounts = mounts
         without_echo = dataclasses.replace(config, doctor=dataclasses.replace(config.doctor, key=""))
-        self.prefix_faults = list(prefix_faults(config, mounts))
+        self.prefix_faults = {
+            mount.config.key: mount.examine().prefix_faults for mount in mounts if mount.app
+        }  # before the first request
         self.router = build_router(without_echo, build_table(mounts))
         self.live: HttpSite | None = None
         self.prefix = ""  # only mounts below this public prefix are examined
@@ -151,7 +152,7 @@ class _Examination:
         """
         # With a proxy only the requests to it count, so each app gets the whole limit.
         in_process = self._served_in_process(mount, self.report.limit if self.live else share)
-        faults = [fault for fault in self.prefix_faults if fault.mount is mount]
+        faults = self.prefix_faults.get(mount.config.key, ())
         in_process.reads_static_url_early = any(fault.symptom == "static-url" for fault in faults)
         if self.live is None:
             self.served_mounts.append(in_process)

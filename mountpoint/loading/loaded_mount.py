@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from ..config.reader import MountConfig
 from ..errors import LoadError
-from .app_facts import AppFacts
+from .app_facts import AppFacts, facts_of
+from .own_prefix import Prefixes
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
@@ -49,6 +50,11 @@ class LoadedMount:
         if not self.is_loaded:
             return "loading"
         return f"broken: {self.error}" if self.error else "ready"
+
+    def examine(self) -> AppFacts:
+        """Return the facts about the app, from its own process if it has one. Call it before the first request."""
+        config = self.config
+        return self.facts or facts_of(self.app, config.root, Prefixes(config.path, config.public))
 
 
 def describe_broken(mount: LoadedMount) -> str:
