@@ -21,6 +21,7 @@ from contextlib import suppress
 from ..config.reader import MountConfig
 from ..errors import LoadError
 from ..loading.app_facts import AppFacts
+from ..loading.forking import close_in_children
 from .connection import serving
 from .forwarding import ForwardingApp
 from .launch import server_environ
@@ -49,6 +50,7 @@ class WorkerProcesses:
         self._thread: threading.Thread | None = None
         self._wake_pipe: tuple[int, int] | None = None
         self._is_closed = False
+        close_in_children(self)
 
     def start(self, mount: MountConfig) -> ForwardingApp:
         """Start the workers of *mount* and return its app at once."""
@@ -99,6 +101,14 @@ class WorkerProcesses:
         deadline = time.monotonic() + _OUTPUT_SECONDS
         for worker in workers:
             worker.join_output(max(deadline - time.monotonic(), 0.0))
+
+    def close_in_child(self) -> None:
+        """Close the descriptors in a child that an app of this process has forked. Takes no lock."""
+        for descriptor in self._wake_pipe or ():
+            os.close(descriptor)
+        for pool in self._pools:
+            for worker in pool.workers:
+                worker.close_in_child()
 
     def _wake(self) -> None:
         if self._wake_pipe is not None:
