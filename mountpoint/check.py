@@ -17,12 +17,11 @@ from typing import Any
 
 from .config.reader import ServerConfig, load_config, quoted
 from .errors import ConfigError, Problem, UnreadableError, counted
-from .loading.app_facts import AppFacts, facts_of
 from .loading.app_kinds import is_instance_by_name
 from .loading.load_thread import LoadThread
 from .loading.loaded_mount import LoadedMount
 from .loading.logs import configure_logging
-from .loading.own_prefix import prefix_faults
+from .loading.requirements import requirement_faults
 from .workers.trial import loaded_on_trial
 from .wsgi.keys import host_covers
 from .wsgi.mount_env import is_request_variable
@@ -118,7 +117,9 @@ def check(file: str | Path, thread: LoadThread | None = None, timeout: float | N
     ]
     problems = [Finding(_key(mount), str(mount.error), mount.error.details) for mount in mounts if mount.error]
     found = list(warnings(mounts, config.proxy))
-    found += [Finding(_key(fault.mount), fault.text) for fault in prefix_faults(config, mounts)]
+    found += [Finding(_key(fault.mount), fault.text) for fault in requirement_faults(mounts)]
+    ready = [mount for mount in mounts if mount.app]
+    found += [Finding(_key(mount), fault.text) for mount in ready for fault in mount.examine().prefix_faults]
     if config.proxy.trusted and not config.proxy.counts():
         message = "is set, but no header is counted; add x_for = 1 and x_proto = 1"
         found.append(Finding("proxy.trusted", message))
@@ -134,7 +135,7 @@ def warnings(mounts: Sequence[LoadedMount], proxy: ProxySettings | None = None) 
     """
     ready = [mount for mount in mounts if mount.app]
     for mount in ready:
-        facts = _facts(mount)
+        facts = mount.examine()
         if facts.is_bottle and not mount.config.key.isascii():
             yield Finding(_key(mount), "Bottle garbles links under a prefix that is not ASCII; write an ASCII prefix")
         if facts.has_proxy_fix and (facts.names_proxy_fix or _passes_on(proxy)):
@@ -203,7 +204,8 @@ def _unread_warnings(mounts: Sequence[LoadedMount]) -> Iterator[Finding]:
             yield Finding(
                 f"{_key(having[0])}.env.{quoted(name)}",
                 f"the load has not read it{others}; os.environ has it only during the load, and a request finds it "
-                f"{place}; check the name, or let the app read it at import",
+                f"{place}; check the name, or let the app read it at import, or have it in requests too: write "
+                'process = "own"',
             )
 
 
@@ -244,11 +246,6 @@ def _key(mount: LoadedMount) -> str:
     return f"mounts.{quoted(mount.config.key)}"
 
 
-def _facts(mount: LoadedMount) -> AppFacts:
-    """Return the facts about the app of *mount*: from its own process, if it has one."""
-    return mount.facts or facts_of(mount.app, mount.config.root)
-
-
 def _is_same_app(one: LoadedMount, other: LoadedMount) -> bool:
     """Whether two mounts serve one app, so that they may share its session."""
     if one.config.own and other.config.own:
@@ -258,7 +255,7 @@ def _is_same_app(one: LoadedMount, other: LoadedMount) -> bool:
 
 def _session_cookie(mount: LoadedMount) -> tuple[str, str, str | None] | None:
     """Return name, path and domain of the session cookie that *mount* sets, or None if it sets none."""
-    cookie = _facts(mount).session_cookie
+    cookie = mount.examine().session_cookie
     if cookie and cookie[1] == "/" and mount.config.cookies == "scoped":
         return cookie[0], mount.config.key, cookie[2]
     return cookie

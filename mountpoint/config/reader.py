@@ -32,6 +32,7 @@ from .schema import (
     WAITRESS_DEFAULTS,
     WAITRESS_KEYS,
 )
+from .status import STATUS_KEYS, StatusConfig, take_status
 from .toml_file import read_toml
 from .validators import Validator, any_table, connection_ceiling, toml_text
 
@@ -58,6 +59,12 @@ class MountConfig:
     required: bool = False  # for the server to count as ready
     env: Mapping[str, str] = field(default_factory=dict)  # set while the app is loaded
     own: OwnProcess | None = None  # None for an app in the server's process
+    public: str | None = None  # its path in the browser, None if only a request tells it
+
+    @property
+    def path(self) -> str:
+        """The path of the key, ``/`` for the root."""
+        return "/" + self.key.partition("/")[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +116,7 @@ class Config:
     proxy: ProxySettings = field(default_factory=ProxySettings)
     logging: Mapping[str, Any] | None = None
     doctor: DoctorConfig = field(default_factory=DoctorConfig)
+    status: StatusConfig = field(default_factory=StatusConfig)
     overrides: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -145,7 +153,7 @@ class _Validation:
         self.problems: dict[Problem, None] = {}  # a set that keeps the order
 
     def config(self, document: dict[str, Any]) -> Config:
-        sections = ("server", "defaults", "mounts", "proxy", "logging", "doctor")
+        sections = ("server", "defaults", "mounts", "proxy", "logging", "doctor", "status")
         if not document.get("mounts", {}):
             found = "found none" if document else "found an empty file"
             self.report("mounts", f'expected at least one mount, {found}; write [mounts], and "/path" = "module:app"')
@@ -161,11 +169,12 @@ class _Validation:
             self.report(problem.key, problem.message)
         return Config(
             file=self.file,
-            mounts=mounts,
+            mounts=mounts if self.problems else tuple(_with_public_path(mount, proxy) for mount in mounts),
             server=self.with_room_for_a_body(server, is_explicit="max_buffered_bodies" in tables["server"]),
             proxy=proxy,
             logging=tables["logging"] or None,
             doctor=DoctorConfig(**self.section("doctor", tables["doctor"], DOCTOR_KEYS)),
+            status=self.status(tables["status"], server.listen),
             overrides=self.overrides,
         )
 
@@ -261,14 +270,7 @@ class _Validation:
             for problem in error.problems:
                 self.report(f"mounts.{quoted(problem.key)}", problem.message)
             return ()
-        return tuple(
-            replace(
-                config,
-                key=mount.key,
-                env=with_prefix(config.env, mount.prefix),
-            )
-            for config, mount in zip(mounts, table, strict=True)
-        )
+        return tuple(replace(config, key=mount.key) for config, mount in zip(mounts, table, strict=True))
 
     def server(self, table: dict[str, Any]) -> ServerConfig:
         values: dict[str, Any] = {"connection_limit": min(1000, connection_ceiling())}
@@ -303,6 +305,10 @@ class _Validation:
             if addresses.count(address) > 1:
                 self.report(path, f'expected each address once, found "{address}" twice; remove one of them')
         return tuple(Address(unix=folder / address.unix) if address.unix else address for address in addresses)
+
+    def status(self, table: dict[str, Any], server: tuple[Address, ...]) -> StatusConfig:
+        values = self.section("status", table, STATUS_KEYS)
+        return take_status(values, table, self.folder, server, lambda key, text: self.report(f"status.{key}", text))
 
     def with_body_limit(
         self, server: ServerConfig, mounts: tuple[MountConfig, ...], *, is_explicit: bool
@@ -342,6 +348,14 @@ class _Validation:
         for problem in problems:
             self.report(f"proxy.{FILE_KEYS.get(problem.key, problem.key)}", problem.message)
         return settings
+
+
+def _with_public_path(mount: MountConfig, proxy: ProxySettings) -> MountConfig:
+    """Return *mount*, whose key is normalised, with its public path, also in place of ``{prefix}`` in its ``env``."""
+    strips = proxy.strips_prefix().encode("latin-1").decode()
+    path = strips + mount.path
+    is_public = proxy.restore_prefix or not proxy.x_prefix  # else only the proxy knows what it strips
+    return replace(mount, env=with_prefix(mount.env, path.rstrip("/")), public=path if is_public else None)
 
 
 def _advice_for_folder(folder: Path) -> str:

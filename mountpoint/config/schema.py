@@ -95,7 +95,8 @@ MOUNT_KEYS: Mapping[str, Key] = {
         environment,
         'Environment variables that are set while the app is loaded: `{ KEY = "value" }`. A request finds them in '
         "environ, except for names of CGI and of headers. An app in a process of its own keeps them. `{prefix}` stands "
-        "for the prefix of the mount. A mount also gets those of `[defaults]`, unless it sets the same name.",
+        "for the prefix of the mount, after that of `strips`. A mount also gets those of `[defaults]`, unless it sets "
+        "the same name.",
         "`{}`",
     ),
     **PROCESS_KEYS,

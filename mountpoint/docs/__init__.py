@@ -11,6 +11,7 @@ PAGES = {
     "commands": "every command and option, with exit codes",
     "proxy": "nginx, Apache, Caddy, HAProxy and Traefik in front",
     "operating": "signals, systemd, containers, limits",
+    "status": "the status page, metrics, health checks",
     "logs": "the access log, request ids, your own set-up of logging",
     "sharing": "apps that share a process: queues, isolation, limits of both",
     "embedding": "the dispatcher inside gunicorn, cheroot, uWSGI and wsgiref",

@@ -46,6 +46,7 @@ _DEADLINE = 20.0  # seconds, for a whole request after the connection is made
 _LARGEST_BODY = 2**20  # bytes that are read of a response; most links of a page are near its beginning
 # Python has codecs that no browser has. They raise, or take quadratic time for a long page.
 _NOT_FOR_PAGES = {"idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape"}
+_ENDLESS = "text/event-stream"  # the type of server-sent events, which have no links
 _TOKENS = re.compile(rb"[A-Za-z0-9+/_=.-]{16,}")  # session tokens and nonces, which differ in every response
 
 
@@ -261,6 +262,8 @@ def _deadline(sock: socket.socket) -> Iterator[Callable[[], bool]]:
 
 def _body(response: http.client.HTTPResponse) -> bytes:
     """Return the beginning of the body, bounded in bytes and in seconds: a response may never end."""
+    if response.headers.get_content_type() == _ENDLESS:
+        return b""
     deadline = time.monotonic() + _TIMEOUT
     body = bytearray()
     while len(body) < _LARGEST_BODY and time.monotonic() < deadline and (data := response.read1(65_536)):
@@ -334,8 +337,9 @@ class WsgiSite(Site):
         chunks, status, headers = run_wsgi_app(self._app, environ)
         deadline = time.monotonic() + _TIMEOUT
         body = bytearray()
+        is_endless = ProbeResult(url, headers=list(headers)).content_type == _ENDLESS
         try:
-            for chunk in chunks:
+            for chunk in () if is_endless else chunks:
                 body += chunk
                 if len(body) > _LARGEST_BODY or time.monotonic() > deadline:
                     break

@@ -5,12 +5,14 @@ from __future__ import annotations
 import ast
 import re
 import sys
-import sysconfig
+import traceback
 from pathlib import Path
 from types import ModuleType, TracebackType
 
 from ..config.app_spec import AppSpec
 from ..errors import NoSuchModule, did_you_mean
+
+_ARGUMENT_PARSERS = ("argparse.py", "optparse.py", "click/core.py", "docopt.py", "docopt/__init__.py", "fire/core.py")
 
 
 def require_file(spec: AppSpec, root: Path) -> None:
@@ -63,6 +65,8 @@ def _owner(top_level: str, file: str | None) -> str:
     """Say where the module *top_level* comes from, if the operator cannot rename it: Python, or a package."""
     if top_level in getattr(sys, "stdlib_module_names", ()):
         return "a module of Python's standard library"
+    import sysconfig  # here, because most apps load
+
     packages = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
     if file and any(Path(folder) in Path(file).parents for folder in packages):
         return "an installed package"
@@ -118,3 +122,13 @@ def _import_level(file: Path, line: int) -> int:
         return 1
     imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
     return next((node.level for node in imports if node.lineno <= line <= (node.end_lineno or line)), 1)
+
+
+def arguments_hint(error: BaseException) -> str:
+    """Return how to give an app its command line, if *error* is the exit of a parser of arguments. Else empty."""
+    if not isinstance(error, SystemExit):
+        return ""
+    files = {Path(frame.filename).as_posix() for frame in traceback.extract_tb(error.__traceback__)}
+    if not any(file.endswith(f"/{parser}") for file in files for parser in _ARGUMENT_PARSERS):
+        return ""
+    return '; it parses sys.argv, so write its arguments, such as argv = ["--quiet"], which need process = "own"'

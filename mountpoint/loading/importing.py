@@ -24,8 +24,8 @@ from ..config.app_spec import AppSpec, other_suffix_advice
 from ..errors import AppRaised, NoSuchAttribute, NoSuchModule, NotAnApp, did_you_mean
 from . import app_check
 from .forking import ending_forked_children
-from .import_advice import describe_elsewhere, relative_import_advice, require_file, shadowed_module
-from .missing_imports import missing_import_hint, package_import_advice
+from .import_advice import arguments_hint, describe_elsewhere, relative_import_advice, require_file, shadowed_module
+from .missing_imports import environment_advice, missing_import_hint, package_import_advice
 from .module_files import top_level_modules
 
 if TYPE_CHECKING:
@@ -66,9 +66,8 @@ def _import(spec: AppSpec, root: Path) -> ModuleType:
         if missing and _is_self_or_parent(missing, spec.module) and _own_frames(error.__traceback__) is None:
             if expected.exists():  # Python has found another package under the name of this one
                 raise shadowed_module(spec, expected, sys.modules.get(spec.module.partition(".")[0])) from None
-            hint = (
-                other_suffix_advice(spec, root) or _hint_at_root(spec, root) or _hint_at_nearest_module(missing, root)
-            )
+            hint = other_suffix_advice(spec, root) or _hint_at_root(spec, root)
+            hint = hint or environment_advice(missing, root) or _hint_at_nearest_module(missing, root)
             raise NoSuchModule(
                 f'no module "{missing}" in the folder "{root}", nor installed{hint}', files=[str(expected)]
             ) from None
@@ -80,7 +79,8 @@ def _import(spec: AppSpec, root: Path) -> ModuleType:
         raise
     except BaseException as error:  # sys.exit() in one app must not end the process that serves the others
         advice = relative_import_advice(spec, root, error, _own_frames(error.__traceback__))
-        raise _app_raised(spec, error, "could not be imported", expected, advice=advice) from error
+        hint = arguments_hint(error)
+        raise _app_raised(spec, error, "could not be imported", expected, advice=advice, hint=hint) from error
     origin = getattr(module, "__file__", None)  # a built-in module has none
     if expected.exists() and (origin is None or not expected.samefile(origin)):
         raise shadowed_module(spec, expected, module)
@@ -120,7 +120,8 @@ def _is_self_or_parent(name: str, module: str) -> bool:
 def _attribute(spec: AppSpec, root: Path, module: ModuleType) -> Any:
     """Return the object that *spec* names in *module*; without an attribute: ``application``, else ``app``."""
     if getattr(module, "__file__", None) is None and hasattr(module, "__path__"):
-        hint = _hint_at_root(spec, root) or "; name a module inside the folder, or add an __init__.py to it"
+        hint = _hint_at_root(spec, root) or environment_advice(spec.module, root)
+        hint = hint or "; name a module inside the folder, or add an __init__.py to it"
         raise NoSuchAttribute(f'"{spec.module}" is a folder without an __init__.py{hint}')
     if not spec.attribute:
         for name in ("application", "app"):
@@ -188,6 +189,8 @@ def _call_factory(spec: AppSpec, root: Path, factory: Any) -> Any:
             hint = missing_import_hint(error.name or "", root, own)
         elif isinstance(error, TypeError) and own is None:  # the call itself failed, not the code of the factory
             advice = app_check.call_advice(spec, factory)
+        else:
+            hint = arguments_hint(error)
         raise _app_raised(spec, error, "raised when it was called", *sources, advice=advice, hint=hint) from error
     app_check.require_result(spec, factory, app)
     return app

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from ..config.reader import MountConfig
 from ..errors import LoadError
-from .app_facts import AppFacts
+from .app_facts import AppFacts, facts_of
+from .own_prefix import Prefixes
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
@@ -34,6 +35,7 @@ class LoadedMount:
     warnings: Sequence[str] = ()
     notes: Sequence[str] = ()
     unread: Collection[str] = ()
+    modules: Collection[str] = ()  # the top-level names of those that the apps of its root use in this process
     load_seconds: float | None = None  # None without a load in this process
     facts: AppFacts | None = None  # of an app in a process of its own, once that is ready
 
@@ -48,6 +50,11 @@ class LoadedMount:
         if not self.is_loaded:
             return "loading"
         return f"broken: {self.error}" if self.error else "ready"
+
+    def examine(self) -> AppFacts:
+        """Return the facts about the app, from its own process if it has one. Call it before the first request."""
+        config = self.config
+        return self.facts or facts_of(self.app, config.root, Prefixes(config.path, config.public))
 
 
 def describe_broken(mount: LoadedMount) -> str:

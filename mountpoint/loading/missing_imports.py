@@ -1,4 +1,4 @@
-"""Explain an import in the code of an app that finds no module: its own package, a file beside it, or a library."""
+"""Explain an import that finds no module: the app's own package, a file beside it, another environment, a library."""
 
 from __future__ import annotations
 
@@ -50,8 +50,22 @@ def missing_import_hint(missing: str, root: Path, own: TracebackType | None) -> 
     if importer in ("", importlib.__file__):
         return ""
     top, dot, _ = missing.partition(".")
-    if not top or dot or top in sys.stdlib_module_names:
+    if not top or dot or top in getattr(sys, "stdlib_module_names", ()):
         return ""
+    if advice := environment_advice(top, root):
+        return advice
     if near := did_you_mean(top, top_level_modules(root) if root.is_dir() else ()):
         return near
     return f'; install the package that contains "{top}", with {sys.executable} -m pip install'
+
+
+def environment_advice(name: str, root: Path) -> str:
+    """Return advice to run the app in a virtual environment in or below *root* that has the module *name*, or ""."""
+    for folder in [root, *sorted(entry for entry in root.iterdir() if entry.is_dir())] if root.is_dir() else []:
+        for python in sorted(folder.glob("*/bin/python")):
+            environment = python.parent.parent
+            packages = environment.glob("lib/python*/site-packages")
+            has_it = any((place / name).is_dir() or (place / f"{name}.py").is_file() for place in packages)
+            if has_it and environment.resolve() != Path(sys.prefix).resolve():
+                return f'; the environment {environment} has it: write python = "{python}"'
+    return ""

@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.machinery import PathFinder
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..config.reader import MountConfig
 from ..errors import LoadError, counted
@@ -32,8 +32,7 @@ _MAX_NAMED = 3  # clashes that one message names
 _importers = Overlap[Any]()  # the functions of importlib that the loads which run now have found
 
 
-@dataclass(frozen=True, slots=True)
-class _Clash:
+class _Clash(NamedTuple):
     """A module *name* that the mount *key* expects at one place, and the mount *owner* at another."""
 
     name: str
@@ -134,6 +133,16 @@ class ModuleOrigins:
         if failure:
             raise failure
         self._add(modules)
+
+    def own_sources(self, root: Path) -> set[Path]:
+        """Return the sources of the apps of *root* that they import, or may import in a request."""
+        modules = self._roots.get(root)
+        return {source.file for sources in modules.used.values() for source in sources} if modules else set()
+
+    def used_modules(self, root: Path) -> frozenset[str]:
+        """Return the top-level names of the modules that the apps of *root* use."""
+        modules = self._roots.get(root)
+        return frozenset(name.partition(".")[0] for name in modules.used) if modules else frozenset()
 
     def _modules_of(
         self, mount: MountConfig, before: Mapping[str, Any], called: set[str], *, is_alone: bool

@@ -3,46 +3,45 @@
 A mount gives its app the prefix in ``SCRIPT_NAME``. An app that adds the prefix itself, as it had to under a server
 without mounts, has its pages at ``/shop/shop/``. If it adds another prefix, its links and cookies leave the mount.
 
-Only the loaded objects are read: no request is made, and no framework is imported.
+Only the loaded objects are read: no request is made, and no framework is imported. This happens in the process of the
+app, so the module runs on Python 3.8 too.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
-from typing import Any, Literal, NamedTuple
+from collections.abc import Iterator
+from typing import Any, Literal, NamedTuple, Optional
 
-from ..config.reader import Config
 from ..wsgi.keys import is_below, wsgi_string
 from .app_kinds import is_instance_by_name, layers, type_name
-from .loaded_mount import LoadedMount
 
 _DJANGO_COOKIES = ("SESSION_COOKIE_PATH", "CSRF_COOKIE_PATH", "LANGUAGE_COOKIE_PATH")
 
 
-class PrefixFault(NamedTuple):
-    """A fault of one mount: the *symptom*, as the doctor names it, and a sentence with the remedy."""
+class Prefixes(NamedTuple):
+    """The path of a mount in the file, and in the browser, which is None if only a request tells it."""
 
-    mount: LoadedMount
+    path: str
+    public: Optional[str]  # noqa: UP045 - for Python 3.8
+
+
+class PrefixFault(NamedTuple):
+    """A fault of an app: the *symptom*, as the doctor names it, and a sentence with the remedy."""
+
     symptom: Literal["own-prefix", "cookie-path", "static-url"]
     text: str
 
 
-def prefix_faults(config: Config, mounts: Sequence[LoadedMount]) -> Iterator[PrefixFault]:
-    """Yield each fault of the apps of *mounts*. Call it before the first request: Django keeps its prefix."""
-    proxy = config.proxy
-    for mount in mounts:
-        path = "/" + mount.config.key.partition("/")[2]
-        # With a forwarded prefix, the public path of a mount is known only when a request comes.
-        is_public = proxy.restore_prefix or not proxy.x_prefix
-        if mount.app is None or path == "/":
-            continue
-        public = proxy.strips_prefix() + path
-        for layer in layers(mount.app):
-            for text in _added_prefixes(layer, {path, public}):
-                yield PrefixFault(mount, "own-prefix", text)
-            if is_public:
-                yield from _other_prefixes(mount, layer, public)
+def prefix_faults(app: Any, prefixes: Prefixes) -> Iterator[PrefixFault]:
+    """Yield each fault of *app*. Call it before the first request: Django keeps its prefix."""
+    if prefixes.path == "/":
+        return
+    for layer in layers(app):
+        for text in _added_prefixes(layer, {prefixes.path, prefixes.public or prefixes.path}):
+            yield PrefixFault("own-prefix", text)
+        if prefixes.public:
+            yield from _other_prefixes(layer, prefixes.public)
 
 
 # ---------------------------------------------------------------------------- the prefix is added a second time
@@ -99,49 +98,49 @@ def _routes(layer: Any) -> Iterator[str]:
 # -------------------------------------------------------------------------------- another prefix than the mount's
 
 
-def _other_prefixes(mount: LoadedMount, layer: Any, public: str) -> Iterator[PrefixFault]:
+def _other_prefixes(layer: Any, public: str) -> Iterator[PrefixFault]:
     """Yield a fault for each setting of *layer* that names another prefix than *public*, that of the mount."""
     if is_instance_by_name(layer, "flask.Flask") and layer.config["SECRET_KEY"]:
         name = "SESSION_COOKIE_PATH" if layer.config["SESSION_COOKIE_PATH"] else "APPLICATION_ROOT"
-        yield from _cookie_fault(mount, name, layer.config[name], public)
+        yield from _cookie_fault(name, layer.config[name], public)
     elif is_instance_by_name(layer, "django.WSGIHandler"):
-        yield from _django_faults(mount, public)
+        yield from _django_faults(public)
     elif is_instance_by_name(layer, "cherrypy.Tree"):
         if not any(is_below(key, public) for key in layer.apps):
             text = (
                 f'cherrypy.tree looks for the whole path and has no app at "{public}", so every page is 404; '
                 f'write cherrypy.tree.mount(root, "{public}")'
             )
-            yield PrefixFault(mount, "own-prefix", text)
+            yield PrefixFault("own-prefix", text)
     elif is_instance_by_name(layer, "cherrypy.Application") and layer._script_name not in (None, public):
         text = (
             f'the app looks for the whole path below its script_name, "{layer._script_name}", so every page is 404; '
             "write cherrypy.Application(root, script_name=None)"
         )
-        yield PrefixFault(mount, "own-prefix", text)
+        yield PrefixFault("own-prefix", text)
 
 
-def _cookie_fault(mount: LoadedMount, name: str, path: str | None, public: str) -> Iterator[PrefixFault]:
+def _cookie_fault(name: str, path: str | None, public: str) -> Iterator[PrefixFault]:
     if path and not is_below(public, path.rstrip("/")):
         text = (
             f'{name} = "{path}" is the path of its session cookie, and browsers return no such cookie to {public}, so '
             f'no login lasts; remove {name}, or write "{public}"'
         )
-        yield PrefixFault(mount, "cookie-path", text)
+        yield PrefixFault("cookie-path", text)
 
 
-def _django_faults(mount: LoadedMount, public: str) -> Iterator[PrefixFault]:
+def _django_faults(public: str) -> Iterator[PrefixFault]:
     settings = sys.modules["django.conf"].settings
     for name in _DJANGO_COOKIES:
-        yield from _cookie_fault(mount, name, getattr(settings, name), public)
+        yield from _cookie_fault(name, getattr(settings, name), public)
     forced = settings.FORCE_SCRIPT_NAME
     if forced is not None and wsgi_string(forced.rstrip("/")) != wsgi_string(public):
         text = f'FORCE_SCRIPT_NAME = "{forced}" replaces the prefix of the mount, so links leave it; remove the setting'
-        yield PrefixFault(mount, "own-prefix", text)
+        yield PrefixFault("own-prefix", text)
     for name in ("STATIC_URL", "MEDIA_URL"):
         cached = vars(settings).get(name)  # set when the setting is read first, with the prefix of that moment
         written = getattr(settings._wrapped, name, None)
-        if isinstance(cached, str) and cached != written and not is_below(cached, public):
+        if isinstance(cached, str) and written and cached != written and not is_below(cached, public):
             advice = f'write {name} = "{public}/{written}"'
             if name == "STATIC_URL":
                 advice += f', and for WhiteNoise WHITENOISE_STATIC_PREFIX = "/{written}"'
@@ -149,4 +148,4 @@ def _django_faults(mount: LoadedMount, public: str) -> Iterator[PrefixFault]:
                 f'{name} = "{written}" was read during the load, as WhiteNoise does, and Django keeps it as '
                 f'"{cached}", without the prefix, so pages have no style; {advice}'
             )
-            yield PrefixFault(mount, "static-url", text)
+            yield PrefixFault("static-url", text)

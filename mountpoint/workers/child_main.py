@@ -36,6 +36,7 @@ from ..config.app_spec import AppSpec
 from ..errors import LoadError
 from ..loading.app_facts import facts_of
 from ..loading.importing import load_app
+from ..loading.own_prefix import Prefixes
 from . import frames
 from .child_connection import Connection
 from .child_requests import RequestServer
@@ -155,7 +156,7 @@ class _Worker:
         self._server = RequestServer(app, settings["flags"])
         fields: dict[str, object] = {"pid": os.getpid(), "python": sys.version_info[:3]}
         with suppress(Exception):  # they read attributes of any app, and serving does not need them
-            fields["facts"] = facts_of(app, Path(root)).as_fields()
+            fields["facts"] = facts_of(app, Path(root), Prefixes(*settings["prefixes"])).as_fields()
         self._report(frames.READY, fields)
         return None
 

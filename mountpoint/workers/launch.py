@@ -46,6 +46,9 @@ SOURCES = (
     "loading/signatures",
     "loading/app_check",
     "loading/proxy_fix",
+    "wsgi",
+    "wsgi/keys",
+    "loading/own_prefix",
     "loading/app_facts",
     "loading/missing_imports",
     "loading/importing",
@@ -93,9 +96,9 @@ class Launched:
     output: tuple[int, int]  # descriptors that do not block: stdout, stderr
 
 
-def server_environ() -> dict[str, str]:
-    """Return the environment of this process without the variables that are addressed to it."""
-    return {name: value for name, value in os.environ.items() if name not in _SERVER_VARIABLES}
+def without_server_variables(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return *environ*, that of the server, without the variables that are addressed to its process."""
+    return {name: value for name, value in environ.items() if name not in _SERVER_VARIABLES}
 
 
 def launch(mount: MountConfig, environ: Mapping[str, str]) -> Launched:
@@ -146,13 +149,14 @@ def launch(mount: MountConfig, environ: Mapping[str, str]) -> Launched:
 
 def _handover(mount: MountConfig, control: int) -> bytes:
     assert mount.own is not None
-    arguments = pickle.dumps((mount.app.args, mount.app.kwargs), protocol=4)  # that of Python 3.8
+    arguments = pickle.dumps((mount.app.args, dict(mount.app.kwargs)), protocol=4)  # that of Python 3.8
     settings = {
         "app": mount.app.text,
         "module": mount.app.module,
         "attribute": mount.app.attribute,
         "arguments": b64encode(arguments).decode("ascii"),
         "root": str(mount.root),
+        "prefixes": (mount.path, mount.public),
         "argv": mount.own.argv,
         "threads": mount.own.threads,
         "flags": {"wsgi.multithread": mount.own.threads > 1, "wsgi.multiprocess": mount.own.workers > 1},

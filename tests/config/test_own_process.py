@@ -111,6 +111,22 @@ def test_env_has_the_prefix_of_its_mount(folder, key, prefix):
         f'[mounts."{key}"]\napp = "a:app"\nenv = {{ A = "{{prefix}}/s/", B = "{{}} {{other}} {{prefix}}{{prefix}}" }}'
     )
     assert config_of(folder, text).mounts[0].env == {"A": f"{prefix}/s/", "B": f"{{}} {{other}} {prefix}{prefix}"}
+    text += '\n[proxy]\nstrips = "/äpps"\n'
+    assert config_of(folder, text).mounts[0].env["A"] == f"/äpps{prefix}/s/"
+
+
+@pytest.mark.parametrize(
+    ("proxy", "public"),
+    [
+        ("", "/cms"),
+        ('strips = "/apps"', "/apps/cms"),
+        ('trusted = ["unix"]\nx_prefix = 1', None),
+        ('trusted = ["unix"]\nx_prefix = 1\nrestore_prefix = true', "/cms"),
+    ],
+)
+def test_the_path_of_a_mount_in_the_browser(folder, proxy, public):
+    mount = config_of(folder, f'[mounts]\n"example.com/cms" = "a:app"\n[proxy]\n{proxy}\n').mounts[0]
+    assert (mount.path, mount.public) == ("/cms", public)
 
 
 @pytest.mark.parametrize(

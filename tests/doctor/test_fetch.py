@@ -171,6 +171,13 @@ def test_a_body_that_never_ends_is_read_until_its_deadline(monkeypatch):
     assert (result.status, result.body[:1], result.error) == (200, b"x", "")
 
 
+def test_events_of_a_server_are_not_read(monkeypatch):
+    monkeypatch.setattr(fetch, "_TIMEOUT", 0.1)
+    with dripping(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n\r\n", b": x\n\n") as url:
+        result = site_at(url).get(url)
+    assert (result.status, result.body, result.error) == (200, b"", "")
+
+
 def test_pages_are_requested_as_a_browser_requests_them():
     seen = []
 

@@ -111,12 +111,14 @@ REMEDY = 'STATIC_URL="/shop/static/", WHITENOISE_STATIC_PREFIX="/static/",'
 SERVED = 'DEBUG=True, STATIC_URL="static/",'
 
 
-@pytest.fixture
-def django(folder):
+@pytest.fixture(params=["shared", "own"])
+def django(folder, request):
     """Return ``django(options)``: it writes a project with these settings, and a table that mounts it at /shop."""
+    if request.param == "own" and sys.platform == "win32":
+        pytest.skip("a mount with its own process needs a Unix system")
     (folder / "collected").mkdir()
     (folder / "collected" / "a.css").write_text("body {}")
-    (folder / "mounts.toml").write_text('[mounts]\n"/shop" = "project:app"\n')
+    (folder / "mounts.toml").write_text(f'[mounts."/shop"]\napp = "project:app"\nprocess = "{request.param}"\n')
 
     def django(options, extra=""):
         (folder / "project.py").write_text(DJANGO.replace("OPTIONS", options) + extra)

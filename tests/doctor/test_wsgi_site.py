@@ -98,6 +98,21 @@ def test_an_endless_body_is_read_to_a_bound_and_closed():
     assert closed == [True]
 
 
+def test_events_of_an_app_are_not_read():
+    closed = []
+
+    def app(environ, start_response):
+        start_response("200 OK", [("Content-Type", "text/event-stream")])
+        try:
+            yield b": hello\n\n"
+            raise AssertionError("a second event was read")
+        finally:
+            closed.append(True)
+
+    result = WsgiSite(app, ORIGIN, 10).get("http://localhost/")
+    assert (result.status, result.body, closed) == (200, b"", [True])
+
+
 def raises(environ, start_response):
     raise KeyError("x")
 

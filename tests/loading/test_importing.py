@@ -249,6 +249,43 @@ def test_a_missing_import_of_an_app_gets_advice(failure, code, hint):
     assert (hint in text) if hint else text.endswith("'"), text
 
 
+@pytest.mark.parametrize("name", [".venv", "venv", "shop/.venv"])
+@pytest.mark.parametrize("library", ["library/__init__.py", "library.py"])
+@pytest.mark.parametrize(
+    ("error", "spec"), [(AppRaised, "tv.py:app"), (NoSuchModule, "library:app"), (NoSuchAttribute, "library:app")]
+)
+def test_a_module_of_another_environment_gets_its_interpreter(failure, tmp_path, name, library, error, spec):
+    environment = tmp_path / name
+    files = {f"{name}/bin/python": "", f"{name}/lib/python3.9/site-packages/{library}": "", "tv.py": "import library"}
+    if error is NoSuchAttribute:
+        files["library/data.txt"] = ""  # Python takes this folder for a package without an __init__.py
+    text = str(failure(error, spec, files))
+    assert text.endswith(f'; the environment {environment} has it: write python = "{environment}/bin/python"')
+
+
+def test_the_interpreter_that_lacks_a_module_is_not_advised(failure, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / ".venv"))
+    files = {".venv/bin/python": "", ".venv/lib/python3.9/site-packages/library.py": "", "tv.py": "import library"}
+    assert "; install the package" in str(failure(AppRaised, "tv.py:app", files))
+
+
+@pytest.mark.parametrize("spec", ["tv:app", "tv:app()"])
+@pytest.mark.parametrize(
+    ("code", "hint"),
+    [
+        ("import argparse\np = argparse.ArgumentParser()\np.add_argument('--x', required=True)\np.parse_args()", True),
+        ("import optparse\noptparse.OptionParser().error('no')", True),
+        ("import argparse, sys\nsys.exit(2)", False),
+    ],
+)
+def test_an_app_that_parses_its_arguments_gets_advice(failure, capsys, spec, code, hint):
+    if spec == "tv:app()":
+        code = "def app():\n" + "".join(f"    {line}\n" for line in code.splitlines())
+    text = str(failure(AppRaised, spec, {"tv.py": code}))
+    advice = '; it parses sys.argv, so write its arguments, such as argv = ["--quiet"], which need process = "own"'
+    assert text.endswith("SystemExit: 2" + advice if hint else "SystemExit: 2")
+
+
 @pytest.mark.parametrize(
     ("spec", "code", "advice"),
     [

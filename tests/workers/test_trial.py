@@ -2,6 +2,7 @@
 
 import json
 import logging
+from dataclasses import replace
 
 import pytest
 from support.client import app_file
@@ -9,8 +10,10 @@ from support.tables import APP, command, config_of, write
 
 from mountpoint.loading.app_facts import AppFacts
 from mountpoint.loading.loader import load, load_mounts
+from mountpoint.loading.own_prefix import PrefixFault
 
 OWN = app_file("own_app")
+WRONG = AppFacts().as_fields() | {"prefix_faults": [["static-url"]]}
 
 
 def test_check_reports_the_faults_of_each_process_under_its_mount(tmp_path):
@@ -74,7 +77,7 @@ def test_check_warns_of_apps_in_processes_of_their_own(tmp_path):
 
 @pytest.mark.parametrize(
     "fields",
-    [None, {}, {"session_cookie": 5}, {"session_cookie": ["a"], "is_bottle": 1, "has_proxy_fix": 1}],
+    [None, {}, {"session_cookie": 5}, {"session_cookie": ["a"], "is_bottle": 1, "has_proxy_fix": 1}, WRONG],
 )
 def test_facts_that_are_none_are_an_error(fields):
     with pytest.raises((TypeError, ValueError, KeyError)):
@@ -83,6 +86,7 @@ def test_facts_that_are_none_are_an_error(fields):
 
 def test_facts_are_the_same_after_their_way_through_json():
     facts = AppFacts(("session", "/", None), is_bottle=True, has_proxy_fix=True, names_proxy_fix=False)
+    facts = replace(facts, prefix_faults=(PrefixFault("static-url", "STATIC_URL is wrong"),))
     assert AppFacts.from_fields(json.loads(json.dumps(facts.as_fields()))) == facts
 
 

@@ -1,0 +1,9 @@
+from dataclasses import dataclass
+
+
+@dataclass
+class Note:
+    text: str
+
+
+NOTES = [Note("first")]
