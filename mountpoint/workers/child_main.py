@@ -42,6 +42,7 @@ from .child_connection import Connection
 from .child_requests import RequestServer
 
 _GREEN_SECONDS = 0.2  # between two looks at whether the process shall end, in an app with gevent or eventlet
+_MODULE = type(sys)
 _POLL_MILLISECONDS = 1000  # between two looks at whether the server lives
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 _FAILED_CODE = 3  # the exit code of a worker whose app does not load
@@ -73,6 +74,7 @@ class _Worker:
         self._connections: dict[int, Connection] = {}
         self._masks: dict[int, set[signal.Signals | int]] = {}  # of signals, by thread, during a fork
         self._server: RequestServer | None = None
+        self._reported_files: set[str] = set()
         self._stopped = allocate_lock()  # released when the process shall end
         self._stopped.acquire()
 
@@ -243,9 +245,19 @@ class _Worker:
             self._dispatch(connection)
         elif kind == frames.STACK:
             self._report(frames.STACK, {"number": number, "stack": self._stack(number)})
+        elif kind == frames.FILES:
+            self._report(frames.FILES, {"files": self._new_files()})
         elif kind == frames.STOP:
             with suppress(RuntimeError):  # released already
                 self._stopped.release()
+
+    def _new_files(self) -> list[str]:
+        """Return the files of modules that were not reported yet, as many as fit."""
+        found = [vars(module).get("__file__") for module in list(sys.modules.values()) if isinstance(module, _MODULE)]
+        new = [file for file in found if isinstance(file, str) and file not in self._reported_files]
+        new = new[: frames.MAX_FILES]
+        self._reported_files.update(new)
+        return new
 
     def _stack(self, number: int) -> str:
         """Return the stack of the thread that serves connection *number*, with 0 that of the main thread."""

@@ -36,6 +36,8 @@ _OUTPUT_SECONDS = 0.5  # for which the end of a failed start waits for the last 
 _STACK_SECONDS = 0.5  # for which the server waits for the stack of a thread
 _NO_STACKS_SECONDS = 10.0  # for which it asks no more after a worker has not answered
 
+_KINDS = (frames.READY, frames.FAILED, frames.STACK, frames.FILES)
+
 logger = logging.getLogger("mountpoint")
 
 
@@ -89,6 +91,8 @@ class Worker:
         self._numbers = 0
         self._stacks: dict[int, str | None] = {}  # those that were asked for, None until they come
         self._stacks_to_come = 0
+        self._files_to_come = 0
+        self._files: list[str] = []
         self._no_stacks_until = 0.0  # from `time.monotonic`
         self._stack_came = threading.Condition()
         self._ended = threading.Event()
@@ -151,6 +155,18 @@ class Worker:
             self._stacks_to_come += 1
             self._send(frames.STACK, 0)
 
+    def ask_for_files(self) -> None:
+        """Ask for the files of the modules that the process has imported since the last time."""
+        if self.is_ready and not self._files_to_come:
+            with suppress(OSError):
+                self._send(frames.FILES, 0)
+                self._files_to_come += 1
+
+    def take_files(self) -> list[str]:
+        """Return the files of modules that have been reported since the last call, or whose change may repair it."""
+        files, self._files = self._files, []
+        return files
+
     def close_idle(self) -> None:
         """Close the connections without a request."""
         for connection in self.idle:
@@ -190,7 +206,7 @@ class Worker:
         self._control_data += data
         while len(self._control_data) >= frames.FRAME.size:
             kind, length = frames.FRAME.unpack_from(self._control_data)
-            if kind not in (frames.READY, frames.FAILED, frames.STACK) or length > frames.MAX_CONTROL:
+            if kind not in _KINDS or length > frames.MAX_CONTROL:
                 self.kill(f"it has sent a message {kind!r} of {length} bytes")
                 return
             end = frames.FRAME.size + length
@@ -216,11 +232,18 @@ class Worker:
                     self._stacks[fields["number"]] = str(fields["stack"])[: frames.MAX_TEXT]
                     self._stack_came.notify_all()
             return
+        if kind == frames.FILES:
+            self._files_to_come -= 1
+            if self._files_to_come < 0:
+                raise ValueError("the server has not asked for files")
+            self._files += [str(file) for file in fields["files"][: frames.MAX_FILES]]
+            return
         if self.is_ready or self._has_failed:
             raise ValueError("the app is loaded, or has failed to load, already")
         if kind == frames.FAILED:
             self._has_failed = True
             files = [str(file) for file in fields["files"]]
+            self._files += files
             self.error = self.error or LoadError(str(fields["message"]), details=str(fields["details"]), files=files)
             return
         version = ".".join(str(int(number)) for number in fields["python"][:3])
