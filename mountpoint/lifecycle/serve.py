@@ -120,7 +120,7 @@ class _Process:
         self._inheritance = read_inheritance()
         self._control = Control(config, self._inheritance, self._state)
         self._observing = Observing(config)
-        self._workers = WorkerProcesses()
+        self._workers = WorkerProcesses(watch_files=watch_files)
         self._status_page = StatusPage(config.status, self._inheritance)
         try:
             self._bound = bind_sockets(config.server, self._inheritance)
