@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 Rejection = Literal["queue", "limit", "body"]
 
+#: Mount, status, end, seconds in the queue, seconds in the app, bytes in, bytes out: the fields of these names.
+Measures = tuple[str | None, int, float, float, float, int, int]
+
 
 class ServerObserver(Protocol):
     """Hears of every response. Its methods are called in the thread that serves the request, and must not raise.
@@ -102,6 +105,20 @@ class FinishedRequest:
         """The seconds from the last byte of the request to the end of the response."""
         received_at = self._request.received_at
         return self.ended_at - received_at if received_at else self.app_seconds
+
+    def measures(self) -> Measures:
+        """Return what counters need of every request. Seven properties would take three times as long."""
+        request, ended_at = self._request, self.ended_at
+        record, started_at, received_at = request.record, request.started_at, request.received_at
+        return (
+            record.mount if record else None,
+            self.status,
+            ended_at,
+            started_at - received_at if started_at and received_at else 0.0,
+            ended_at - started_at if started_at else 0.0,
+            request.body_length,
+            self.bytes_out,
+        )
 
     @property
     def rejection(self) -> Rejection | None:

@@ -1,10 +1,12 @@
 import sys
+from pathlib import Path
 
 import pytest
 from support.tables import config_of, problems_of
 from waitress.adjustments import Adjustments
 
 from mountpoint.config.address import Address
+from mountpoint.config.control_path import MAX_PATH
 from mountpoint.config.schema import REPLACED, SERVER_KEYS, WAITRESS_KEYS
 from mountpoint.config.validators import connection_ceiling
 
@@ -177,6 +179,36 @@ def test_a_server_key_rejects_a_value_of_the_wrong_type(tmp_path, key, value):
 def test_a_waitress_key_rejects_a_value_of_the_wrong_type(tmp_path, key, value):
     [problem] = problems_of(tmp_path, f"{TABLE}[server]\n{key} = {value}\n")
     assert problem.startswith(f"server.{key}: expected ")
+
+
+# ------------------------------------------------------------------------------------------------------ control socket
+
+
+def test_a_control_socket_is_relative_to_the_file(tmp_path):
+    assert server_of(tmp_path, 'control = "run/c"').control == tmp_path / "run" / "c"
+    assert server_of(tmp_path, 'control = "/run/c"').control == Path("/run/c")
+    assert server_of(tmp_path, "control = false").control is False
+    assert server_of(tmp_path).control is None
+
+
+def test_a_control_socket_option_is_relative_to_the_working_folder(tmp_path, monkeypatch):
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    assert server_of(tmp_path, 'control = "c"', control="d").control == tmp_path / "work" / "d"
+
+
+def test_a_path_that_is_too_long_for_a_control_socket_is_reported(tmp_path):
+    room = MAX_PATH - len(str(tmp_path)) - 1
+    assert server_of(tmp_path, f'control = "{"x" * room}"').control
+    [problem] = problems_of(tmp_path, f'{TABLE}[server]\ncontrol = "{"x" * (room + 1)}"\n')
+    assert f"expected a path of at most {MAX_PATH} bytes, " in problem
+    assert f"found {MAX_PATH + 1}: " in problem
+
+
+def test_a_control_socket_has_room_for_its_temporary_name(tmp_path):
+    folder = "x" * (MAX_PATH - len(str(tmp_path)) - 1 - len("/c"))
+    [problem] = problems_of(tmp_path, f'{TABLE}[server]\ncontrol = "{folder}/c"\n')
+    assert "choose a shorter one" in problem
 
 
 # ------------------------------------------------------------------------------------------------------------ waitress
