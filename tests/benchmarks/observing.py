@@ -153,7 +153,7 @@ def measure(pairs: int = PAIRS) -> dict[str, tuple[float, float]]:
 def table(found: dict[str, tuple[float, float]]) -> Table:
     """Return the table for the manual."""
     rows = [[name, f"{mean * 1e6:.1f} µs", f"± {half * 1e6:.1f} µs"] for name, (mean, half) in found.items()]
-    return Table(["What a request gets", "CPU", "95 % interval"], rows)
+    return Table(["Added to a request", "CPU", "95 % interval"], rows)
 
 
 def main() -> None:
