@@ -91,16 +91,24 @@ class _NoProcesses:
 
 def worker_stack(thread: int) -> str | None:
     """Return the stack in the worker that *thread* of the server waits for, None if it waits for none."""
-    supervisor = sys.modules.get(f"{__package__}.supervisor")
-    stack: str | None = supervisor.worker_stack(thread) if supervisor else None
+    found = _of_supervisor("worker_stack")
+    stack: str | None = found(thread) if found else None
     return stack
 
 
 def report_on_workers(app: object) -> WorkersReport | None:
     """Return the state of the workers of *app*, None if it runs in this process."""
-    supervisor = sys.modules.get(f"{__package__}.supervisor")
-    report: WorkersReport | None = supervisor.report_on_workers(app) if supervisor else None
+    found = _of_supervisor("report_on_workers")
+    report: WorkersReport | None = found(app) if found else None
     return report
+
+
+def _of_supervisor(name: str) -> Any:
+    """Return a function of the supervisor's module, None if no mount has needed that yet.
+
+    While another thread imports the module, it is there without its functions. Then no worker has started either.
+    """
+    return getattr(sys.modules.get(f"{__package__}.supervisor"), name, None)
 
 
 def prepare() -> None:
