@@ -36,7 +36,7 @@ def large_chart(
     """Return a chart of *series*, pairs of a CSS class and values, with axes. *label* formats a value of the y axis."""
     top = _round_up(max((max(values, default=0) for _, values in series), default=0))
     length = max((len(values) for _, values in series), default=1)
-    step = _WIDTH / max(length, 1)
+    step = _WIDTH // max(length, 1)
     parts = []
     for share in (0.0, 0.5, 1.0):
         y = _TOP + _TALL * (1 - share)
@@ -56,15 +56,16 @@ def large_chart(
     )
 
 
-def _steps(values: Sequence[float], top: float, step: float, height: int) -> str:
+def _steps(values: Sequence[float], top: float, step: int, height: int) -> str:
     """Return the path of an area with one step for each value. A value above 0 is at least one unit high."""
-    scale, path, last = height / top, [f"M0 {height}"], height
-    for position, value in enumerate(values):
-        y = height - (int(value * scale + 0.5) or 1) if value else height
+    scale, last = height / top, height
+    heights = [height - (int(value * scale + 0.5) or 1) if value else height for value in values]
+    path = [f"M0 {height}"]
+    for position, y in enumerate(heights):
         if y != last:
-            path.append(f"H{round(position * step, 2)}V{y}")
+            path.append(f"H{position * step}V{y}")
             last = y
-    path.append(f"H{round(len(values) * step, 2)}V{height}Z")
+    path.append(f"H{len(values) * step}V{height}Z")
     return "".join(path)
 
 

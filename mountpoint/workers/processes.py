@@ -83,16 +83,23 @@ class _NoProcesses:
 
 def worker_stack(thread: int) -> str | None:
     """Return the stack in the worker that *thread* of the server waits for, None if it waits for none."""
-    supervisor = sys.modules.get(f"{__package__}.supervisor")
-    stack: str | None = supervisor.worker_stack(thread) if supervisor else None
+    stack: str | None = _ask_supervisor("worker_stack", thread)
     return stack
 
 
 def report_on_workers(app: object) -> WorkersReport | None:
     """Return the state of the workers of *app*, None if it runs in this process."""
-    supervisor = sys.modules.get(f"{__package__}.supervisor")
-    report: WorkersReport | None = supervisor.report_on_workers(app) if supervisor else None
+    report: WorkersReport | None = _ask_supervisor("report_on_workers", app)
     return report
+
+
+def _ask_supervisor(function: str, argument: object) -> Any:
+    """Return the result of a *function* of the supervisor, None before its module is imported.
+
+    Another thread may import it just now. Then the module exists, and lacks its functions.
+    """
+    found = getattr(sys.modules.get(f"{__package__}.supervisor"), function, None)
+    return found(argument) if found else None
 
 
 def prepare() -> None:
