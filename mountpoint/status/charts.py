@@ -6,6 +6,7 @@ Each chart has a title and a description in words, so its content does not depen
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 
 from .markup import Html, element
 from .words import count
@@ -58,15 +59,21 @@ def large_chart(
 
 def _steps(values: Sequence[float], top: float, step: int, height: int) -> str:
     """Return the path of an area with one step for each value. A value above 0 is at least one unit high."""
-    scale, last = height / top, height
-    heights = [height - (int(value * scale + 0.5) or 1) if value else height for value in values]
-    path = [f"M0 {height}"]
-    for position, y in enumerate(heights):
-        if y != last:
-            path.append(f"H{position * step}V{y}")
+    scale, columns, rows = height / top, _moves("H", len(values) + 1, step), _moves("V", height + 1, 1)
+    heights = {value: height - (int(value * scale + 0.5) or 1) if value else height for value in {*values}}
+    path, last = [f"M0 {height}"], height
+    for column, value in zip(columns, values, strict=False):
+        if (y := heights[value]) != last:
+            path += column, rows[y]
             last = y
-    path.append(f"H{len(values) * step}V{height}Z")
+    path += columns[-1], rows[height], "Z"
     return "".join(path)
+
+
+@cache
+def _moves(letter: str, length: int, step: int) -> Sequence[str]:
+    """Return the commands of a path to each of *length* places. A page has thousands of them."""
+    return [f"{letter}{step * place}" for place in range(length)]
 
 
 def _round_up(value: float) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from .charts import large_chart, sparkline
@@ -290,6 +291,7 @@ def _numbers(*texts: str) -> Html:
     return Html("".join(f'<td class="number">{text}</td>' for text in texts))
 
 
+@cache
 def _word(word: str) -> Html:
     return element("span", word, class_=f"word {word}")
 
