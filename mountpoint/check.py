@@ -21,6 +21,7 @@ from .loading.app_kinds import is_instance_by_name
 from .loading.load_thread import LoadThread
 from .loading.loaded_mount import LoadedMount
 from .loading.logs import configure_logging
+from .loading.requirements import requirement_faults
 from .workers.trial import loaded_on_trial
 from .wsgi.keys import host_covers
 from .wsgi.mount_env import is_request_variable
@@ -118,6 +119,7 @@ def check(file: str | Path, thread: LoadThread | None = None, timeout: float | N
     found = list(warnings(mounts, config.proxy))
     ready = [mount for mount in mounts if mount.app]
     found += [Finding(_key(mount), fault.text) for mount in ready for fault in mount.examine().prefix_faults]
+    found += [Finding(_key(fault.mount), fault.text) for fault in requirement_faults(mounts)]
     if config.proxy.trusted and not config.proxy.counts():
         message = "is set, but no header is counted; add x_for = 1 and x_proto = 1"
         found.append(Finding("proxy.trusted", message))
@@ -202,7 +204,8 @@ def _unread_warnings(mounts: Sequence[LoadedMount]) -> Iterator[Finding]:
             yield Finding(
                 f"{_key(having[0])}.env.{quoted(name)}",
                 f"the load has not read it{others}; os.environ has it only during the load, and a request finds it "
-                f"{place}; check the name, or let the app read it at import",
+                f"{place}; check the name, or let the app read it at import, or have it in requests too: write "
+                'process = "own"',
             )
 
 

@@ -28,7 +28,7 @@ ALLOWED = {
 }
 
 #: Third-party packages, with the rooms that may import them.
-THIRD_PARTY = {"waitress": {"server"}, "werkzeug": {"doctor"}, "hupper": {"lifecycle"}}
+THIRD_PARTY = {"waitress": {"server"}, "werkzeug": {"doctor", "status"}, "hupper": {"lifecycle"}}
 
 
 def modules():

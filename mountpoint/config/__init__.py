@@ -7,6 +7,7 @@ Read in this order:
     address        parse an address to listen on
     key            one key of the file
     own_process    the keys of a mount that has processes of its own
+    status         the section of the status page
     request_id     the settings that exclude ``request_id``
     schema         every key with its validator, description and default
     toml_file      read a TOML file, or say why it cannot be read

@@ -32,6 +32,7 @@ from .schema import (
     WAITRESS_DEFAULTS,
     WAITRESS_KEYS,
 )
+from .status import STATUS_KEYS, StatusConfig, take_status
 from .toml_file import read_toml
 from .validators import Validator, any_table, connection_ceiling, toml_text
 
@@ -115,6 +116,7 @@ class Config:
     proxy: ProxySettings = field(default_factory=ProxySettings)
     logging: Mapping[str, Any] | None = None
     doctor: DoctorConfig = field(default_factory=DoctorConfig)
+    status: StatusConfig = field(default_factory=StatusConfig)
     overrides: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -151,7 +153,7 @@ class _Validation:
         self.problems: dict[Problem, None] = {}  # a set that keeps the order
 
     def config(self, document: dict[str, Any]) -> Config:
-        sections = ("server", "defaults", "mounts", "proxy", "logging", "doctor")
+        sections = ("server", "defaults", "mounts", "proxy", "logging", "doctor", "status")
         if not document.get("mounts", {}):
             found = "found none" if document else "found an empty file"
             self.report("mounts", f'expected at least one mount, {found}; write [mounts], and "/path" = "module:app"')
@@ -172,6 +174,7 @@ class _Validation:
             proxy=proxy,
             logging=tables["logging"] or None,
             doctor=DoctorConfig(**self.section("doctor", tables["doctor"], DOCTOR_KEYS)),
+            status=self.status(tables["status"], server.listen),
             overrides=self.overrides,
         )
 
@@ -302,6 +305,10 @@ class _Validation:
             if addresses.count(address) > 1:
                 self.report(path, f'expected each address once, found "{address}" twice; remove one of them')
         return tuple(Address(unix=folder / address.unix) if address.unix else address for address in addresses)
+
+    def status(self, table: dict[str, Any], server: tuple[Address, ...]) -> StatusConfig:
+        values = self.section("status", table, STATUS_KEYS)
+        return take_status(values, table, self.folder, server, lambda key, text: self.report(f"status.{key}", text))
 
     def with_body_limit(
         self, server: ServerConfig, mounts: tuple[MountConfig, ...], *, is_explicit: bool

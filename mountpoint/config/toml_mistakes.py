@@ -13,7 +13,7 @@ import tomllib
 from collections.abc import Iterator
 from typing import NamedTuple
 
-_SECTIONS = ("server", "defaults", "mounts", "proxy", "logging", "doctor")
+_SECTIONS = ("server", "defaults", "mounts", "proxy", "logging", "doctor", "status")
 _KEY = r"""(?P<key>"[^"]*"|'[^']*'|[“”„][^“”]*[“”]|[^\s"'“”=:]+["']?)"""
 _SEPARATOR = r"(?P<separator>\s*(?:=>|->|:=|==|=|:)\s*|\s+)"
 _STATEMENT = re.compile(rf"(?:- +)?{_KEY}{_SEPARATOR}(?P<value>\S.*)")

@@ -17,6 +17,7 @@ from ..config.reader import DEFAULT_FILE, Config, load_config
 from ..loading.load_thread import LoadThread
 from ..loading.loaded_mount import LoadedMount
 from ..loading.logs import configure_logging
+from ..loading.requirements import requirement_faults
 from ..loading.routing import build_router, build_table
 from ..workers.trial import loaded_on_trial
 from ..wsgi.keys import host_covers, is_below, wsgi_string
@@ -92,6 +93,7 @@ class _Examination:
             if mount.error:
                 report.add("broken-mount", "sure", mount.config.key, [str(mount.error)])
         self._examine([mount for mount in covered if mount.app])
+        self._report_conflicts(covered)
         _report_collisions(self.served_mounts, report)
         report.mounts = [served.name for served in self.served_mounts]
         report.requests = (
@@ -101,6 +103,14 @@ class _Examination:
             raise CannotExamineError(f"{report.target}: no mount of {self.config.file} could be examined")
         if not self.live:
             report.skip("the proxy: this needs --url")
+
+    def _report_conflicts(self, covered: Sequence[LoadedMount]) -> None:
+        """Report what makes the apps of one process better apart."""
+        faults = [*requirement_faults(self.mounts)]
+        for mount in covered:
+            texts = [*mount.warnings, *(fault.text for fault in faults if fault.mount is mount)]
+            if texts:
+                self.report.add("better-apart", "note", _public_prefix(self.config, mount), texts)
 
     def _is_covered(self, mount: LoadedMount) -> bool:
         if self.live is None:

@@ -137,6 +137,7 @@ FIXES: Mapping[str, Mapping[str, str]] = {
         "caddy": "request_body {\n\tmax_size <detail>\n}",
     },
     "dead-link": {"words": "correct the link in the app, or, if it is intended, add its target to [doctor] allow"},
+    "better-apart": {"words": 'in mounts.toml: process = "own" for one of the two apps'},
     "broken-mount": {"words": "run mountpoint check, which shows the error"},
 }
 

@@ -11,6 +11,7 @@ Read in this order:
     installed_code   packages outside the roots that have changed since their import
     ending           end the process: threads, pools and exit handlers of apps
     takeover         SIGUSR2: a new process takes over the listening sockets
+    status_page      the listener of the status page, from the start to the end
     inheritance      the sockets and the report that the new process inherits
     systemd          the sockets, notifications and watchdog of systemd
     service_manager  report the state of the server to systemd

@@ -30,6 +30,7 @@ class Inheritance:
     """The things that a process receives from the one that it takes over from.
 
     ``sockets``         listening sockets, by the text of their address
+    ``status_sockets``  those of the status page, likewise
     ``from_systemd``    whether systemd has bound them
     ``working_mounts``  the keys of the mounts whose apps work in the old process
     ``ready_pipe``      the descriptor for the report that this process serves
@@ -41,6 +42,7 @@ class Inheritance:
     working_mounts: frozenset[str] = frozenset()
     ready_pipe: int | None = None
     old_pid: int | None = None
+    status_sockets: dict[str, list[socket.socket]] = field(default_factory=dict)
 
     @property
     def old_process_serves(self) -> bool:
@@ -93,11 +95,15 @@ def read_inheritance() -> Inheritance:
     if not is_child and not fields.identities:  # without them it may be meant for a process in between
         return Inheritance()
     sockets: dict[str, list[socket.socket]] = {}
-    for address, descriptor in fields.sockets:
+    status_sockets: dict[str, list[socket.socket]] = {}
+    for position, (address, descriptor) in enumerate(fields.sockets):
         os.set_inheritable(descriptor, False)
-        sockets.setdefault(address, []).append(socket.socket(fileno=descriptor))
+        group = sockets if position < len(fields.sockets) - fields.status else status_sockets
+        group.setdefault(address, []).append(socket.socket(fileno=descriptor))
     os.set_inheritable(fields.ready, False)
-    inheritance = Inheritance(sockets, fields.are_systemds, frozenset(fields.working), fields.ready, fields.pid)
+    inheritance = Inheritance(
+        sockets, fields.are_systemds, frozenset(fields.working), fields.ready, fields.pid, status_sockets
+    )
     close_in_children(inheritance)
     return inheritance
 
@@ -111,6 +117,7 @@ class _Fields:
         self.ready = _number(fields["ready"])
         self.working = [_text(key) for key in fields["working"]]
         self.are_systemds = bool(fields.get("are_systemds"))
+        self.status = _number(fields.get("status", 0))  # how many sockets, the last ones, are the status page's
         # Absent if the old process is of a release that did not write them.
         self.identities = [(_number(device), _number(inode)) for device, inode in fields.get("identities", ())]
         self.descriptors = [*(descriptor for _, descriptor in self.sockets), self.ready]

@@ -398,5 +398,8 @@ def _needs_restart(before: Config, after: Config) -> Iterator[str]:
     changed += [f"server.{name}" for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
     if before.logging != after.logging:
         changed.append("logging")
+    changed += [
+        f"status.{name}" for name in ("listen", "key") if getattr(before.status, name) != getattr(after.status, name)
+    ]
     if changed:
         yield f"these changed settings take effect at a restart: {', '.join(changed)}"

@@ -42,6 +42,7 @@ from .reload import TableReloader
 from .service_manager import ServiceManager
 from .signals import SignalReceiver
 from .start import Start, announcement
+from .status_page import StatusPage
 from .systemd import successor_environ
 from .takeover import Takeover, working_folder
 
@@ -112,7 +113,12 @@ class _Process:
         self._inheritance = read_inheritance()
         self._observing = Observing(config)
         self._workers = WorkerProcesses()
-        self._bound = bind_sockets(config.server, self._inheritance)
+        self._status_page = StatusPage(config.status, self._inheritance)
+        try:
+            self._bound = bind_sockets(config.server, self._inheritance)
+        except BaseException:
+            self._status_page.close()
+            raise
         self._signals = SignalReceiver(_SIGNALS, self._handle_signal)
         self._load_thread = LoadThread(self._signals.restore)
         mounts = [LoadedMount(mount) for mount in config.mounts]
@@ -139,6 +145,7 @@ class _Process:
 
     def close_sockets(self) -> None:
         """Close the listening sockets."""
+        self._status_page.close()
         for bound in self._bound:
             bound.close()
 
@@ -147,6 +154,7 @@ class _Process:
         self._signals.install()
         apps = counted(len(self._config.mounts), "app")
         logger.info("%s: loading %s", self._config.file, apps)  # the last line if an import hangs
+        self._status_page.start(self)
         self._start.begin()
         if self._outcome is None:
             self._reloader.load(self._start)
@@ -170,8 +178,15 @@ class _Process:
     def snapshot(self) -> dict[str, Any]:
         """Return what the process does (see `mountpoint.status.snapshot`). For any thread."""
         config, mounts = self._table
-        state = "draining" if self._stopped_at else "serving" if self._is_announced else "loading"
-        return self._observing.snapshot(config, mounts, self._server, state)
+        return self._observing.snapshot(config, mounts, self._server, self.state())
+
+    def state(self) -> str:
+        """Return ``loading``, ``serving`` or ``draining``."""
+        return "draining" if self._stopped_at else "serving" if self._is_announced else "loading"
+
+    def loop_age(self) -> float | None:
+        """Return the seconds since the loop has turned, None before it runs."""
+        return time.monotonic() - self._server.turned_at if self._server and self._server.turned_at else None
 
     def seconds_left(self, code: int) -> float:
         """Return how long threads and exit handlers of apps may still run, once the loop has ended with *code*.
@@ -290,7 +305,12 @@ class _Process:
             logger.warning("SIGUSR2 is ignored under --reload, which starts new processes by itself")
             return
         working = [mount.config.key for mount in self.mounts if mount.app]
-        self._takeover.start(self._bound, working, lambda pid: self._soon(lambda: self._complete_takeover(pid)))
+        self._takeover.start(
+            self._bound,
+            self._status_page.bound,
+            working,
+            lambda pid: self._soon(lambda: self._complete_takeover(pid)),
+        )
 
     # ------------------------------------------------------------------------------------------ start, reload, takeover
 
@@ -341,6 +361,7 @@ class _Process:
             self._takeover.abort("systemd could not be notified")
         else:
             self._takeover.complete()
+            self._status_page.hand_over()
             logger.info("process %d serves; this one ends", pid)
             self._stopped_at = time.monotonic()
             self._server.drain_and_keep_sockets()

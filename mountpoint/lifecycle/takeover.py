@@ -43,10 +43,17 @@ class Takeover:
         self._is_closed = False  # whether no further successor may start
         self.is_complete = False  # whether a successor has taken over
 
-    def start(self, bound: Sequence[BoundSocket], working: Iterable[str], on_ready: Callable[[int], object]) -> None:
+    def start(
+        self,
+        bound: Sequence[BoundSocket],
+        status: Sequence[BoundSocket],
+        working: Iterable[str],
+        on_ready: Callable[[int], object],
+    ) -> None:
         """Start the successor and return at once.
 
-        When it serves, *on_ready* is called with its process id, in a thread. *working* are the keys of the mounts that
+        When it serves, *on_ready* is called with its process id, in a thread. *bound* are the sockets of the server,
+        *status* those of the status page. *working* are the keys of the mounts that
         work in this process.
         """
         if self._is_closed:
@@ -65,7 +72,7 @@ class Takeover:
                     seconds,
                     HANG_SECONDS,
                 )
-                self._pending = lambda: self.start(bound, working, on_ready)
+                self._pending = lambda: self.start(bound, status, working, on_ready)
                 return
             logger.error("process %d does not serve after %.1f s; a new one replaces it", process.pid, seconds)
             self._process = None
@@ -74,7 +81,7 @@ class Takeover:
             logger.error("no new process is started: this one is process 1, and its container would end with it")
             return
         try:
-            ready_pipe, self._process = self._spawn(bound, working)
+            ready_pipe, self._process = self._spawn(bound, status, working)
         except OSError as error:
             logger.error("no new process could be started, this one keeps serving: %s", error)
             return
@@ -130,14 +137,17 @@ class Takeover:
             if self._process is not None:
                 self._process.terminate()
 
-    def _spawn(self, bound: Sequence[BoundSocket], working: Iterable[str]) -> tuple[int, subprocess.Popen[bytes]]:
+    def _spawn(
+        self, bound: Sequence[BoundSocket], status: Sequence[BoundSocket], working: Iterable[str]
+    ) -> tuple[int, subprocess.Popen[bytes]]:
         """Start the successor; return the read end of the pipe for its report, and the process."""
         read_end, write_end = os.pipe()
-        sockets = [(str(one.address), one.socket.fileno()) for one in bound]
+        sockets = [(str(one.address), one.socket.fileno()) for one in (*bound, *status)]
         # The successor may be a newer release: these names must stay as they are.
         fields = {
             "pid": os.getpid(),
             "sockets": sockets,
+            "status": len(status),
             "are_systemds": any(one.from_systemd for one in bound),
             "working": sorted(working),
             "ready": write_end,

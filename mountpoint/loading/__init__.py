@@ -19,6 +19,7 @@ Read in this order:
     isolation         restore the state of the process after each load
     env_files         read ``.env`` files
     environment       find variables that an app takes over from another
+    late_reads        find variables of ``env`` that an app reads in a request
     shared_libraries  find apps that set up one library twice, such as Sentry's
     load_changes      describe what a load has changed in the process
     eviction          remove the modules of a failed load from ``sys.modules``
@@ -34,6 +35,7 @@ Read in this order:
     loader            load the apps of a whole table
     routing           the WSGI application of loaded mounts, each app in its middleware
     own_prefix        find a loaded app that adds a prefix of its own, or names another one
+    requirements      find requirements of used packages that the environment does not satisfy
     proxy_fix         find ProxyFix around an app
     app_facts         what check needs to know about a loaded app, from any process
     logs              configure logging, before any app is loaded

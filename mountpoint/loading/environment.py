@@ -7,11 +7,13 @@ first one has set, so it runs on the database and the secret key of the first.
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from types import FrameType
 from typing import Any
 
 from ..config.reader import MountConfig, quoted
@@ -31,6 +33,9 @@ class EnvironmentUse:
     changed: dict[str, str] = field(default_factory=dict)
     #: Those that the load has set, and those of its mount.
     own: set[str] = field(default_factory=set)
+    #: Those of its mount, and the lines that have read one of them, as pairs of file and line.
+    env: frozenset[str] = frozenset()
+    lines: set[tuple[str, int]] = field(default_factory=set)
     _listed: deque[str] = field(default_factory=deque)  # names that an iteration has yielded, for the reads after it
 
     def unread(self, env: Iterable[str]) -> list[str]:
@@ -40,6 +45,8 @@ class EnvironmentUse:
     def record_read(self, name: str, *, has_value: bool) -> None:
         """Record that *name* was read, which is a read by name unless an iteration has yielded it just before."""
         self.read.add(name)
+        if name in self.env:
+            self.lines.add(_calling_line())
         if self._listed and self._listed[0] == name:
             self._listed.popleft()
         elif has_value and name not in self.own:
@@ -64,8 +71,9 @@ def record_environment(env: Mapping[str, str], use: EnvironmentUse) -> Iterator[
     environ: Any = os.environ  # an app may replace it
     before = {name: environ.get(name) for name in list(environ)}  # other threads may remove variables
     thread = threading.get_ident()
-    for name in env:
-        use.record_set(_name(name))
+    use.env = frozenset(map(_name, env))
+    for name in use.env:
+        use.record_set(name)
     _uses[thread] = use
     environ.__class__ = _RecordingEnviron
     try:
@@ -146,6 +154,7 @@ def _is_other_value(wanted: str | None, actual: str) -> bool:
 
 _uses: dict[int, EnvironmentUse] = {}  # by the thread that loads
 _PlainEnviron: Any = type(os.environ)
+_FILES = (__file__, os.getenv.__code__.co_filename, Mapping.get.__code__.co_filename)
 
 
 class _RecordingEnviron(_PlainEnviron):  # type: ignore[misc]
@@ -184,6 +193,14 @@ class _RecordingEnviron(_PlainEnviron):  # type: ignore[misc]
                 use.read.add(_name(key))
                 return value
         return super().setdefault(key, value)
+
+
+def _calling_line() -> tuple[str, int]:
+    """Return the file and the line of the code that reads a variable, outside of this module and of ``os``."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame and frame.f_code.co_filename in _FILES:
+        frame = frame.f_back
+    return (frame.f_code.co_filename, frame.f_lineno) if frame else ("", 0)
 
 
 def _name(key: str) -> str:

@@ -35,6 +35,7 @@ class LoadedMount:
     warnings: Sequence[str] = ()
     notes: Sequence[str] = ()
     unread: Collection[str] = ()
+    modules: Collection[str] = ()  # the top-level names of those that the apps of its root use in this process
     load_seconds: float | None = None  # None without a load in this process
     facts: AppFacts | None = None  # of an app in a process of its own, once that is ready
 

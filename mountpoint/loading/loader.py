@@ -23,6 +23,7 @@ from .environment import EnvironmentUse, SharedEnvironment, record_environment
 from .eviction import evict_failed_modules, record_failed_load
 from .importing import load_app, source_in
 from .isolation import preserve_process_state
+from .late_reads import late_reads
 from .load_changes import LoadChanges, record_changes
 from .load_thread import Load, LoadThread
 from .loaded_mount import LoadedMount, report_broken
@@ -151,6 +152,7 @@ class Loader:
         self._environment = SharedEnvironment()
         self._libraries = SharedLibraries()
         self._shared: Sequence[str] = ()  # the keys of the mounts in this process
+        self._env_lines: set[tuple[str, int]] = set()  # of the apps, which have read a variable of ``env`` in a load
         self._django: MountConfig | None = None  # the first mount of the Django project in this process
         self._thread = thread
 
@@ -301,11 +303,16 @@ class Loader:
             loaded = replace(loaded, error=LoadError(f"{error.filename} cannot be read: {error.strerror}"))
         changes.variables = sorted(use.changed)
         siblings = [key for key in self._shared if key != mount.key]
+        warnings += [*self._environment.conflicts(mount, use), *changes.conflicts(siblings)]
+        self._env_lines |= use.lines
+        late = late_reads(self._origins.own_sources(mount.root), use.env, self._env_lines) if mount.env else []
+        warnings += map(str, late)
         return replace(
             loaded,
-            warnings=[*warnings, *self._environment.conflicts(mount, use), *changes.conflicts(siblings)],
+            warnings=warnings,
             notes=[*changes.notes(siblings)],
-            unread=use.unread(mount.env),
+            unread=[name for name in use.unread(mount.env) if name not in {read.name for read in late}],
+            modules=self._origins.used_modules(mount.root),
             load_seconds=time.monotonic() - started_at,
         )
 

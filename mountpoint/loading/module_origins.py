@@ -135,6 +135,16 @@ class ModuleOrigins:
             raise failure
         self._add(modules)
 
+    def own_sources(self, root: Path) -> set[Path]:
+        """Return the sources of the apps of *root* that they import, or may import in a request."""
+        modules = self._roots.get(root)
+        return {source.file for sources in modules.used.values() for source in sources} if modules else set()
+
+    def used_modules(self, root: Path) -> frozenset[str]:
+        """Return the top-level names of the modules that the apps of *root* use."""
+        modules = self._roots.get(root)
+        return frozenset(name.partition(".")[0] for name in modules.used) if modules else frozenset()
+
     def _modules_of(
         self, mount: MountConfig, before: Mapping[str, Any], called: set[str], *, is_alone: bool
     ) -> _Modules:

@@ -11,8 +11,6 @@ Read in this order:
     parser          one request as it arrives: head, body and their limits
     file_wrapper    responses that the loop sends from a file
     environ         the WSGI environ of a request
-    app_header      check the status and the headers of an app
-    app_body        check the body of an app
     tasks           run a request and write its response
     writing         write a response to a connection, or store it until the client reads
     closing         the end of a connection: half-closed clients, and clients that still send

@@ -30,7 +30,7 @@ from .listener import listener_class
 from .loop_delay import LoopDelay
 from .selector import Selector
 from .slow_requests import SlowRequestReporter, log_in_flight, log_slow_end
-from .sockets import BoundSocket, listen_error
+from .sockets import BoundSocket, listen_error, urls_of
 
 MAX_WAIT = 1.0  # seconds for which the loop waits for an event at most
 
@@ -57,6 +57,7 @@ class Server:
         self.settings = settings
         self._router = router
         self._bound = bound
+        self._urls = urls_of(bound)  # while the sockets are open
         self._loop = EventLoop(self._pull_trigger, selector)
         self._map = self._loop.owners
         self._descriptors = ServerDescriptors(self._map)
@@ -108,14 +109,12 @@ class Server:
 
     def urls(self) -> list[str]:
         """Return the addresses of the server: URLs, or ``unix:`` and a path."""
-        urls = []
-        for bound in self._bound:
-            if bound.address.unix:
-                urls.append(str(bound.address))
-            else:
-                host, port = bound.socket.getsockname()[:2]
-                urls.append(f"http://{f'[{host}]' if ':' in host else host}:{port}/")
-        return urls
+        return self._urls
+
+    @property
+    def turned_at(self) -> float:
+        """When the loop has turned, from `time.monotonic`, in seconds. It turns at least every `MAX_WAIT`."""
+        return self._loop.woken_at
 
     @property
     def connections(self) -> int:

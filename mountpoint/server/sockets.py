@@ -104,6 +104,18 @@ def wrap_systemd_sockets(sockets: Iterable[socket.socket]) -> list[BoundSocket]:
     return bound
 
 
+def urls_of(sockets: Iterable[BoundSocket]) -> list[str]:
+    """Return the addresses of *sockets*: URLs, or ``unix:`` and a path."""
+    urls = []
+    for bound in sockets:
+        if bound.address.unix:
+            urls.append(str(bound.address))
+        else:
+            host, port = bound.socket.getsockname()[:2]
+            urls.append(f"http://{f'[{host}]' if ':' in host else host}:{port}/")
+    return urls
+
+
 def listen_error(address: Address, error: OSError) -> ServeError:
     """Return the error that tells the operator why the server cannot listen on *address*."""
     match error.errno:

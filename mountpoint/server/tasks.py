@@ -25,10 +25,10 @@ from waitress.task import ErrorTask, Task
 from waitress.utilities import build_http_date
 
 from ..loading import forking
+from ..wsgi.app_body import AppBodyError, close_of, piece_of_body, require_body
+from ..wsgi.app_header import AppHeaderError, Headers, read_headers, require_status
 from ..wsgi.request_id import REQUEST_ID_HEADER
 from .access_log import access_logger, log_request
-from .app_body import AppBodyError, close_of, piece_of_body, require_body
-from .app_header import AppHeaderError, Headers, read_headers, require_status
 from .finished import FinishedRequest
 from .parser import Parser
 

@@ -1,4 +1,4 @@
-"""The state of the process: its counters, and one snapshot of everything.
+"""What the process does: its counters, one snapshot of them, and the page, metrics and checks that show it.
 
 Read in this order:
 
@@ -11,4 +11,13 @@ Read in this order:
     process     memory and versions
     verdict     one sentence: all is well, or which mount is in trouble
     snapshot    all of it as one dict
+    words       numbers, durations and sizes for the page
+    markup      HTML in which no text becomes markup
+    charts      charts as SVG
+    style       the style sheet
+    page        the page
+    metrics     Prometheus's text format
+    health      /livez and /readyz
+    app         the WSGI app: routes, the key, the headers
+    listener    the thread that serves the app
 """

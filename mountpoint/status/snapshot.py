@@ -18,7 +18,7 @@ from ..workers.report import WorkersReport
 from .counters import Counters, CountersReading
 from .process import resident_bytes, versions
 from .text import METHOD_CHARACTERS, PATH_CHARACTERS, readable
-from .verdict import verdict
+from .verdict import trouble_of, verdict
 
 VERSION = 1  # of the schema
 MAX_IN_FLIGHT = 100
@@ -64,14 +64,15 @@ def make_snapshot(counters: Counters, facts: ServerFacts, mounts: Sequence[Loade
         oldest.setdefault(request.mount, request.age)
     described = [_mount(mount, reading, now) for mount in mounts if mount.config.key in reading.mounts]
     described.append(_nothing() | _counts(None, reading, now))
+    slow_after: dict[str | None, float] = {mount.config.key: mount.config.slow_after for mount in mounts}
     for one in described:
         one["in_flight"] = running.get(one["mount"], 0)
         one["waiting"] = facts.waiting.get(one["mount"], 0)
-    slow_after: dict[str | None, float] = {mount.config.key: mount.config.slow_after for mount in mounts}
+        one["trouble"] = trouble_of(one, slow_after.get(one["mount"], 0.0), oldest.get(one["mount"], 0.0))
     return {
         "version": VERSION,
         "server": _server(facts, reading, now),
-        "verdict": verdict(described, slow_after, oldest),
+        "verdict": verdict(described),
         "mounts": described,
         "in_flight": [
             {

@@ -19,52 +19,56 @@ from typing import Any
 from ..errors import counted
 
 FAILING_SHARE = 0.05
+#: The kinds of trouble, the worst first.
+KINDS = ("broken", "failing", "slow", "rejecting", "loading")
 _REASON_CHARACTERS = 200
 
 
-def verdict(
-    mounts: Sequence[Mapping[str, Any]], slow_after: Mapping[str | None, float], now: Mapping[str | None, float]
-) -> Mapping[str, Any]:
-    """Return the verdict about *mounts*, those of the snapshot.
-
-    *slow_after* are the settings of each mount, and *now* the seconds for which its oldest request has run.
-    """
-    troubles = []
-    for place, mount in enumerate(mounts):
-        key = mount["mount"]
-        found = key is not None and _trouble(mount, slow_after.get(key, 0.0), now.get(key, 0.0))
-        if found:
-            troubles.append((found[0], place, key, found[1]))
-    if not troubles:
+def verdict(mounts: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Return the verdict about *mounts*, those of the snapshot, each with its trouble."""
+    troubled = [mount for mount in mounts if mount["trouble"]]
+    if not troubled:
         served = sum(mount["mount"] is not None for mount in mounts)
         return {"ok": True, "text": f"all is well: {counted(served, 'mount')}", "mounts": []}
-    troubles.sort()
-    _, _, key, text = troubles[0]
-    others = len(troubles) - 1
+    troubled.sort(key=lambda mount: KINDS.index(mount["trouble"]["kind"]))
+    text = f"{troubled[0]['mount']} {troubled[0]['trouble']['text']}"
+    others = len(troubled) - 1
     if others:
         text += f"; {counted(others, 'other mount')} {'is' if others == 1 else 'are'} in trouble too"
-    return {"ok": False, "text": f"{key} {text}", "mounts": [key for _, _, key, _ in troubles]}
+    return {"ok": False, "text": text, "mounts": [mount["mount"] for mount in troubled]}
 
 
-def _trouble(mount: Mapping[str, Any], slow_after: float, oldest: float) -> tuple[int, str] | None:
-    """Return the rank of the trouble of *mount*, and the rest of a sentence about it; None if it has none."""
+def trouble_of(mount: Mapping[str, Any], slow_after: float, oldest: float) -> Mapping[str, str] | None:
+    """Return the kind of the trouble of *mount*, and the rest of a sentence about it; None if it has none.
+
+    *mount* is one of the snapshot. *slow_after* is its setting, and *oldest* the seconds for which its oldest request
+    has run.
+    """
+    if mount["mount"] is None:
+        return None
+    found = _kind_and_text(mount, slow_after, oldest)
+    return {"kind": found[0], "text": found[1]} if found else None
+
+
+def _kind_and_text(mount: Mapping[str, Any], slow_after: float, oldest: float) -> tuple[str, str] | None:
     if mount["state"] == "broken":
-        return 0, f"is broken: {str(mount['reason']).splitlines()[0][:_REASON_CHARACTERS]}"
+        lines = str(mount["reason"]).splitlines() or [""]
+        return "broken", f"is broken: {lines[0][:_REASON_CHARACTERS]}"
     if mount["state"] != "serving":
-        return 4, "is still loading"
+        return "loading", "is still loading"
     minute = mount["last_minute"]
     requests, errors = minute["requests"], minute["errors"]
     if errors and errors >= FAILING_SHARE * requests:
-        return 1, f"fails: {errors} of {counted(requests, 'request')} in the last minute got a 5xx status"
+        return "failing", f"fails: {errors} of {counted(requests, 'request')} in the last minute got a 5xx status"
     if oldest > slow_after > 0:
-        return 2, f"is slow: a request has run for {oldest:.1f} s"
+        return "slow", f"is slow: a request has run for {oldest:.1f} s"
     if minute["slow"]:
-        return 2, (
+        return "slow", (
             f"is slow: {minute['slow']} of {counted(requests, 'request')} in the last minute took longer than "
             f"{slow_after:g} s"
         )
     if minute["rejected"]:
-        return 3, (
+        return "rejecting", (
             f"rejects requests: {minute['rejected']} of {requests} in the last minute got 503, because its queue was "
             "full"
         )

@@ -17,6 +17,7 @@ the server, read in this order:
 
 These run in the worker, with `frames`:
 
-    child_main      load the app, follow the messages of the server, end with it
-    child_requests  call the app, and send its response
+    child_main        load the app, follow the messages of the server, end with it
+    child_connection  the other end of a connection, and the body of a request
+    child_requests    call the app, and send its response
 """

@@ -37,7 +37,8 @@ from ..loading.app_facts import facts_of
 from ..loading.importing import load_app
 from ..loading.own_prefix import Prefixes
 from . import frames
-from .child_requests import Connection, RequestServer
+from .child_connection import Connection
+from .child_requests import RequestServer
 
 _POLL_MILLISECONDS = 1000  # between two looks at whether the server lives
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)

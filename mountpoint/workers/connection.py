@@ -10,7 +10,6 @@ import sys
 
 assert sys.platform != "win32"  # `processes` imports this module elsewhere only
 
-import json
 import socket
 import threading
 import time
@@ -22,19 +21,22 @@ from . import frames
 
 _RECEIVE = 65_536  # bytes; the allocator maps and unmaps larger buffers each time
 _RECEIVE_LARGE = 262_144  # bytes, in the middle of a large frame
-_FIRST_FRAMES = (frames.HEAD, frames.ERROR, frames.WANT)
+_FIRST_FRAMES = (frames.WHOLE, frames.HEAD, frames.SINGLE, frames.ERROR, frames.WANT)
 _LATER_FRAMES = (frames.DATA, frames.END, frames.ERROR, frames.WANT)
 _LAST_FRAMES = (frames.DONE, frames.ERROR)
 _LIMITS = {
+    frames.WHOLE: frames.LENGTH.size + frames.MAX_HEAD + frames.MAX_PIECE,
     frames.HEAD: frames.MAX_HEAD,
+    frames.SINGLE: frames.MAX_HEAD,
     frames.DATA: frames.MAX_PIECE,
     frames.END: 0,
     frames.DONE: 0,
     frames.ERROR: 4 * frames.MAX_TEXT,
     frames.WANT: frames.LENGTH.size,
 }
-
-_END, _DONE = frames.FRAME.pack(frames.END, 0), frames.FRAME.pack(frames.DONE, 0)
+_HEADER_SIZE = frames.FRAME.size
+_END_AND_DONE = frames.FRAME.pack(frames.END, 0) + frames.FRAME.pack(frames.DONE, 0)
+_unpack_header = frames.FRAME.unpack_from
 
 #: The connection that each thread of the server waits for, by the identifier of the thread.
 serving: dict[int, Connection] = {}
@@ -60,17 +62,16 @@ class AppFailed(Exception):
     """The app has raised in its worker. The text is its traceback there."""
 
 
-class ResponseHead(NamedTuple):
-    """Status and headers from an app.
+class Response(NamedTuple):
+    """The response of an app, or its beginning.
 
-    ``is_single`` says that the body is one item, which tells its length, and ``is_whole`` that the worker has sent all
-    of the response at once.
+    ``body`` is None while it is still to be read. ``is_single`` says that it is one item, which tells its length.
     """
 
     status: str
     headers: list[tuple[str, str]]
-    is_single: bool
-    is_whole: bool
+    body: list[bytes] | None = None
+    is_single: bool = False
 
 
 class Connection:
@@ -82,20 +83,24 @@ class Connection:
         self.deadline = 0.0  # from `time.monotonic`, in seconds, while the server waits for the worker; else 0
         self.has_expired = False
         self._socket = sock
+        sock.settimeout(None)  # an app may have called socket.setdefaulttimeout()
         self._timeout = timeout
         self._buffer = b""
         self._at = 0  # bytes of the buffer that have been read
         self._left = 0  # bytes of the current DATA frame that have not been returned
         self._read_body: Callable[[int], bytes] = lambda size: b""
+        self._is_body_over = False
 
-    def begin(self, request: bytes, read_body: Callable[[int], bytes]) -> ResponseHead:
-        """Send *request*, whole frames, and return the head of its response.
+    def begin(self, request: bytes, read_body: Callable[[int], bytes]) -> Response:
+        """Send *request*, a whole frame, and return its response as soon as its head has come.
 
         *read_body* is called with a size for each further piece of the body. Raises `AppFailed` or `WorkerLost`.
         """
-        self._read_body = read_body
+        self._read_body, self._is_body_over = read_body, False
         thread = threading.get_ident()
         serving[thread] = self
+        if self._timeout:
+            self.deadline = time.monotonic() + self._timeout
         try:
             try:
                 self._socket.sendall(request)
@@ -105,97 +110,45 @@ class Connection:
             while kind == frames.WANT:
                 self._send_body(length)
                 kind, length = self._next_frame(_FIRST_FRAMES)
-            if kind == frames.ERROR:
-                raise AppFailed(self._text(length))
-            return self._parse_head(self._read(length))
+            if kind == frames.WHOLE:
+                return self._whole(length)
+            data = self._read(length)
         finally:
+            self.deadline = 0.0
             del serving[thread]
+        if kind == frames.ERROR:
+            raise self._failed(data)
+        status, headers = _parse_head(data)
+        return Response(status, headers, self._short_body(), kind == frames.SINGLE)
 
     def next_piece(self) -> bytes | None:
         """Return the next bytes of the body, at once when they arrive; None at its end."""
         if not self._left:
-            thread = threading.get_ident()
-            serving[thread] = self
-            try:
-                kind, length = self._next_frame(_LATER_FRAMES)
-                while kind == frames.WANT:
-                    self._send_body(length)
-                    kind, length = self._next_frame(_LATER_FRAMES)
-            finally:
-                del serving[thread]
+            kind, length = self._wait_for_frame(_LATER_FRAMES)
             if kind == frames.END:
                 return None
-            if kind == frames.ERROR:
-                raise AppFailed(self._text(length))
+            if not length:  # an endless series of them would keep this thread
+                raise BrokenWorker("an empty piece of a body")
             self._left = length
-            if not length:
-                return b""
         if self._at == len(self._buffer):
-            self._buffer, self._at = self._receive(_RECEIVE_LARGE if self._left > _RECEIVE else _RECEIVE), 0
+            self._receive(_RECEIVE_LARGE if self._left > _RECEIVE else _RECEIVE)
         piece = self._buffer[self._at : self._at + self._left]
         self._at += len(piece)
         self._left -= len(piece)
         return piece
 
-    def finish(self) -> None:
-        """Wait until the app has closed its response, whose end has come. Raises `AppFailed` or `WorkerLost`."""
-        kind, length = self._next_frame(_LAST_FRAMES)
-        if kind == frames.ERROR:
-            raise AppFailed(self._text(length))
-
-    def short_body(self) -> list[bytes] | None:
-        """Return a body of one piece at most, if all of it has arrived, and the app has closed it already."""
-        size = frames.FRAME.size
-        if len(self._buffer) - self._at < size:
-            return None
-        kind, length = frames.FRAME.unpack_from(self._buffer, self._at)
-        end = self._at + size
-        body: list[bytes] = []
-        if kind == frames.DATA and length <= frames.MAX_PIECE:
-            end += length
-            if len(self._buffer) < end + 2 * size:
-                return None
-            body = [self._buffer[end - length : end]]
-            end += size
-        if self._buffer[end - size : end + size] != _END + _DONE:
-            return None
-        self._at = end + size
-        return body
-
-    def whole_body(self) -> list[bytes]:
-        """Return the body of a response that the worker has sent at once, and that the app has closed already.
-
-        Raises `WorkerLost`, before anything is sent to the client.
-        """
-        body = self.short_body()
-        if body is not None:
-            return body
-        kind, length = self._next_frame(_LATER_FRAMES)
-        if kind != frames.DATA:
-            raise BrokenWorker("a whole response without a body")
-        length += len(_END + _DONE)
-        missing = length - (len(self._buffer) - self._at)
-        while missing > 0:
-            data = self._receive(missing, WorkerLost, socket.MSG_WAITALL)
-            self._buffer, self._at = self._buffer[self._at :] + data, 0
-            missing -= len(data)
-        data = self._read(length)
-        if data[-len(_END + _DONE) :] != _END + _DONE:
-            raise BrokenWorker("a whole response without its end")
-        return [data[: -len(_END + _DONE)]]
-
     def read_whole(self) -> bytes:
         """Return the next DATA frame as a whole, empty if the response ends without one."""
         first = self.next_piece()
         if first is None:
-            self._at -= frames.FRAME.size  # of END, for the caller to find
+            self._at -= _HEADER_SIZE  # of END, for the caller to find
             return b""
-        if not self._left:
-            return first
-        pieces = [first]
-        while self._left:
-            pieces.append(self.next_piece() or b"")
-        return b"".join(pieces)
+        return first + self._read(self._left) if self._left else first
+
+    def finish(self) -> None:
+        """Wait until the app has closed its response, whose end has come. Raises `AppFailed` or `WorkerLost`."""
+        self._wait_for_frame(_LAST_FRAMES)
+        self._require_nothing_more()
 
     def expire(self, now: float) -> bool:
         """Give the request up if its time is over at *now*; return whether it is. Called in another thread."""
@@ -215,30 +168,85 @@ class Connection:
 
     # -------------------------------------------------------------------------------------------------------- frames
 
+    def _wait_for_frame(self, kinds: tuple[bytes, ...]) -> tuple[bytes, int]:
+        """Return kind and length of the next frame, after the body that the worker wants. Raises `AppFailed`."""
+        thread = threading.get_ident()
+        serving[thread] = self
+        if self._timeout:
+            self.deadline = time.monotonic() + self._timeout
+        try:
+            kind, length = self._next_frame(kinds)
+            while kind == frames.WANT:
+                self._send_body(length)
+                kind, length = self._next_frame(kinds)
+            if kind == frames.ERROR:
+                raise self._failed(self._read(length))
+        finally:
+            self.deadline = 0.0
+            del serving[thread]
+        return kind, length
+
     def _next_frame(self, kinds: tuple[bytes, ...], on_reset: type[WorkerLost] = WorkerLost) -> tuple[bytes, int]:
-        size = frames.FRAME.size
-        while len(self._buffer) - self._at < size:
-            data = self._receive(_RECEIVE, on_reset)
-            self._buffer, self._at = self._buffer[self._at :] + data, 0
-        kind, length = frames.FRAME.unpack_from(self._buffer, self._at)
+        while len(self._buffer) - self._at < _HEADER_SIZE:
+            self._receive(_RECEIVE, on_reset)
+        kind, length = _unpack_header(self._buffer, self._at)
         if kind not in kinds or length > _LIMITS[kind]:
             raise BrokenWorker(f"a frame {kind!r} of {length} bytes")
-        self._at += size
+        self._at += _HEADER_SIZE
         return kind, length
 
     def _read(self, length: int) -> bytes:
-        if len(self._buffer) - self._at < length:
-            pieces = [self._buffer[self._at :]]
-            size = len(pieces[0])
-            while size < length:
-                pieces.append(self._receive(_RECEIVE))
-                size += len(pieces[-1])
-            self._buffer, self._at = b"".join(pieces), 0
-        self._at += length
-        return self._buffer[self._at - length : self._at]
+        """Return exactly *length* bytes."""
+        start, end = self._at, self._at + length
+        missing = end - len(self._buffer)
+        if missing <= 0:
+            self._at = end
+            return self._buffer[start:end]
+        pieces = [memoryview(self._buffer)[start:]]
+        self._buffer, self._at = b"", 0
+        while missing > 0:
+            self._receive(missing, flags=socket.MSG_WAITALL)
+            pieces.append(memoryview(self._buffer))
+            missing -= len(self._buffer)
+            self._buffer = b""
+        return b"".join(pieces)
 
-    def _text(self, length: int) -> str:
-        return self._read(length).decode("utf-8", "replace")
+    def _whole(self, length: int) -> Response:
+        """Return a response of *length* bytes that the worker has sent as one frame."""
+        data = self._read(length)
+        size = frames.LENGTH.size
+        if length < size:
+            raise BrokenWorker("a response without the length of its head")
+        end = size + frames.LENGTH.unpack_from(data)[0]
+        if end > length:
+            raise BrokenWorker("a response that is shorter than its head")
+        self._require_nothing_more()
+        status, headers = _parse_head(data[size:end])
+        return Response(status, headers, [data[end:]] if end < length else [], is_single=True)
+
+    def _short_body(self) -> list[bytes] | None:
+        """Return a body of one piece at most, if all of it has arrived, and the app has closed it already."""
+        start = end = self._at
+        if len(self._buffer) - start >= _HEADER_SIZE:
+            kind, length = _unpack_header(self._buffer, start)
+            if kind == frames.DATA:
+                start += _HEADER_SIZE
+                end = start + length
+        if self._buffer[end:] != _END_AND_DONE:
+            return None
+        body = self._buffer[start:end]
+        self._buffer, self._at = b"", 0
+        return [body] if body else []
+
+    def _require_nothing_more(self) -> None:
+        """Raise `BrokenWorker` if more has come after the end of a response: it would answer the next request."""
+        if self._at < len(self._buffer):
+            raise BrokenWorker("a frame after the end of a response")
+        self._buffer, self._at = b"", 0
+
+    def _failed(self, text: bytes) -> AppFailed:
+        self._require_nothing_more()
+        return AppFailed(text.decode("utf-8", "replace"))
 
     def _send_body(self, length: int) -> None:
         if length != frames.LENGTH.size:
@@ -246,34 +254,17 @@ class Connection:
         (wanted,) = frames.LENGTH.unpack(self._read(length))
         if not 0 < wanted <= frames.MAX_PIECE:
             raise BrokenWorker(f"a WANT frame for {wanted} bytes")
+        if self._is_body_over:  # an endless series of requests for it would keep this thread
+            raise BrokenWorker("a WANT frame after the end of the body")
         piece = self._read_body(wanted)
+        self._is_body_over = not piece
         try:
             self._socket.sendall(frames.FRAME.pack(frames.BODY, len(piece)) + piece)
         except OSError:
             raise self._lost(WorkerLost) from None
 
-    def _parse_head(self, payload: bytes) -> ResponseHead:
-        try:
-            status, pairs, is_single, length, file_length = json.loads(payload)
-            headers = [(name, value) for name, value in pairs]
-        except (ValueError, TypeError, RecursionError):
-            raise BrokenWorker("a head that is not one") from None
-        texts = [status, *(text for pair in headers for text in pair)]
-        numbers = [number for number in (length, file_length) if number is not None]
-        if not all(isinstance(text, str) for text in texts) or any(
-            type(number) is not int or number < 0 for number in numbers
-        ):
-            raise BrokenWorker("a head with values of wrong types")
-        if file_length is not None:
-            headers = [(name, value) for name, value in headers if name.lower() != "content-length"]
-            headers.append(("Content-Length", str(file_length)))
-        elif length is not None and not any(name.lower() == "content-length" for name, _ in headers):
-            headers.append(("Content-Length", str(length)))
-        return ResponseHead(status, headers, bool(is_single), is_single == frames.WHOLE)
-
-    def _receive(self, size: int, on_reset: type[WorkerLost] = WorkerLost, flags: int = 0) -> bytes:
-        if self._timeout:
-            self.deadline = time.monotonic() + self._timeout
+    def _receive(self, size: int, on_reset: type[WorkerLost] = WorkerLost, flags: int = 0) -> None:
+        """Add up to *size* bytes to the buffer. An end is an error."""
         try:
             data = self._socket.recv(size, flags)
         except ConnectionResetError:
@@ -281,13 +272,19 @@ class Connection:
             raise self._lost(on_reset) from None
         except OSError:
             raise self._lost(WorkerLost) from None
-        finally:
-            self.deadline = 0.0
         if not data:
             raise self._lost(WorkerLost)
-        return data
+        self._buffer, self._at = self._buffer[self._at :] + data if self._at < len(self._buffer) else data, 0
 
     def _lost(self, error: type[WorkerLost]) -> WorkerLost:
         if self.has_expired:
             return RequestTimedOut(f"the app sent nothing for {self._timeout:g} s")
         return error(f"worker {self.pid} has ended")
+
+
+def _parse_head(data: bytes) -> tuple[str, list[tuple[str, str]]]:
+    """Return status and headers. They are only text: the server checks them like those of any app."""
+    status, *texts = data.decode("latin-1").split("\n")
+    if len(texts) % 2:
+        raise BrokenWorker("a head with a name that has no value")
+    return status, list(zip(texts[::2], texts[1::2], strict=True))

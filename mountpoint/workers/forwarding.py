@@ -6,14 +6,14 @@ import sys
 
 assert sys.platform != "win32"  # `processes` imports this module elsewhere only
 
-import json
+import marshal
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..wsgi.record import RECORD_KEY
 from ..wsgi.responses import OwnResponse, unavailable
 from . import frames
-from .connection import AppFailed, BrokenWorker, RequestNotTaken, RequestTimedOut, ResponseHead, WorkerLost
+from .connection import AppFailed, BrokenWorker, RequestNotTaken, RequestTimedOut, Response, WorkerLost
 from .pool import NoWorker, Pool
 from .worker import WorkerConnection
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 RETRY_AFTER = 5  # seconds until a client may ask again while no worker is ready
 ATTEMPTS = 3  # workers that a request is offered to
-_PLAIN = (str, int, float, bool, type(None))
+_PLAIN = frozenset((str, int, float, bool, type(None)))
 
 _DIED = OwnResponse("502 Bad Gateway", "the worker died")
 _TIMED_OUT = OwnResponse("504 Gateway Timeout", "the app took longer than the timeout of its mount")
@@ -40,7 +40,7 @@ class ForwardingApp:
         self.pool = pool
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        body = _Body(environ)
+        body = _RequestBody(environ)
         request = _request(environ, body)
         for _ in range(ATTEMPTS):
             try:
@@ -48,8 +48,7 @@ class ForwardingApp:
             except NoWorker:
                 return _NONE_READY(environ, start_response)
             try:
-                head = connection.begin(request, body.read)
-                whole = connection.whole_body() if head.is_whole else None
+                response = connection.begin(request, body.read)
             except AppFailed:
                 self.pool.release(connection, reusable=True)
                 raise
@@ -66,11 +65,7 @@ class ForwardingApp:
             except BaseException:  # the body of the request cannot be read
                 self.pool.release(connection, reusable=False)
                 raise
-            if whole is not None:
-                self.pool.release(connection, reusable=True)
-                start_response(head.status, head.headers)
-                return whole or [b""]
-            return self._respond(connection, head, start_response, environ["REQUEST_METHOD"] == "HEAD")
+            return self._respond(connection, response, start_response, environ["REQUEST_METHOD"] == "HEAD")
         return _DIED(environ, start_response)
 
     def _give_up(self, connection: WorkerConnection, error: WorkerLost) -> None:
@@ -79,23 +74,22 @@ class ForwardingApp:
         self.pool.release(connection, reusable=False)
 
     def _respond(
-        self, connection: WorkerConnection, head: ResponseHead, start_response: StartResponse, is_head: bool
+        self, connection: WorkerConnection, response: Response, start_response: StartResponse, is_head: bool
     ) -> Iterable[bytes]:
+        body = response.body
+        if body is not None:
+            self.pool.release(connection, reusable=True)
+            start_response(response.status, response.headers)
+            return body if response.is_single else iter(body)  # without a length, as the app's own iterable
         try:
-            start_response(head.status, head.headers)
+            start_response(response.status, response.headers)
         except BaseException:
             self.pool.release(connection, reusable=False)
             raise
-        body = connection.short_body()
-        if body is not None:
-            self.pool.release(connection, reusable=True)
-            if head.is_single:
-                return body or [b""]
-            return iter(body)  # without a length, as the app's own iterable
-        return (_SingleResponse if head.is_single else _Response)(self, connection, is_head)
+        return (_SingleBody if response.is_single else _Body)(self, connection, is_head)
 
 
-class _Response:
+class _Body:
     """The body of a response that has not arrived completely.
 
     ``close`` waits until the app has closed its own response. It gives up a response that has not ended, unless
@@ -154,7 +148,7 @@ class _Response:
             self._app.pool.release(connection, reusable=True)
 
 
-class _SingleResponse(_Response):
+class _SingleBody(_Body):
     """A body of one item: a server derives its Content-Length from the first one."""
 
     _is_read = False
@@ -169,7 +163,7 @@ class _SingleResponse(_Response):
         return connection.read_whole()
 
 
-class _Body:
+class _RequestBody:
     """The body of a request, read in pieces."""
 
     def __init__(self, environ: WSGIEnvironment) -> None:
@@ -189,15 +183,12 @@ class _Body:
         return data
 
 
-def _request(environ: WSGIEnvironment, body: _Body) -> bytes:
-    """Return the frames that begin the request."""
+def _request(environ: WSGIEnvironment, body: _RequestBody) -> bytes:
+    """Return the frame of the request."""
     plain = {name: value for name, value in environ.items() if type(value) in _PLAIN}
-    found = environ.get(RECORD_KEY)
-    record = None
-    if found is not None:
-        record = {name: getattr(found, name) for name in found.__slots__ if type(getattr(found, name)) in _PLAIN}
-    payload = json.dumps((plain, record, bool(body.start), body.has_more)).encode("ascii")
-    parts = [frames.FRAME.pack(frames.REQUEST, len(payload)), payload]
-    if body.start:
-        parts += [frames.FRAME.pack(frames.BODY, len(body.start)), body.start]
-    return b"".join(parts)
+    record = environ.get(RECORD_KEY)
+    facts = record and {name: value for name in record.__slots__ if type(value := getattr(record, name)) in _PLAIN}
+    # The names are the same in many requests, so the worker caches what it makes of their text.
+    request = ("\n".join(plain), [*plain.values()], facts, body.start, body.has_more)
+    payload = marshal.dumps(request, frames.FORMAT)
+    return frames.FRAME.pack(frames.REQUEST, len(payload)) + payload

@@ -33,6 +33,9 @@ _FOLDER = Path(__file__).parent.parent
 #: The modules that run in a worker, each after those that it imports. Folders are packages.
 SOURCES = (
     "errors",
+    "wsgi",
+    "wsgi/app_header",
+    "wsgi/app_body",
     "config",
     "config/app_spec",
     "loading",
@@ -51,6 +54,7 @@ SOURCES = (
     "loading/importing",
     "workers",
     "workers/frames",
+    "workers/child_connection",
     "workers/child_requests",
     "workers/child_main",
 )

@@ -72,7 +72,9 @@ class Pool:
         self._environ = environ
         self._wake = wake
         self._is_trial = is_trial
-        self._condition = threading.Condition()
+        self._lock = threading.Lock()
+        self._condition = threading.Condition(self._lock)
+        self._waiting = 0  # threads that wait for the condition
         self._places = [_Place() for _ in range(self._own.workers)]
         self._retired: list[Worker] = []
         self._error: LoadError | None = None  # of the latest worker that did not start
@@ -89,7 +91,7 @@ class Pool:
     def acquire(self) -> WorkerConnection:
         """Return a connection to the worker with the fewest requests. Raises `NoWorker` if none is free in time."""
         deadline = 0.0
-        with self._condition:
+        with self._lock:
             while True:
                 worker = self._least_busy()
                 if worker is not None:
@@ -102,12 +104,14 @@ class Pool:
                 deadline = deadline or now + WAIT_SECONDS
                 if now >= deadline or not self._is_coming():
                     raise NoWorker
+                self._waiting += 1
                 self._condition.wait(deadline - now)
+                self._waiting -= 1
 
     def release(self, connection: WorkerConnection, *, reusable: bool) -> None:
         """Give *connection* back. It is closed unless it is *reusable*: the response on it was complete."""
         worker = connection.worker
-        with self._condition:
+        with self._lock:
             worker.in_flight -= 1
             if reusable and not connection.has_expired and not worker.has_ended and not worker.kill_at:
                 worker.idle.append(connection)
@@ -115,7 +119,8 @@ class Pool:
                 worker.connections.discard(connection)
                 connection.shut_down()
                 connection.close()
-            self._condition.notify()
+            if self._waiting:
+                self._condition.notify()
         if worker.kill_at:
             self._wake()
 
@@ -225,7 +230,8 @@ class Pool:
         for worker in self._retired:
             if self._is_urgent:
                 worker.kill("the server ends")
-            worker.expire(now)
+            with self._lock:
+                worker.expire(now)
             self._has_ended(worker)
             worker.stop_if_idle()
         self._retired = [worker for worker in self._retired if not worker.has_ended]
@@ -272,8 +278,8 @@ class Pool:
 
     def _reason_to_replace(self, place: _Place, worker: Worker, now: float) -> str:
         own = self._own
-        if worker.expire(now):
-            with self._condition:  # afterwards no request is handed over, and the count of those in flight is right
+        with self._lock:  # a response that ends now is complete, or its connection is given up
+            if worker.expire(now):
                 worker.retire(f"a request took longer than {own.timeout:g} s")
         if worker.reason:
             return worker.reason

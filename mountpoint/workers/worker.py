@@ -110,6 +110,8 @@ class Worker:
     def connect(self) -> WorkerConnection:
         """Return a new connection. Raises OSError if the worker has ended or takes none."""
         ours, theirs = socket.socketpair()
+        for sock in (ours, theirs):  # so that a frame fits, and its sender need not wait; the kernel may allow less
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * frames.MAX_PIECE)
         self._numbers += 1
         try:
             with theirs:

@@ -7,6 +7,8 @@ Read in this order:
     table               which mount owns a path
     record              the facts about one request that every layer shares
     responses           the responses that mountpoint makes itself
+    app_header          check the status and the headers of an app
+    app_body            check the body of an app
     dispatch            move the prefix from ``PATH_INFO`` to ``SCRIPT_NAME`` and call the app
     forwarding_headers  the headers of proxies that clients can send too
     proxy_settings      which proxies to trust, and for which headers

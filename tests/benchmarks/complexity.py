@@ -28,9 +28,9 @@ from mountpoint.doctor.examine import cookies_of
 from mountpoint.doctor.fetch import ProbeResult
 from mountpoint.doctor.pages import links
 from mountpoint.server.access_log import escaped
-from mountpoint.server.app_header import read_headers
 from mountpoint.server.body import ChunkedBody
 from mountpoint.server.head import RequestError, body_length, parse_head
+from mountpoint.wsgi.app_header import read_headers
 from mountpoint.wsgi.cookies import ScopedCookies
 from mountpoint.wsgi.keys import host_name
 from mountpoint.wsgi.proxies import TrustedProxies

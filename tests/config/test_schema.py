@@ -8,6 +8,7 @@ from waitress.adjustments import Adjustments
 from mountpoint.config.own_process import OwnProcess
 from mountpoint.config.reader import DoctorConfig, MountConfig, ServerConfig
 from mountpoint.config.schema import DOCTOR_KEYS, MOUNT_KEYS, PROXY_KEYS, SERVER_KEYS, WAITRESS_DEFAULTS, WAITRESS_KEYS
+from mountpoint.config.status import STATUS_KEYS, StatusConfig
 from mountpoint.wsgi.proxy_settings import FILE_KEYS, ProxySettings
 
 TABLES = {
@@ -16,6 +17,7 @@ TABLES = {
     "waitress": WAITRESS_KEYS,
     "proxy": PROXY_KEYS,
     "doctor": DOCTOR_KEYS,
+    "status": STATUS_KEYS,
 }
 KEYS = [(section, name) for section, keys in TABLES.items() for name in keys]
 
@@ -34,6 +36,7 @@ USED = {
     "waitress": {name: getattr(Adjustments, name) for name in WAITRESS_KEYS} | WAITRESS_DEFAULTS,
     "proxy": {FILE_KEYS.get(name, name): value for name, value in defaults_of(ProxySettings).items()},
     "doctor": defaults_of(DoctorConfig),
+    "status": defaults_of(StatusConfig),
 }
 
 #: Keys whose default depends on something else, and `listen`, which the reader fills in.

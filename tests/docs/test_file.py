@@ -31,6 +31,5 @@ def test_a_missing_table_is_noticed(name):
 
 
 def test_each_section_of_the_file_has_a_heading():
-    assert {f"`[{name}]`" for name in ("mounts", "defaults", "server", "proxy", "logging", "doctor")} <= set(
-        Page.read(PAGE).headings
-    )
+    names = ("mounts", "defaults", "server", "proxy", "logging", "doctor", "status")
+    assert {f"`[{name}]`" for name in names} <= set(Page.read(PAGE).headings)

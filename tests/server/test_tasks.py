@@ -10,8 +10,8 @@ import pytest
 from support.app_responses import TEXT, Body, Channel, Response, responding
 from waitress.channel import ClientDisconnected
 
-from mountpoint.server.app_header import AppHeaderError
 from mountpoint.server.file_wrapper import FileWrapper
+from mountpoint.wsgi.app_header import AppHeaderError
 
 # ------------------------------------------------------------------------------------------------------- start_response
 

@@ -103,7 +103,7 @@ OTHERS = {
 #: Classes of ours that waitress uses instead of its own, though they do not inherit from those.
 STAND_INS = {"FairQueues": task.ThreadedTaskDispatcher, "Parser": HTTPRequestParser}
 #: Modules that parse text and never meet an object of waitress.
-PURE = {"app_body", "app_header", "head", "body", "body_limits"}
+PURE = {"head", "body", "body_limits"}
 
 LISTED = {(entry.owner, name) for entry in waitress_names.DEPENDENCIES for name in entry.names}
 

@@ -228,7 +228,7 @@ class SectionRunner:
 
     def _toml(self, block: Block) -> None:
         text = self._ported(block.text)
-        known = ("mounts", "defaults", "server", "proxy", "logging", "doctor")
+        known = ("mounts", "defaults", "server", "proxy", "logging", "doctor", "status")
         if not set(tables := tomllib.loads(text)) <= set(known):
             return  # another program's file: it parses
         mounts = tables.setdefault("mounts", {})

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mountpoint.config import schema
 from mountpoint.config.schema import Key
+from mountpoint.config.status import STATUS_KEYS
 
 PAGE = Path(__file__).parents[2] / "mountpoint" / "docs" / "file.md"
 
@@ -21,6 +22,7 @@ TABLES: Mapping[str, Mapping[str, Key]] = {
     "waitress": schema.WAITRESS_KEYS,
     "proxy": schema.PROXY_KEYS,
     "doctor": schema.DOCTOR_KEYS,
+    "status": STATUS_KEYS,
 }
 
 _MARKED = re.compile(r"^<!-- keys: (\w+) -->\n(.*?)^<!-- end of keys -->\n", re.MULTILINE | re.DOTALL)

@@ -113,6 +113,12 @@ def respond_late_start(environ, start_response):
     return generate()
 
 
+def respond_empty_before_start(environ, start_response):
+    yield b""
+    start_response("200 OK", TEXT)
+    yield b"late"
+
+
 def respond_late_empty(environ, start_response):
     def generate():
         start_response("204 No Content", [])
@@ -187,6 +193,20 @@ def respond_write_only(environ, start_response):
     return []
 
 
+def respond_write_endless(environ, start_response):
+    """Write more than a client of HEAD needs."""
+    write = start_response("200 OK", TEXT)
+    while True:
+        write(b"written")
+
+
+def respond_body_of_304(environ, start_response):
+    """Yield more than a client of 304 needs."""
+    start_response("304 Not Modified", TEXT)
+    while True:
+        yield b"body"
+
+
 def respond_file(environ, start_response):
     file = tempfile.TemporaryFile()  # noqa: SIM115 - the server closes it
     file.write(b"0123456789" * 50_000)
@@ -198,6 +218,11 @@ def respond_file(environ, start_response):
 def respond_file_length(environ, start_response):
     start_response("200 OK", [*TEXT, ("Content-Length", "20")])
     return environ["wsgi.file_wrapper"](io.BytesIO(b"0123456789" * 100), 100)
+
+
+def respond_file_short(environ, start_response):
+    start_response("200 OK", [*TEXT, ("Content-Length", "2000")])
+    return environ["wsgi.file_wrapper"](io.BytesIO(b"0123456789" * 100))
 
 
 def respond_file_empty(environ, start_response):
@@ -224,6 +249,11 @@ def respond_file_like(environ, start_response):
 
 def respond_duplicates(environ, start_response):
     start_response("200 OK", [("Set-Cookie", "a=1"), ("Set-Cookie", "b=2"), ("X-Bytes", "\xe9\xff\t!"), *TEXT])
+    return [b"x"]
+
+
+def respond_pairs(environ, start_response):
+    start_response("200 OK", iter([["X-List", "a"], ("Content-Type", "text/plain")]))
     return [b"x"]
 
 
@@ -277,6 +307,11 @@ def respond_raise_later(environ, start_response):
 
 def respond_raise_close(environ, start_response):
     start_response("200 OK", TEXT)
+    return Closing("raise_close", [b"x"], raises=True)
+
+
+def respond_raise_close_length(environ, start_response):
+    start_response("200 OK", [*TEXT, ("Content-Length", "1")])
     return Closing("raise_close", [b"x"], raises=True)
 
 
@@ -353,6 +388,42 @@ def respond_bad_header_handled(environ, start_response):
 def respond_bad_length(environ, start_response):
     start_response("200 OK", [*TEXT, ("Content-Length", "+5")])
     return [b"12345"]
+
+
+def respond_bad_length_handled(environ, start_response):
+    try:
+        start_response("200 OK", [*TEXT, ("Content-Length", "5"), ("content-length", "5")])
+    except ValueError as error:
+        start_response("200 OK", TEXT)
+        return [str(error).encode()]
+
+
+def respond_mapping(environ, start_response):
+    start_response("200 OK", {"Content-Type": "text/plain"})
+    return [b"x"]
+
+
+def respond_no_pair(environ, start_response):
+    start_response("200 OK", ["Content-Type: text/plain"])
+    return [b"x"]
+
+
+def respond_text(environ, start_response):
+    start_response("200 OK", TEXT)
+    return "text"
+
+
+def respond_number(environ, start_response):
+    start_response("200 OK", TEXT)
+    return iter([b"", 5])
+
+
+def respond_close_text(environ, start_response):
+    class Body(list):
+        close = "close"
+
+    start_response("200 OK", TEXT)
+    return Body([b"x"])
 
 
 def respond_wide_header(environ, start_response):

@@ -3,7 +3,7 @@
 import pytest
 from support.app_responses import Channel, Response, responding
 
-from mountpoint.server.app_header import AppHeaderError
+from mountpoint.wsgi.app_header import AppHeaderError
 
 
 @pytest.mark.parametrize(

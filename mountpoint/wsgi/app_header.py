@@ -63,7 +63,7 @@ def read_headers(headers: object) -> Headers:
     dropped: list[str] = []
     length = None
     named: set[str] = set()  # by a Connection header
-    for name, value in _pairs(headers):
+    for name, value in pairs_of(headers):
         spelled, lower = _checked_name(name)
         _require_text("header value", value, _VALUE, "latin-1 without control characters")
         if lower == "content-length":
@@ -83,8 +83,8 @@ def read_headers(headers: object) -> Headers:
     return Headers(lines, length, names, dropped)
 
 
-def _pairs(headers: object) -> list[tuple[str, str]]:
-    """Return *headers* as a list of pairs. Their types are checked later."""
+def pairs_of(headers: object) -> list[tuple[str, str]]:
+    """Return *headers* as a list of pairs, whose types `read_headers` checks. Raises `AppHeaderError`."""
     if isinstance(headers, (str, bytes, Mapping)) or not isinstance(headers, Iterable):
         raise AppHeaderError(f"the headers are {describe(headers)}; expected {_PAIRS}")
     pairs = headers if type(headers) is list else list(headers)  # an iterator gives its items only once
