@@ -117,9 +117,9 @@ def check(file: str | Path, thread: LoadThread | None = None, timeout: float | N
     ]
     problems = [Finding(_key(mount), str(mount.error), mount.error.details) for mount in mounts if mount.error]
     found = list(warnings(mounts, config.proxy))
+    found += [Finding(_key(fault.mount), fault.text) for fault in requirement_faults(mounts)]
     ready = [mount for mount in mounts if mount.app]
     found += [Finding(_key(mount), fault.text) for mount in ready for fault in mount.examine().prefix_faults]
-    found += [Finding(_key(fault.mount), fault.text) for fault in requirement_faults(mounts)]
     if config.proxy.trusted and not config.proxy.counts():
         message = "is set, but no header is counted; add x_for = 1 and x_proto = 1"
         found.append(Finding("proxy.trusted", message))

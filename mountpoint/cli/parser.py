@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from typing import Any, NoReturn
 
 from ..config.address import listen_address
@@ -129,6 +133,10 @@ def parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentPa
 class _Parser(argparse.ArgumentParser):
     """Adds advice to the messages of argparse for the mistakes that have one."""
 
+    def __init__(self, **options: Any) -> None:
+        # argparse makes a formatter for each argument. Without a width, each one imports shutil and asks the terminal.
+        super().__init__(formatter_class=partial(argparse.HelpFormatter, width=_columns() - 2), **options)
+
     def error(self, message: str) -> NoReturn:
         if unknown := re.match(r"unrecognized arguments: (\S+)", message):
             message += self._advice_for_unknown(unknown[1])
@@ -150,6 +158,17 @@ class _Parser(argparse.ArgumentParser):
             if name in foreign and (right[0] != "-" or right in self._option_string_actions):
                 return f"; write {right}"
         return did_you_mean(name, self._option_string_actions) if name.startswith("--") else ""
+
+
+def _columns() -> int:
+    """Return the width of the terminal, as `shutil.get_terminal_size` does."""
+    with suppress(KeyError, ValueError):
+        if (columns := int(os.environ["COLUMNS"])) > 0:
+            return columns
+    with suppress(OSError, ValueError):  # stdout is not a terminal, or is closed
+        if sys.__stdout__ is not None and (columns := os.get_terminal_size(sys.__stdout__.fileno()).columns):
+            return columns
+    return 80
 
 
 def _add_with_file(commands: Any, name: str, function: Any, text: str) -> argparse.ArgumentParser:

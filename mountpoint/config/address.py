@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from .validators import toml_text
 
@@ -14,8 +13,7 @@ _FORMS = 'expected "host:port", "[ipv6]:port", "*:port" or "unix:/path"'
 _TCP = re.compile(r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+(?:%\w+)?)\]|(?P<host>[^\s:/\[\]]+)):(?P<port>[0-9]+)")
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(NamedTuple):
     """Where to listen: a TCP *host* and *port*, or a unix socket.
 
     An empty host stands for every interface, port 0 for any free port.

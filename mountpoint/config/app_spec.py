@@ -8,8 +8,9 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path, PurePath
+from types import MappingProxyType
+from typing import NamedTuple
 
 _FILE = re.compile(r"(?P<file>.+?\.py)(?::(?P<object>.*))?", re.DOTALL)
 _COMMAND = re.compile(r"(?:python[0-9.]*|flask|gunicorn|hypercorn|uvicorn|uwsgi|waitress-serve)\s(?:.*\s)?(?P<app>\S+)")
@@ -18,8 +19,7 @@ _OTHER_SUFFIXES = ("cgi", "fcgi", "py3", "pyw", "wsgi")  # of files with Python 
 _FORMS = 'expected "module:attribute", "module:factory()", "dir/file.py:attribute" or "module"'
 
 
-@dataclass(frozen=True)  # without slots: this runs in workers too, on Python 3.8 and later
-class AppSpec:
+class AppSpec(NamedTuple):
     """The parsed name of an app.
 
     ``attribute`` is empty if the text names only a module. ``args`` is None unless the attribute is a factory.
@@ -29,7 +29,7 @@ class AppSpec:
     module: str
     attribute: str = ""
     args: tuple[object, ...] | None = None
-    kwargs: Mapping[str, object] = field(default_factory=dict)
+    kwargs: Mapping[str, object] = MappingProxyType({})
     folder: str = ""  #: ``dir`` of ``dir/file.py``: relative to the mount's root, or absolute
 
     @property

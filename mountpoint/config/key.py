@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from .validators import Validator
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(NamedTuple):
     """One key of the file. ``description`` and ``default`` are Markdown: a default in backquotes is TOML."""
 
     validator: Validator

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -193,6 +192,8 @@ def _interpreter(text: str, folder: Path) -> str:
     """Return the path of the interpreter *text*. Links stay: a virtual environment is found through its own link."""
     file = folder / text
     if "/" not in text and os.sep not in text and not file.is_dir():
+        import shutil  # here, because it imports every compression of the standard library
+
         found = shutil.which(text)
         if found is None:
             raise ValueError(f'expected an interpreter, found no command "{text}" on PATH; write its whole path')

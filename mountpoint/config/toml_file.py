@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import stat
 from pathlib import Path
@@ -90,6 +89,8 @@ def _nearest(file: Path) -> str:
     if file.name in names:
         return f'; write "{file}"'
     by_stem = {name.removesuffix(".toml"): name for name in names}
+    import difflib  # here, because most commands find their file
+
     nearest = [*by_stem] if len(by_stem) == 1 else difflib.get_close_matches(file.stem, by_stem, n=1)
     return f'; did you mean "{file.with_name(by_stem[nearest[0]])}"?' if nearest else ""
 

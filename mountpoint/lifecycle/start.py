@@ -21,6 +21,7 @@ from typing import Protocol
 from ..config.reader import Config, MountConfig
 from ..errors import LoadError, counted
 from ..loading.loaded_mount import LoadedMount, require_none_broken
+from ..workers.processes import prepare
 from .inheritance import Inheritance
 from .reload import StartObserver
 
@@ -132,6 +133,7 @@ class Start(StartObserver):
         if not self._is_ready and not self._has_failed:
             self._is_ready = True
             self._process.notify_ready()
+            prepare()
 
 
 def announcement(config: Config, mounts: Sequence[LoadedMount], urls: Sequence[str]) -> str:

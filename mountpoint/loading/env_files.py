@@ -7,14 +7,11 @@ from pathlib import Path
 
 _LIMIT = 1_000_000  # bytes; a larger file is not read
 
-_LINE = re.compile(
-    r"""
+_LINE = r"""
     ^[ \t]* (?:export[ \t]+)? (?P<name>[A-Za-z_][\w.]*) [ \t]*=[ \t]*
     (?: '(?P<single>[^']*)' | "(?P<double>(?:[^"\\]|\\.)*)" | (?P<plain>[^\r\n]*?) (?:[ \t]+\#[^\r\n]*)? ) [ \t]*
     (?:\#[^\r\n]*)? $
-    """,
-    re.VERBOSE | re.MULTILINE,
-)
+    """
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t"}
 
 
@@ -41,7 +38,7 @@ def read_env_file(file: Path) -> dict[str, str]:
         text = file.read_text(encoding="utf-8-sig", errors="replace")
     except OSError:
         return {}
-    return {match["name"].casefold(): _value(match) for match in _LINE.finditer(text)}
+    return {match["name"].casefold(): _value(match) for match in re.finditer(_LINE, text, re.VERBOSE | re.MULTILINE)}
 
 
 def _value(match: re.Match[str]) -> str:

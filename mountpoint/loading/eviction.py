@@ -15,14 +15,13 @@ import importlib.util
 import sys
 from collections.abc import Collection, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from .module_files import is_own, locations
 
 
-@dataclass(frozen=True, slots=True)
-class _FailedLoad:
+class _FailedLoad(NamedTuple):
     root: Path
     modules: Collection[str]  # names in sys.modules
     sources: Collection[str]  # source files whose modules importlib has removed already

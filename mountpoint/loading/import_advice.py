@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import re
 import sys
-import sysconfig
 import traceback
 from pathlib import Path
 from types import ModuleType, TracebackType
@@ -66,6 +65,8 @@ def _owner(top_level: str, file: str | None) -> str:
     """Say where the module *top_level* comes from, if the operator cannot rename it: Python, or a package."""
     if top_level in getattr(sys, "stdlib_module_names", ()):
         return "a module of Python's standard library"
+    import sysconfig  # here, because most apps load
+
     packages = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
     if file and any(Path(folder) in Path(file).parents for folder in packages):
         return "an installed package"

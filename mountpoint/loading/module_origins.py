@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.machinery import PathFinder
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..config.reader import MountConfig
 from ..errors import LoadError, counted
@@ -32,8 +32,7 @@ _MAX_NAMED = 3  # clashes that one message names
 _importers = Overlap[Any]()  # the functions of importlib that the loads which run now have found
 
 
-@dataclass(frozen=True, slots=True)
-class _Clash:
+class _Clash(NamedTuple):
     """A module *name* that the mount *key* expects at one place, and the mount *owner* at another."""
 
     name: str

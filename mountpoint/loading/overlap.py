@@ -5,19 +5,18 @@ Such a load has read the state in the middle of the other load, and must not res
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 S = TypeVar("S")
 
 
-@dataclass(slots=True, eq=False)
 class BegunLoad(Generic[S]):
     """A load, with the *state* that it found, and the load *around* it, which began before it and had not ended."""
 
-    state: S
-    around: BegunLoad[S] | None
-    has_ended: bool = False
+    def __init__(self, state: S, around: BegunLoad[S] | None) -> None:
+        self.state = state
+        self.around = around
+        self.has_ended = False
 
 
 class Overlap(Generic[S]):

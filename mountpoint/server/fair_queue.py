@@ -44,7 +44,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from ..loading.app_thread import AppThread
@@ -115,15 +114,17 @@ class Queue(Generic[C]):
         return self.limits.limit is not None and 0 < self.limits.limit <= self.running
 
 
-@dataclass(slots=True, eq=False)
 class RunningRequest(Generic[C]):
     """A request that a thread runs. ``started_at`` is a `time.monotonic`, in seconds."""
 
-    queue: Queue[C]
-    channel: C
-    request: QueuedRequest
-    started_at: float
-    is_reported: bool = False  # as slow
+    __slots__ = ("channel", "is_reported", "queue", "request", "started_at")
+
+    def __init__(self, queue: Queue[C], channel: C, request: QueuedRequest, started_at: float) -> None:
+        self.queue = queue
+        self.channel = channel
+        self.request = request
+        self.started_at = started_at
+        self.is_reported = False  # as slow
 
 
 class FairQueues(Generic[C]):

@@ -133,9 +133,11 @@ def listen_error(address: Address, error: OSError) -> ServeError:
 
 
 def _bind_tcp(address: Address, *, ipv4: bool, ipv6: bool) -> list[BoundSocket]:
+    # For a text Python imports the tables of IDNA, which only other names need.
+    host = address.host.encode() if address.host.isascii() else address.host
     family = socket.AF_UNSPEC if ipv4 and ipv6 else socket.AF_INET if ipv4 else socket.AF_INET6
     try:
-        found = socket.getaddrinfo(address.host or None, address.port, family, socket.SOCK_STREAM, 0, socket.AI_PASSIVE)
+        found = socket.getaddrinfo(host or None, address.port, family, socket.SOCK_STREAM, 0, socket.AI_PASSIVE)
     except (socket.gaierror, UnicodeError):
         raise ServeError(f"cannot listen on {address}: this host name is unknown here; write an IP address") from None
     bound: list[BoundSocket] = []

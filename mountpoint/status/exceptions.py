@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from ..loading.places import is_app_code, is_package_code
-from ..workers.processes import AppFailed
+from ..workers.report import AppFailed
 
 #: Characters of a type or a place that are kept: an app chooses both.
 MAX_TEXT = 200

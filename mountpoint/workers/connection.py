@@ -18,6 +18,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from . import frames
+from .report import AppFailed
 
 _RECEIVE = 65_536  # bytes; the allocator maps and unmaps larger buffers each time
 _RECEIVE_LARGE = 262_144  # bytes, in the middle of a large frame
@@ -56,10 +57,6 @@ class RequestTimedOut(WorkerLost):
 
 class BrokenWorker(WorkerLost):
     """The worker has sent something that is not a response."""
-
-
-class AppFailed(Exception):
-    """The app has raised in its worker. The text is its traceback there."""
 
 
 class Response(NamedTuple):

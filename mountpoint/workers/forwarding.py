@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from ..wsgi.record import RECORD_KEY
 from ..wsgi.responses import OwnResponse, unavailable
 from . import frames
-from .connection import AppFailed, BrokenWorker, RequestNotTaken, RequestTimedOut, Response, WorkerLost
+from .connection import BrokenWorker, RequestNotTaken, RequestTimedOut, Response, WorkerLost
 from .pool import NoWorker, Pool
+from .report import AppFailed
 from .worker import WorkerConnection
 
 if TYPE_CHECKING:

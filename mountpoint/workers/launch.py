@@ -96,9 +96,9 @@ class Launched:
     output: tuple[int, int]  # descriptors that do not block: stdout, stderr
 
 
-def server_environ() -> dict[str, str]:
-    """Return the environment of this process without the variables that are addressed to it."""
-    return {name: value for name, value in os.environ.items() if name not in _SERVER_VARIABLES}
+def without_server_variables(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return *environ*, that of the server, without the variables that are addressed to its process."""
+    return {name: value for name, value in environ.items() if name not in _SERVER_VARIABLES}
 
 
 def launch(mount: MountConfig, environ: Mapping[str, str]) -> Launched:
@@ -149,7 +149,7 @@ def launch(mount: MountConfig, environ: Mapping[str, str]) -> Launched:
 
 def _handover(mount: MountConfig, control: int) -> bytes:
     assert mount.own is not None
-    arguments = pickle.dumps((mount.app.args, mount.app.kwargs), protocol=4)  # that of Python 3.8
+    arguments = pickle.dumps((mount.app.args, dict(mount.app.kwargs)), protocol=4)  # that of Python 3.8
     settings = {
         "app": mount.app.text,
         "module": mount.app.module,

@@ -1,58 +1,101 @@
-"""The workers of all mounts, or their refusal on a system that has none.
+"""The workers of all mounts: the other modules of this room are imported when the first mount needs them.
 
-Workers need unix sockets that carry descriptors, fork and signals. The other modules of this room are imported only
-where the system has them.
+A start without such a mount saves their time. Workers need unix sockets that carry descriptors, fork and signals, so
+Windows refuses them.
 """
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Iterable, Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Protocol
 
-if sys.platform == "win32":
-    from collections.abc import Iterable, Mapping
-    from typing import NoReturn
+from ..errors import LoadError
 
+if TYPE_CHECKING:
     from ..config.reader import MountConfig
-    from ..errors import LoadError
+    from ..loading.app_facts import AppFacts
     from .report import WorkersReport
 
-    class WorkerProcesses:
-        """Refuses every mount that asks for processes of its own."""
 
-        def __init__(self, environ: Mapping[str, str] | None = None, *, is_trial: bool = False) -> None:
-            pass
+class UnusedProcesses(Protocol):
+    """Processes that no mount of the table uses any longer."""
 
-        def start(self, mount: MountConfig) -> NoReturn:
-            raise LoadError(
-                'process = "own" needs unix sockets and signals, which Windows lacks; remove it, or serve the table on '
-                "another system"
-            )
+    def close(self) -> None:
+        """End them. Their requests in flight finish."""
 
-        def wait(self, app: object, seconds: float) -> NoReturn:
-            raise NotImplementedError
 
-        def facts(self, app: object) -> NoReturn:
-            raise NotImplementedError
+class WorkerProcesses:
+    """The workers of all mounts of a server. Make it before the first app is loaded: it keeps the environment.
 
-        def error(self, app: object) -> NoReturn:
-            raise NotImplementedError
+    With *is_trial* a worker that ends is not restarted, and the log has only the lines that workers write.
+    """
 
-        def unused_by(self, apps: Iterable[object]) -> WorkerProcesses:
-            return self
+    def __init__(self, environ: Mapping[str, str] | None = None, *, is_trial: bool = False) -> None:
+        self._environ = dict(os.environ if environ is None else environ)
+        self._is_trial = is_trial
+        self._supervisor: Any = None  # a `mountpoint.workers.supervisor.Supervisor`, once a mount has workers
 
-        def close(self, *, is_urgent: bool = False) -> None:
-            pass
+    def start(self, mount: MountConfig) -> Any:
+        """Start the workers of *mount* and return its app at once. Raises `LoadError`."""
+        if sys.platform != "win32":
+            if self._supervisor is None:
+                from .supervisor import Supervisor
 
-    class AppFailed(Exception):
-        """Never raised here."""
+                self._supervisor = Supervisor(self._environ, is_trial=self._is_trial)
+            return self._supervisor.start(mount)
+        raise LoadError(
+            'process = "own" needs unix sockets and signals, which Windows lacks; remove it, or serve the table on '
+            "another system"
+        )
 
-    def worker_stack(thread: int) -> str | None:
-        return None
+    def wait(self, app: object, seconds: float) -> bool:
+        """Wait up to *seconds*; return whether the first worker of *app* is ready, or has failed to start."""
+        return bool(self._supervisor.wait(app, seconds))
 
-    def report_on_workers(app: object) -> WorkersReport | None:
-        return None
-else:
-    from .connection import AppFailed
-    from .supervisor import WorkerProcesses, report_on_workers, worker_stack
+    def error(self, app: object) -> LoadError | None:
+        """Return why the workers of *app* do not start, None if one was ready."""
+        error: LoadError | None = self._supervisor.error(app)
+        return error
 
-__all__ = ["AppFailed", "WorkerProcesses", "report_on_workers", "worker_stack"]
+    def facts(self, app: object) -> AppFacts | None:
+        """Return the facts about *app* that a worker has found, None before one is ready."""
+        facts: AppFacts | None = self._supervisor.facts(app)
+        return facts
+
+    def unused_by(self, apps: Iterable[object]) -> UnusedProcesses:
+        """Return the processes that exist now, except those that one of *apps* forwards to."""
+        unused: UnusedProcesses = self._supervisor.unused_by(apps) if self._supervisor else _NoProcesses()
+        return unused
+
+    def close(self, *, is_urgent: bool = False) -> None:
+        """End all workers, each within its ``grace`` or at once if it *is_urgent*, and wait for that."""
+        if self._supervisor:
+            self._supervisor.close(is_urgent=is_urgent)
+
+
+class _NoProcesses:
+    def close(self) -> None:
+        pass
+
+
+def worker_stack(thread: int) -> str | None:
+    """Return the stack in the worker that *thread* of the server waits for, None if it waits for none."""
+    supervisor = sys.modules.get(f"{__package__}.supervisor")
+    stack: str | None = supervisor.worker_stack(thread) if supervisor else None
+    return stack
+
+
+def report_on_workers(app: object) -> WorkersReport | None:
+    """Return the state of the workers of *app*, None if it runs in this process."""
+    supervisor = sys.modules.get(f"{__package__}.supervisor")
+    report: WorkersReport | None = supervisor.report_on_workers(app) if supervisor else None
+    return report
+
+
+def prepare() -> None:
+    """Import the modules that a later table may need: the files may be those of another release by then."""
+    if sys.platform != "win32":
+        import_module(f"{__package__}.supervisor")

@@ -1,4 +1,4 @@
-"""The state of the workers of a mount, for the status page."""
+"""The state of the workers of a mount, and the exceptions of their apps, for the status page."""
 
 from __future__ import annotations
 
@@ -32,3 +32,7 @@ class WorkersReport(NamedTuple):
     restarts: int
     load_seconds: float | None
     workers: Sequence[WorkerReport]
+
+
+class AppFailed(Exception):
+    """The app has raised in its worker. The text is its traceback there."""

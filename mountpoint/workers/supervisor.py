@@ -23,7 +23,7 @@ from ..errors import LoadError
 from ..loading.app_facts import AppFacts
 from .connection import serving
 from .forwarding import ForwardingApp
-from .launch import server_environ
+from .launch import without_server_variables
 from .pool import Pool
 from .report import WorkerReport, WorkersReport
 from .worker import Worker, WorkerConnection
@@ -35,15 +35,15 @@ _OUTPUT_SECONDS = 1.0  # for which the end waits until the last lines of the wor
 logger = logging.getLogger("mountpoint")
 
 
-class WorkerProcesses:
-    """The workers of all mounts of a server. Make it before the first app is loaded: it keeps the environment.
+class Supervisor:
+    """Does the work of `mountpoint.workers.processes.WorkerProcesses`, whose methods have the contract.
 
-    With *is_trial* a worker that ends is not restarted, and the log has only the lines that workers write.
+    *environ* is that of the server, from before the first load.
     """
 
-    def __init__(self, environ: Mapping[str, str] | None = None, *, is_trial: bool = False) -> None:
+    def __init__(self, environ: Mapping[str, str], *, is_trial: bool) -> None:
         self._is_trial = is_trial
-        self._environ = server_environ() if environ is None else environ
+        self._environ = without_server_variables(environ)
         self._lock = threading.Lock()
         self._pools: list[Pool] = []
         self._thread: threading.Thread | None = None
@@ -51,7 +51,6 @@ class WorkerProcesses:
         self._is_closed = False
 
     def start(self, mount: MountConfig) -> ForwardingApp:
-        """Start the workers of *mount* and return its app at once."""
         pool = Pool(mount, self._environ, self._wake, is_trial=self._is_trial)
         with self._lock:
             if self._thread is None:
@@ -65,12 +64,10 @@ class WorkerProcesses:
         return ForwardingApp(pool)
 
     def wait(self, app: object, seconds: float) -> bool:
-        """Wait up to *seconds*; return whether the first worker of *app* is ready, or has failed to start."""
         assert isinstance(app, ForwardingApp)
         return app.pool.wait(seconds)
 
     def error(self, app: object) -> LoadError | None:
-        """Return why the workers of *app* do not start, None if one was ready."""
         assert isinstance(app, ForwardingApp)
         return app.pool.error
 
@@ -80,13 +77,11 @@ class WorkerProcesses:
         return app.pool.facts
 
     def unused_by(self, apps: Iterable[object]) -> UnusedPools:
-        """Return the pools that exist now, except those that one of *apps* forwards to."""
         used = {app.pool for app in apps if isinstance(app, ForwardingApp)}
         with self._lock:
             return UnusedPools([pool for pool in self._pools if pool not in used])
 
     def close(self, *, is_urgent: bool = False) -> None:
-        """End all workers, each within its ``grace`` or at once if it *is_urgent*, and wait for that."""
         with self._lock:
             pools, thread = [*self._pools], self._thread
         self._is_closed = True
@@ -155,7 +150,7 @@ class UnusedPools:
 
 
 def worker_stack(thread: int) -> str | None:
-    """Return the stack in the worker that *thread* of the server waits for, None if it waits for none."""
+    """Return the stack in the worker that *thread* waits for, as `mountpoint.workers.processes.worker_stack` does."""
     connection = serving.get(thread)
     return connection.worker.stack(connection.number) if isinstance(connection, WorkerConnection) else None
 

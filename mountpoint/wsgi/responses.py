@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .record import RECORD_KEY, RequestRecord
@@ -12,17 +11,17 @@ if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
 
 
-@dataclass(frozen=True, slots=True)
 class OwnResponse:
     """A WSGI application that responds with *status*, *headers* and a line of plain text: *text*, or else the status.
 
     *reason* goes into the `RequestRecord` and into ``mountpoint resolve``, never to the client.
     """
 
-    status: str
-    reason: str
-    headers: Sequence[tuple[str, str]] = ()
-    text: str = ""
+    def __init__(self, status: str, reason: str, headers: Sequence[tuple[str, str]] = (), text: str = "") -> None:
+        self.status = status
+        self.reason = reason
+        self.headers = headers
+        self.text = text
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         record: RequestRecord | None = environ.get(RECORD_KEY)

@@ -13,7 +13,6 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from .dispatch import Dispatcher, Route
-from .echo import Echo
 from .proxies import TrustedProxies, bad_header_response
 from .proxy_settings import ProxySettings
 from .request_id import RequestIds
@@ -37,7 +36,11 @@ class Router:
     ) -> None:
         self._dispatcher = Dispatcher(table)
         self._proxies = TrustedProxies(self._dispatcher, **dataclasses.asdict(settings))
-        self._echo = Echo(self._proxies, echo_key) if echo_key else None
+        self._echo = None
+        if echo_key:
+            from .echo import Echo  # here, because it imports hmac and with it OpenSSL
+
+            self._echo = Echo(self._proxies, echo_key)
         self.request_ids = RequestIds(self._proxies.is_trusted) if has_request_ids else None
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
