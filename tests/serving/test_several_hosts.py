@@ -114,8 +114,8 @@ def test_only_requests_in_flight_fail_when_a_host_dies(proxy, tmp_path):
                 visitor.join()
         hosts[0].process.wait()
     failures = [failure for visitor in visitors for failure in visitor.failures]
-    # Each client has one request in flight. The proxy may send one more on an idle connection of the dead server, before
-    # it has seen its end. A request that found no server would get 503.
+    # Each client has one request in flight. The proxy may send one more on an idle connection of the dead server,
+    # before it has seen its end. A request that found no server would get 503.
     assert "503" not in failures
     assert len(failures) <= 2 * CLIENTS, failures
     assert [visitor.wrong for visitor in visitors] == [[]] * CLIENTS
