@@ -21,7 +21,7 @@ from typing import NamedTuple, Protocol
 from ..config.reader import MountConfig
 from .exceptions import describe
 from .slowest import SlowestRequests, SlowRequest
-from .tally import MountCounts, Reading, Record
+from .tally import Measures, MountCounts, Reading, Record
 from .text import METHOD_CHARACTERS, PATH_CHARACTERS
 
 _BATCH = 64  # requests that are counted together
@@ -34,27 +34,14 @@ class Request(Protocol):
     """The part of a `mountpoint.server.finished.FinishedRequest` that is counted."""
 
     @property
-    def mount(self) -> str | None: ...
-    @property
     def method(self) -> str: ...
     @property
     def path(self) -> str: ...
     @property
     def request_id(self) -> str | None: ...
     @property
-    def status(self) -> int: ...
-    @property
-    def ended_at(self) -> float: ...
-    @property
-    def queue_seconds(self) -> float: ...
-    @property
-    def app_seconds(self) -> float: ...
-    @property
-    def bytes_in(self) -> int: ...
-    @property
-    def bytes_out(self) -> int: ...
-    @property
     def rejection(self) -> str | None: ...
+    def measures(self) -> Measures: ...
 
 
 class CountersReading(NamedTuple):
@@ -102,25 +89,13 @@ class Counters:
 
     def request_finished(self, request: Request) -> None:
         """Count *request*. Never waits."""
-        status, app_seconds = request.status, request.app_seconds
-        rejection = request.rejection if status in _REJECTING else None
+        measures = request.measures()
+        rejection = request.rejection if measures[1] in _REJECTING else None
         detail = None
-        if app_seconds > self._slowest.threshold:
+        if measures[4] > self._slowest.threshold:
             detail = request.method[:METHOD_CHARACTERS], request.path[:PATH_CHARACTERS], request.request_id
         records = self._records
-        records.append(
-            (
-                request.mount,
-                status,
-                request.ended_at,
-                request.queue_seconds,
-                app_seconds,
-                request.bytes_in,
-                request.bytes_out,
-                rejection,
-                detail,
-            )
-        )
+        records.append((measures, rejection, detail))
         if len(records) >= _BATCH:
             self._count_unless_busy()
 
@@ -156,10 +131,10 @@ class Counters:
         records, mounts = self._records, self._mounts
         for _ in range(min(most, len(records))):
             record = records.popleft()
-            counts = mounts.get(record[0])
+            counts = mounts.get(record[0][0])
             if counts is not None:
                 counts.count(record)
-                if record[-1] is not None and record[7] is None:
+                if record[2] is not None and record[1] is None:
                     self._slowest.add(record)
         for _ in range(len(self._raised)):
             mount, kind, place, at = self._raised.popleft()

@@ -47,7 +47,7 @@ class SlowestRequests:
 
     def add(self, record: Record) -> None:
         """Add a request that has a detail."""
-        mount, status, ended_at, _, seconds, _, _, _, detail = record
+        (mount, status, ended_at, _, seconds, _, _), _, detail = record
         assert detail is not None
         self.expire(ended_at)
         method, path, request_id = detail

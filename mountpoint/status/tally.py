@@ -36,11 +36,13 @@ _NOTHING: Final = (0,) * (_BUCKETS + BUCKETS)
 _IDLE: Final[Sequence[tuple[int, int, float]]] = ((0, 0, 0.0),) * SPAN
 
 
-#: One finished request: the key of its mount, the status, the time of its end, the seconds in the queue and in the app,
-#: the bytes in and out, why it was rejected, and the method, path and id of one that may be among the slowest. A plain
-#: tuple, because a request makes one, and a named one takes three times as long.
+#: Of a finished request: the key of its mount, its status, the time of its end, its seconds in the queue and in the
+#: app, the bytes of its body and of that of its response.
+Measures = tuple[str | None, int, float, float, float, int, int]
+#: The method, the path and the id of a request that may be among the slowest.
 Detail = tuple[str, str, str | None]
-Record = tuple[str | None, int, float, float, float, int, int, str | None, Detail | None]
+#: A finished request, why it was rejected, and its detail. A plain tuple: a named one takes three times as long.
+Record = tuple[Measures, str | None, Detail | None]
 
 
 class Window:
@@ -109,7 +111,7 @@ class MountCounts:
 
     def count(self, record: Record) -> None:
         """Count *record*. If it ended before the present second, it counts as of this one."""
-        _, status, ended_at, queue_seconds, app_seconds, bytes_in, bytes_out, rejection, _ = record
+        (_, status, ended_at, queue_seconds, app_seconds, bytes_in, bytes_out), rejection, _ = record
         second = int(ended_at)
         if second > self.second:
             self.begin(second)
