@@ -83,8 +83,9 @@ class _NoProcesses:
 
 def worker_stack(thread: int) -> str | None:
     """Return the stack in the worker that *thread* of the server waits for, None if it waits for none."""
-    supervisor = sys.modules.get(f"{__package__}.supervisor")
-    stack: str | None = supervisor.worker_stack(thread) if supervisor else None
+    # Another thread may be importing the module, and then it has no function yet.
+    find = getattr(sys.modules.get(f"{__package__}.supervisor"), "worker_stack", None)
+    stack: str | None = find(thread) if find else None
     return stack
 
 
