@@ -169,6 +169,7 @@ def test_a_request_that_a_killed_worker_had_not_read_goes_to_the_next_one(serve_
     server.wait_for("GET '/own/pid' has run for")
     os.kill(first, signal.SIGKILL)
     response = client.answer()
+    server.wait_for(READY, count=2)
     assert (response.status, response.body) == (200, str(pids(server)[1]).encode())
 
 
