@@ -21,7 +21,7 @@ from ..errors import MountpointError, Problem, UsageError
 def serve(options: argparse.Namespace) -> NoReturn:
     if os.getpid() == 1:  # as in a container: the kernel drops a signal for which process 1 has no handler
         signal.signal(signal.SIGTERM, lambda number, _: os._exit(128 + number))  # its default action, until it serves
-    given = ("listen", "threads", "strict", "access_log", "log_level")
+    given = ("listen", "threads", "strict", "access_log", "log_level", "control")
     overrides = {name: value for name in given if (value := getattr(options, name)) is not None}
     if options.reload:
         from ..lifecycle.autoreload import serve_with_autoreload

@@ -71,6 +71,7 @@ def parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentPa
         metavar="LEVEL",
         help=f"log messages of this level and above: {', '.join(LOG_LEVELS)}",
     )
+    _add_control(serve, "make the control socket here")
     serve.add_argument(
         "--reload", action="store_true", help="restart when the code or the table changes; for development"
     )
@@ -186,6 +187,15 @@ def _add_command(commands: Any, name: str, function: Any, text: str) -> argparse
 def _add_file(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "file", nargs="?", default=DEFAULT_FILE, metavar="FILE", help=f"the mount table (default: {DEFAULT_FILE})"
+    )
+
+
+def _add_control(parser: argparse.ArgumentParser, text: str) -> None:
+    parser.add_argument(
+        "--control",
+        type=_checked_by(SERVER_KEYS["control"].validator),
+        metavar="PATH",
+        help=f"{text} (default: the path in the file, or one that follows from the file)",
     )
 
 

@@ -47,6 +47,7 @@ _LIVE = {
     "body_timeout",
     "body_min_rate",
     "max_buffered_bodies",
+    "access_log_exclude",
     "strict",
     "request_id",
 }
@@ -391,7 +392,7 @@ def _needs_restart(before: Config, after: Config) -> Iterator[str]:
     changed = [
         f"server.{field.name}"
         for field in dataclasses.fields(ServerConfig)
-        if field.name not in _LIVE | {"adjustments"}
+        if field.name not in _LIVE | {"adjustments", "has_json_logs"}
         and getattr(before.server, field.name) != getattr(after.server, field.name)
     ]
     old, new = before.server.adjustments, after.server.adjustments

@@ -35,6 +35,8 @@ from ..server.slow_requests import stack_of
 from ..server.sockets import raise_file_limit
 from ..workers.processes import WorkerProcesses
 from .binding import bind_sockets
+from .control import Control
+from .control_messages import DRAINING, HANDED_OVER, LOADING, SERVING
 from .ending import MIN_SECONDS, end_after, end_by_signal, end_now, end_process
 from .inheritance import read_inheritance
 from .observing import Observing
@@ -94,7 +96,12 @@ def serve_and_end(config: Config, *, watch_files: Callable[[list[str]], object] 
 def _start(config: Config, watch_files: Callable[[list[str]], object] | None) -> _Process:
     settings = config.server
     try:
-        configure_logging(settings.log_level, access_log=settings.access_log, dictionary=config.logging)
+        configure_logging(
+            settings.log_level,
+            access_log=bool(settings.access_log),
+            is_json=settings.has_json_logs,
+            dictionary=config.logging,
+        )
     except ConfigError as error:
         raise ConfigError(error.problems, file=str(config.file)) from error
     detach_streams()
@@ -111,8 +118,9 @@ class _Process:
         self._takeover = Takeover(successor_environ(), working_folder())
         self._manager = ServiceManager()
         self._inheritance = read_inheritance()
+        self._control = Control(config, self._inheritance, self._state)
         self._observing = Observing(config)
-        self._workers = WorkerProcesses()
+        self._workers = WorkerProcesses(watch_files=watch_files)
         self._status_page = StatusPage(config.status, self._inheritance)
         try:
             self._bound = bind_sockets(config.server, self._inheritance)
@@ -144,7 +152,8 @@ class _Process:
         self._signals.close()
 
     def close_sockets(self) -> None:
-        """Close the listening sockets."""
+        """Close the listening sockets and the control socket."""
+        self._control.close("the server has ended")
         self._status_page.close()
         for bound in self._bound:
             bound.close()
@@ -152,6 +161,7 @@ class _Process:
     def run(self) -> int:
         """Load the apps and serve them; return the exit code."""
         self._signals.install()
+        self._control.start()
         apps = counted(len(self._config.mounts), "app")
         logger.info("%s: loading %s", self._config.file, apps)  # the last line if an import hangs
         self._status_page.start(self)
@@ -197,6 +207,11 @@ class _Process:
             return 0.0
         rest = self._table[0].server.drain_timeout - (time.monotonic() - self._stopped_at)
         return MIN_SECONDS if code or not self._stopped_at else max(rest, MIN_SECONDS)
+
+    def _state(self) -> str:
+        if self._takeover.is_complete:
+            return HANDED_OVER
+        return DRAINING if self._stop_signals else SERVING if self._is_announced else LOADING
 
     def roots(self) -> list[tuple[str, Path]]:
         """Return the key and the root of each mount."""
@@ -281,6 +296,7 @@ class _Process:
         if count > 1:
             end_after(_STOP_SECONDS)
         self._takeover.stop()
+        self._control.drain("the server is stopping")
         if not self._takeover.is_complete and self._is_announced:  # else the service continues in another process
             self._manager.report_stopping()
         if server is None:
@@ -323,6 +339,7 @@ class _Process:
             self._is_announced = True
             deferred, self._deferred_signals = self._deferred_signals, []
         logger.info("%s", announcement(self._config, mounts, self._server.urls()))
+        self._control.announce()
         self._inheritance.notify_ready()
         for number in deferred:
             self._handle_signal(number)
@@ -363,5 +380,6 @@ class _Process:
             self._takeover.complete()
             self._status_page.hand_over()
             logger.info("process %d serves; this one ends", pid)
+            self._control.hand_over(f"process {pid} has taken over")
             self._stopped_at = time.monotonic()
             self._server.drain_and_keep_sockets()

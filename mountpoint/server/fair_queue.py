@@ -56,10 +56,12 @@ logger = logging.getLogger("mountpoint")
 
 
 class QueuedRequest(Protocol):
-    """A request, with a ``label`` for logs: its method and path."""
+    """A request, with a ``label`` for logs, its method and path, and with the fields of their records."""
 
     @property
     def label(self) -> str: ...
+    @property
+    def log_fields(self) -> Mapping[str, object]: ...
 
 
 class QueuedChannel(Protocol):

@@ -135,6 +135,14 @@ class FinishedRequest:
         is_ours = request.record is not None and request.record.reason is not None
         return "body" if is_ours and self.status == 413 else None
 
+    @property
+    def reason(self) -> str | None:
+        """Why mountpoint responds itself, None if the app responds."""
+        if self._request.error is not None:
+            return str(self._request.error.body)
+        record = self._request.record
+        return record.reason if record else None
+
     # ------------------------------------------------------------------------------------------- what the client sent
 
     @property

@@ -28,7 +28,7 @@ from ..loading import forking
 from ..wsgi.app_body import AppBodyError, close_of, piece_of_body, require_body
 from ..wsgi.app_header import AppHeaderError, Headers, read_headers, require_status
 from ..wsgi.request_id import REQUEST_ID_HEADER
-from .access_log import access_logger, log_request
+from .access_log import access_logger
 from .finished import FinishedRequest
 from .parser import Parser
 
@@ -160,7 +160,7 @@ class _ReportedTask(Task):
     def report_end(self) -> None:
         """Report the end of the request to the observer and to the access log."""
         observer = self.channel.server.observer
-        is_logged = access_logger.isEnabledFor(logging.INFO)
+        is_logged = access_logger.isEnabledFor(logging.INFO) and not self.client_request.is_excluded
         if observer is None and not is_logged:
             return
         status = int(self.status[:3]) if self.wrote_header else 0
@@ -169,7 +169,7 @@ class _ReportedTask(Task):
         if observer is not None:
             observer.request_finished(finished)
         if is_logged:
-            log_request(finished)
+            self.channel.server.access_log.log_request(finished)
 
     def _size(self) -> int:
         if self.is_head or not self.has_body:

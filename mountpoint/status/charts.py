@@ -11,7 +11,7 @@ from .markup import Html, element
 from .words import count
 
 _STEP, _HEIGHT = 2, 24  # of a small chart: the width of a minute, and the height of the highest one
-_LEFT, _TOP, _WIDTH, _TALL = 56, 8, 480, 72  # of a large chart: its margins, and its plot
+_LEFT, _TOP, _WIDTH, _TALL = 64, 8, 480, 72  # of a large chart: its margins, and its plot
 
 
 def sparkline(requests: Sequence[float], errors: Sequence[float]) -> Html:

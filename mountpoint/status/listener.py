@@ -63,7 +63,7 @@ class StatusListener:
         self._thread.start()
 
     def stop(self) -> None:
-        """Accept no more connections, and end the thread once the open ones have their responses."""
+        """Accept no more connections, and end the thread once the responses that have begun are sent."""
         self._is_stopped = True
         with suppress(OSError):  # the thread has ended
             self._waker.send(b"\0")
@@ -89,13 +89,19 @@ class StatusListener:
             while not self._is_stopped or self._connections:
                 self._run_once()
                 if self._is_stopped:
-                    for sock in self._listening:
-                        self._selector.unregister(sock)
-                    self._listening.clear()
+                    self._wind_down()
         except Exception:  # an app has closed our descriptors
             logger.exception("the status page has stopped")
         finally:
             self._close_all()
+
+    def _wind_down(self) -> None:
+        """Accept no more connections, and close those that wait for no response."""
+        for sock in self._listening:
+            self._selector.unregister(sock)
+        self._listening.clear()
+        for connection in [one for one in self._connections.values() if not one.output]:
+            self._close(connection)
 
     def _run_once(self) -> None:
         deadlines = [one.deadline for one in self._connections.values()]

@@ -252,7 +252,7 @@ def _reload(server: _Row) -> Html:
         word = element(
             "span", "taken" if last["ok"] else "rejected", class_="word " + ("ok" if last["ok"] else "broken")
         )
-        text = [word, " ", _isolated(last["message"]), " ", _ago(last["at"], server["now"])]
+        text = [word, " ", _isolated(last["message"]), "; ", _ago(last["at"], server["now"])]
         text.append(f", in {duration(last['seconds'])}")
     return element("section", element("h2", "Last reload"), element("p", *text))
 
@@ -316,9 +316,10 @@ def _isolated(text: str) -> Html:
 
 def _ago(at: float, now: float) -> Html:
     """Return how long ago *at* is, with the time in the tool tip. The clock may have been set back."""
+    seconds = max(now - at, 0)
     text = moment(at)
     machine = text.removesuffix(" UTC").replace(" ", "T") + "Z"
-    return element("time", f"{duration(max(now - at, 0))} ago", datetime=machine, title=text)
+    return element("time", f"{duration(seconds)} ago" if seconds >= 1 else "just now", datetime=machine, title=text)
 
 
 def _footer(server: _Row, refresh: int) -> Html:

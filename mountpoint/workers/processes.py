@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -31,9 +31,17 @@ class WorkerProcesses:
     """The workers of all mounts of a server. Make it before the first app is loaded: it keeps the environment.
 
     With *is_trial* a worker that ends is not restarted, and the log has only the lines that workers write.
+    *watch_files* is called with the files that the workers have imported, and those whose change could repair one.
     """
 
-    def __init__(self, environ: Mapping[str, str] | None = None, *, is_trial: bool = False) -> None:
+    def __init__(
+        self,
+        environ: Mapping[str, str] | None = None,
+        *,
+        is_trial: bool = False,
+        watch_files: Callable[[list[str]], object] | None = None,
+    ) -> None:
+        self._watch_files = watch_files
         self._environ = dict(os.environ if environ is None else environ)
         self._is_trial = is_trial
         self._supervisor: Any = None  # a `mountpoint.workers.supervisor.Supervisor`, once a mount has workers
@@ -44,7 +52,7 @@ class WorkerProcesses:
             if self._supervisor is None:
                 from .supervisor import Supervisor
 
-                self._supervisor = Supervisor(self._environ, is_trial=self._is_trial)
+                self._supervisor = Supervisor(self._environ, is_trial=self._is_trial, watch_files=self._watch_files)
             return self._supervisor.start(mount)
         raise LoadError(
             'process = "own" needs unix sockets and signals, which Windows lacks; remove it, or serve the table on '
