@@ -5,7 +5,7 @@
     python tests/benchmarks/counting.py --write    # write the table into the manual
 
 - Request: one thread sends a request over a socket, lets the server's connection read, parse, route and serve it, and
-  reads the response. So other programs can only make a run slower, and the least CPU time of many short runs counts. The
+  reads the response. Other programs can only make a run slower, so the least CPU time of many short runs counts. The
   runs without counters, with them, and with counters and request ids take turns. The batches that the thread adds up
   are in the time.
 - Part: only the part of the counters, in the same way: a finished request is made, or made and counted.
@@ -221,6 +221,7 @@ def table(rounds: int) -> Table:
     progress("memory and snapshots")
     full = "with requests in each second and minute"
     rows += [
+        ["load average during the run", f"{os.getloadavg()[0]:.1f}"],
         ["memory of a mount without requests, of 1,000", f"{memory_bytes(1_000, filled=False):,.0f} bytes"],
         [f"memory of a mount {full}, of 1,000", f"{memory_bytes(1_000, filled=True):,.0f} bytes"],
         [f"a snapshot of 300 mounts {full}", f"{snapshot_seconds(300, 10) * 1e3:.1f} ms"],
@@ -237,7 +238,7 @@ def main() -> None:
     options = parser.parse_args()
     warn_if_busy()
     print(f"Python {sys.version.split()[0]}, {os.cpu_count()} CPUs, load average {os.getloadavg()[0]:.1f}")
-    found = table(100 if options.quick else 3_000)
+    found = table(100 if options.quick else 2_000)
     print(found.text())
     if options.write:
         MANUAL_PAGE.write_text(replace_tables(MANUAL_PAGE.read_text(encoding="utf-8"), [found]), encoding="utf-8")
