@@ -41,8 +41,8 @@ _TURNED_AWAY, _SLOW_ONES, _BUCKETS = range(3)
 _NO_COUNTS: Final = (0,) * (_BUCKETS + BUCKETS)
 
 
-#: Of a finished request: the key of its mount, its status, the time of its end, its seconds in the queue and in the
-#: app, the bytes of its body and of that of its response.
+#: The key of the mount of a finished request, the status, the time of the end, the seconds in the queue and in the app,
+#: and the bytes of the body of the request and of the response.
 Measures = tuple[str | None, int, float, float, float, int, int]
 #: The same, why the request was rejected, and its method, path and id: only of one that was rejected, or that may be
 #: among the slowest. Plain tuples: a named one takes three times as long.

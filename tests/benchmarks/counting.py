@@ -97,7 +97,7 @@ class Connection:
 
 
 def request_seconds(rounds: int) -> dict[str, float]:
-    """Return the CPU seconds for a request, by what is done beside serving it."""
+    """Return the CPU seconds for a request, by the work that is done beside serving it."""
     variants = {
         "a request without counters": {"counts": False, "has_ids": False},
         "a request with counters": {"counts": True, "has_ids": False},
