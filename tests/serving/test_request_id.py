@@ -117,6 +117,19 @@ def test_the_id_replaces_the_ones_that_an_app_sends(behind_proxy, connect):
 
 
 @pytest.mark.parametrize("mount", MOUNTS)
+def test_a_request_whose_body_comes_later_has_an_id_too(server, connect, mount):
+    client = connect(server)
+    client.request(
+        f"/{mount}/environ", "X-Request-ID: forged", "Expect: 100-continue", "Content-Length: 2", method="POST"
+    )
+    assert client.head()[0] == 100
+    client.send("ok")
+    found = {*ids_of(client.answer())}
+    assert len(found) == 1
+    assert NEW.fullmatch(found.pop())
+
+
+@pytest.mark.parametrize("mount", MOUNTS)
 def test_a_trace_of_the_w3c_reaches_the_app_untouched(server, connect, mount):
     traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     sent = [f"traceparent: {traceparent}", "tracestate: congo=t61rcWkgMzE", "tracestate: rojo=00f067aa0ba902b7"]
