@@ -21,7 +21,8 @@ def stream():
         one.setLevel(logging.NOTSET)
     yield io.StringIO()
     for one, handlers, level, propagate, disabled in before:
-        one.handlers[:], one.level, one.propagate, one.disabled = handlers, level, propagate, disabled
+        one.handlers[:], one.propagate, one.disabled = handlers, propagate, disabled
+        one.setLevel(level)  # forgets which levels were enabled
 
 
 def section(loggers=None, **more):
