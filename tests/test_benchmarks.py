@@ -45,7 +45,7 @@ def module(monkeypatch):
             del sys.modules[name]
 
 
-@pytest.mark.parametrize("name", ["all", "load", "connections", "memory"])
+@pytest.mark.parametrize("name", ["all", "load", "connections", "memory", "status"])
 def test_a_benchmark_prints_its_help(name):
     command = [sys.executable, str(BENCHMARKS / f"{name}.py"), "--help"]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -6,6 +6,7 @@ The output of a command goes to stdout, everything else to stderr. Exit codes:
 - 1: the command ran, and found a problem: errors in the table, a URL that no app gets, an address in use, requests that
   were cut off.
 - 2: wrong usage, or a file that cannot be read.
+- 3: no server runs that ``status`` and ``top`` could ask.
 
 Read in this order:
 

@@ -140,6 +140,25 @@ def doctor(options: argparse.Namespace) -> int:
             return 2
 
 
+def status(options: argparse.Namespace) -> int:
+    from ..console.status import status
+
+    return _shown(*status(options.file, options.control, sys.stdout, as_json=options.json))
+
+
+def top(options: argparse.Namespace) -> int:
+    from ..console.top import top
+
+    return _shown(*top(options.file, options.control))
+
+
+def _shown(code: int, message: str) -> int:
+    """Print the *message* of a command that no server has answered, and return its exit code."""
+    if message:
+        print(message, file=sys.stderr)
+    return code
+
+
 def docs(options: argparse.Namespace) -> int:
     from ..docs import PAGES, read_page
 

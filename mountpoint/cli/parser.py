@@ -126,6 +126,13 @@ def parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentPa
     _add_timeout(doctor)
     doctor.add_argument("--json", action="store_true", help="print JSON")
 
+    status = _add_with_file(commands, "status", run.status, "show what a running server does, and whether all is well")
+    _add_control(status, "ask the server at this control socket")
+    status.add_argument("--json", action="store_true", help="print JSON")
+
+    top = _add_with_file(commands, "top", run.top, "show what a running server does, live in a terminal")
+    _add_control(top, "ask the server at this control socket")
+
     docs = _add_command(commands, "docs", run.docs, "list the pages of the manual, or print one")
     docs.add_argument("page", nargs="?", metavar="PAGE", help="print this page, as Markdown (default: print the list)")
     return parser, commands.choices

@@ -119,6 +119,7 @@ class _Process:
         self._manager = ServiceManager()
         self._inheritance = read_inheritance()
         self._control = Control(config, self._inheritance, self._state)
+        self._control.handlers["status"] = lambda _, reply: reply.end(snapshot=self.snapshot())
         self._observing = Observing(config)
         self._workers = WorkerProcesses(watch_files=watch_files)
         self._status_page = StatusPage(config.status, self._inheritance)

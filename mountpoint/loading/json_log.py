@@ -70,8 +70,8 @@ def json_time(seconds: float) -> str:
     >>> json_time(1795334707.25)
     '2026-11-22T08:05:07.250Z'
     """
-    whole = int(seconds)
-    return f"{_utc(whole)}.{int((seconds - whole) * 1000):03}Z"
+    whole, milliseconds = divmod(int(seconds * 1000), 1000)
+    return f"{_utc(whole)}.{milliseconds:03}Z"
 
 
 @lru_cache(maxsize=16)

@@ -75,8 +75,8 @@ class Window:
         if not self.entries and not entry[_REQUESTS]:
             return _IDLE
         rows = [*_IDLE]
-        for key, (requests, errors, seconds, *_) in self.entries.items():
-            rows[key - unit - 1] = (int(requests), int(errors), seconds)
+        for key, one in self.entries.items():
+            rows[key - unit - 1] = (int(one[_REQUESTS]), int(one[_ERRORS]), one[_SECONDS])
         before = rows[-1]
         rows[-1] = (before[0] + int(entry[_REQUESTS]), before[1] + int(entry[_ERRORS]), before[2] + entry[_SECONDS])
         return rows

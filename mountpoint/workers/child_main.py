@@ -18,13 +18,11 @@ assert sys.platform != "win32"  # `processes` imports this module elsewhere only
 import faulthandler
 import json
 import os
-import pickle
 import signal
 import time
 import traceback
 from _queue import SimpleQueue
 from _thread import allocate_lock, get_ident, start_new_thread
-from base64 import b64decode
 from contextlib import suppress
 from pathlib import Path
 from select import POLLIN, poll
@@ -131,9 +129,8 @@ class _Worker:
         """Load the app and report to the server; return the exit code if it failed."""
         settings = self._settings
         root: str = settings["root"]
-        # By pickle, because JSON has no tuples, bytes and infinite numbers.
-        args, kwargs = pickle.loads(b64decode(settings["arguments"]))  # noqa: S301 - from the server
-        spec = AppSpec(settings["app"], settings["module"], settings["attribute"], args, kwargs)
+        names = ("app", "module", "attribute", "args", "kwargs")
+        spec = AppSpec(*(settings[name] for name in names))
         sys.argv = [spec.text, *settings["argv"]]
         sys.path[:] = [root, *(entry for entry in sys.path if entry != root)]
         with suppress(AttributeError, ValueError, OSError):

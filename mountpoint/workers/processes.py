@@ -112,6 +112,7 @@ def _of_supervisor(name: str) -> Any:
 
 
 def prepare() -> None:
-    """Import the modules that a later table may need: the files may be those of another release by then."""
+    """Read the modules that a later table may need: the files may be those of another release by then."""
     if sys.platform != "win32":
         import_module(f"{__package__}.supervisor")
+        import_module(f"{__package__}.launch").modules()

@@ -90,9 +90,8 @@ def test_every_line_is_an_object_with_the_facts_about_its_request(json_server, t
     assert only(found, logger="mountpoint.access", status=400)["request_line"] == "GARBAGE"
     by_app = only(found, logger="shop")
     assert (by_app["level"], by_app["message"], by_app["user"]) == ("WARNING", "asked\ntwice", "\u00e9")
-    slow = [each for each in found if each["logger"] == "mountpoint.slow"]
-    assert [each["request_id"] for each in slow] == ["slow", "slow"]
-    assert [each["path"] for each in slow] == ["/app/hold", "/app/hold"]
+    slow = [each for each in found if each["logger"] == "mountpoint.slow" and each["request_id"] == "slow"]
+    assert [(each["mount"], each["path"]) for each in slow] == [("/app", "/app/hold")] * 2
     for mount, request_id in [("/app", "three"), ("/own", "four")][: 1 + HAS_WORKERS]:
         error = only(found, logger="waitress", request_id=request_id)
         assert (error["level"], error["mount"], error["method"]) == ("ERROR", mount, "GET")
@@ -100,12 +99,9 @@ def test_every_line_is_an_object_with_the_facts_about_its_request(json_server, t
         assert error["traceback"].startswith("Traceback (most recent call last):\n")
 
 
-@pytest.mark.parametrize("form", ["combined", "json"])
-def test_excluded_paths_are_not_in_the_access_log(serve, form):
-    settings = {"access_log": form, "access_log_exclude": ["/app/healthz", "/app/caf\u00e9", "/nothing"]}
-    server = serve(table(**settings), wait=False)
-    log = server.wait_for("serving on http")
-    with Client(re.search(r"serving on (http://[^/]+:\d+)", log)[1]) as client:
+def test_excluded_paths_are_not_in_the_access_log(serve):
+    server = serve(table(access_log_exclude=["/app/healthz", "/app/caf\u00e9", "/nothing"]))
+    with Client(server.url) as client:
         for path in ("/app/healthz", "/app/healthz?q=1", "/app/%68ealthz", "/app/caf%c3%a9", "/nothing"):
             client.get(path)
         for path in ("/app/healthz/", "/app/healthz/x", "/app/Healthz", "/healthz"):
