@@ -265,7 +265,7 @@ class Channel(DeadlineChannel):
 
     def _pause(self) -> None:
         """Let the thread that runs the next request read the one after it, if the server is quiet."""
-        if not self.is_paused and self.server.may_pause():
+        if not self.is_paused and self.requests[0].keeps_alive and self.server.may_pause():
             self.is_paused = True
             self.server.loop.update(self)
 
