@@ -31,8 +31,11 @@ def control_path(value: Any) -> str | Literal[False]:
     return value
 
 
-def in_folder(folder: Path, path: str) -> Path:
-    """Return *path*, relative to *folder*. Raises ValueError if it is too long for a unix socket."""
+def control_in(folder: Path, value: Any) -> Path | Literal[False]:
+    """Return the path in *value*, relative to *folder*, or False. Raises ValueError."""
+    path = control_path(value)
+    if path is False:
+        return False
     full = folder / path
     length = max(len(os.fsencode(full)), len(os.fsencode(full.parent)) + TEMPORARY_NAME)
     if length > MAX_PATH:

@@ -19,7 +19,7 @@ from ..wsgi.proxy_settings import FILE_KEYS, ProxySettings
 from ..wsgi.table import DotSegments, Mount, MountTable, Slash
 from .address import Address
 from .app_spec import AppSpec
-from .control_path import in_folder
+from .control_path import control_in
 from .key import Key
 from .own_process import OwnProcess, take_own_process, with_prefix
 from .request_id import conflicts_with_request_id
@@ -287,7 +287,8 @@ class _Validation:
             if name == "listen":
                 listen = self.listen(path, value, Path.cwd() if name in self.overrides else self.folder)
             elif name == "control":
-                values[name] = self.control(path, value, Path.cwd() if name in self.overrides else self.folder)
+                folder = Path.cwd() if name in self.overrides else self.folder
+                values[name] = self.validated(path, partial(control_in, folder), value)
             elif name in REPLACED:
                 self.report(path, f"cannot be set here; {REPLACED[name]}")
             elif name in SERVER_KEYS:
@@ -312,10 +313,6 @@ class _Validation:
             if addresses.count(address) > 1:
                 self.report(path, f'expected each address once, found "{address}" twice; remove one of them')
         return tuple(Address(unix=folder / address.unix) if address.unix else address for address in addresses)
-
-    def control(self, path: str, value: Any, folder: Path) -> Any:
-        text = self.validated(path, SERVER_KEYS["control"].validator, value)
-        return self.validated(path, partial(in_folder, folder), text) if text else text
 
     def status(self, table: dict[str, Any], server: tuple[Address, ...]) -> StatusConfig:
         values = self.section("status", table, STATUS_KEYS)

@@ -12,7 +12,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
-from ..config.control_path import control_path, in_folder
+from ..config.control_path import control_in
 from ..config.reader import DEFAULT_FILE
 from ..config.toml_file import read_toml
 from ..errors import ConfigError, ControlError, UnreadableError
@@ -78,9 +78,9 @@ class _Search:
     def configured(self) -> Connection | None:
         """Look at the path in the file. Raises `UnreadableError` if the file cannot be read."""
         try:
-            value = control_path(read_toml(self._file, DEFAULT_FILE)["server"]["control"])
-            if value is not False:
-                return self.at([in_folder(self._file.absolute().parent, value)])
+            value = read_toml(self._file, DEFAULT_FILE)["server"]["control"]
+            if path := control_in(self._file.absolute().parent, value):
+                return self.at([path])
             self._reason = "it has control = false; remove that line, and start the server again"
         except UnreadableError:
             raise

@@ -65,7 +65,8 @@ def client(server, socket_path):
         sock.settimeout(TIMEOUT)
         clients.append(sock)
         sock.connect(str(socket_path))
-        sock.sendall(data)
+        if data:  # the server may have closed the connection already
+            sock.sendall(data)
         clients.append(stream := sock.makefile("rb"))
         return stream
 
