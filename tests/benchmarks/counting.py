@@ -1,14 +1,11 @@
-"""The price of the counters: CPU of a request, memory of a mount, and the time of a snapshot.
+"""The price of the counters: the time for a request, the memory of a mount, and the time of a snapshot.
 
-    python tests/benchmarks/counting.py            # about a minute
+    python tests/benchmarks/counting.py            # about half a minute
     python tests/benchmarks/counting.py --quick
     python tests/benchmarks/counting.py --write    # write the table into the manual
 
-- Request: one thread sends a request over a socket, lets the server's connection read, parse, route and serve it, and
-  reads the response. Other programs can only make a run slower, so the least CPU time of many short runs counts. The
-  runs without counters, with them, and with counters and request ids take turns. The batches that the thread adds up
-  are in the time.
-- Part: only the part of the counters, in the same way: a finished request is made, or made and counted.
+- Request: a finished request is made, or made and counted, again and again in one thread. The least CPU time of many
+  runs counts. The batches that the thread adds up are in it. observing.py times whole requests instead.
 - Memory: the bytes that Python has allocated for the counters of 1,000 mounts, by `tracemalloc`.
 - Snapshot: the CPU time for 300 mounts that have all had requests in each second and minute.
 """
@@ -17,101 +14,27 @@ from __future__ import annotations
 
 import argparse
 import gc
-import logging
 import os
-import socket
 import sys
-import tempfile
 import time
 import tracemalloc
-from contextlib import ExitStack
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from measure import fastest, no_garbage_collection, progress, verdict, warn_if_busy
+from measure import fastest, no_garbage_collection, progress, warn_if_busy
 from tables import Table, replace_tables
 
-from mountpoint.config.reader import MountConfig, load_config
+from mountpoint.config.reader import MountConfig
 from mountpoint.loading.loaded_mount import LoadedMount
-from mountpoint.loading.routing import build_router, build_table
 from mountpoint.server.finished import FinishedRequest
-from mountpoint.server.loop import Server
-from mountpoint.server.sockets import bind
 from mountpoint.status.counters import Counters
 from mountpoint.status.snapshot import ServerFacts, make_snapshot
 from mountpoint.wsgi.record import RequestRecord
 
 MANUAL_PAGE = Path(__file__).parents[2] / "mountpoint" / "docs" / "performance.md"
 BATCH = 64  # requests that are added up together, so each run has the same share of that
-GOAL = 3.0  # µs, for counters and request ids
-REQUEST = b"GET /app/ HTTP/1.1\r\nHost: localhost\r\nUser-Agent: tester/1.0\r\nAccept: */*\r\n\r\n"
-
-
-def app(environ: Any, start_response: Any) -> list[bytes]:
-    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "14")])
-    return [b"Hello, world!\n"]
-
-
-class Connection:
-    """A connection to a server whose loop and threads do not run: this thread does the work of all of them."""
-
-    def __init__(self, folder: Path, stack: ExitStack) -> None:
-        (folder / "mounts.toml").write_text('[mounts]\n"/app" = "hello:app"\n"/other" = "hello:app"\n')
-        config = load_config(folder / "mounts.toml", {"listen": "127.0.0.1:0"})
-        table = build_table([LoadedMount(mount, app=app) for mount in config.mounts])
-        self._routers = {
-            has_ids: build_router(replace(config, server=replace(config.server, request_id=has_ids)), table)
-            for has_ids in (False, True)
-        }
-        self._router = self._routers[False]
-        self._counters = Counters()
-        self._counters.configure(config.mounts)
-        [bound] = bind(config.server.listen, ipv4=True, ipv6=False, permissions=0o600, inherited={})
-        stack.callback(bound.close)
-        server = Server(self._router, {}, config.server, [bound])
-        stack.callback(server.queues.stop)
-        [self._listener] = server._listeners
-        self._listener.router = lambda: self._router
-        self._listener.add_task = lambda channel: channel.route(self._router)
-        self._client = stack.enter_context(socket.create_connection(bound.socket.getsockname()))
-        while (channel := next((one for one in server._channels()), None)) is None:
-            self._listener.handle_accept()
-        self._channel = channel
-        stack.callback(channel.handle_close)
-
-    def run(self, *, counts: bool, has_ids: bool, number: int = BATCH) -> float:
-        """Return the CPU seconds for a request, the mean of *number*."""
-        self._listener.observer = self._counters if counts else None
-        self._router = self._routers[has_ids]
-        client, channel = self._client, self._channel
-        start = time.thread_time()
-        for _ in range(number):
-            client.sendall(REQUEST)
-            channel.handle_read_event()
-            channel.service()
-            client.recv(65_536)
-        return (time.thread_time() - start) / number
-
-
-def request_seconds(rounds: int) -> dict[str, float]:
-    """Return the CPU seconds for a request, by the work that is done beside serving it."""
-    variants = {
-        "a request without counters": {"counts": False, "has_ids": False},
-        "a request with counters": {"counts": True, "has_ids": False},
-        "a request with counters and an id": {"counts": True, "has_ids": True},
-    }
-    logging.getLogger("mountpoint.access").setLevel(logging.WARNING)
-    with tempfile.TemporaryDirectory() as name, ExitStack() as stack, no_garbage_collection():
-        connection = Connection(Path(name), stack)
-        return fastest(
-            {name: partial(connection.run, **options) for name, options in variants.items()}, rounds, patience=60
-        )
-
-
-# ------------------------------------------------------------------------------------------------------- in one process
 
 
 def mounts(count: int) -> list[MountConfig]:
@@ -210,14 +133,9 @@ def snapshot_seconds(count: int, rounds: int) -> float:
 
 def table(rounds: int) -> Table:
     progress("requests")
-    requests = request_seconds(rounds)
-    progress("parts")
-    without = next(iter(requests.values()))
     rows = [
-        [name, f"{seconds * 1e6:.1f} µs" + (f", {(seconds - without) * 1e6:.1f} µs more" if seconds != without else "")]
-        for name, seconds in requests.items()
+        [f"a finished request, {name}", f"{seconds * 1e6:.2f} µs"] for name, seconds in call_seconds(rounds).items()
     ]
-    rows += [[f"only this part: {name}", f"{seconds * 1e6:.2f} µs"] for name, seconds in call_seconds(rounds).items()]
     progress("memory and snapshots")
     full = "with requests in each second and minute"
     rows += [
@@ -226,8 +144,6 @@ def table(rounds: int) -> Table:
         [f"memory of a mount {full}, of 1,000", f"{memory_bytes(1_000, filled=True):,.0f} bytes"],
         [f"a snapshot of 300 mounts {full}", f"{snapshot_seconds(300, 10) * 1e3:.1f} ms"],
     ]
-    more = (list(requests.values())[-1] - without) * 1e6
-    print(f"counters and an id, {more:.1f} µs; {verdict(more, GOAL, digits=1)}\n")
     return Table(["Counters", "figure"], rows)
 
 
