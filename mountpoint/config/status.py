@@ -20,7 +20,7 @@ STATUS_KEYS: Mapping[str, Key] = {
         listen_address,
         'Where the [status page](status.md) listens: `"host:port"`, `"[ipv6]:port"`, `"*:port"` or `"unix:/path"` (a '
         "relative path starts at the file's folder). It is a listener of its own, so no proxy exposes it by accident.",
-        "none: there is no status page",
+        "none: the server has no status page",
     ),
     "key": Key(
         echo_key,
@@ -34,7 +34,7 @@ STATUS_KEYS: Mapping[str, Key] = {
 
 @dataclass(frozen=True, slots=True)
 class StatusConfig:
-    """The section ``[status]``. There is no status page if ``listen`` is None, and no key is needed if it is empty."""
+    """The section ``[status]``. Without ``listen`` the server has no status page. Without ``key`` it needs no key."""
 
     listen: Address | None = None
     key: str = field(default="", repr=False)
@@ -64,7 +64,7 @@ def take_status(
         listen = Address(unix=folder / listen.unix)
     if listen in server and (listen.unix or listen.port):  # port 0 is another port each time
         report("listen", f'expected another address than server.listen, found "{listen}" in both; choose another port')
-    if "key" not in present and not _is_local(listen):
+    if "key" not in present and not is_local(listen):
         report(
             "key",
             f'expected a key, because other machines can reach {listen}, found none; write listen = "127.0.0.1:'
@@ -73,7 +73,7 @@ def take_status(
     return replace(status, listen=listen)
 
 
-def _is_local(address: Address) -> bool:
+def is_local(address: Address) -> bool:
     """Whether only programs of this machine can connect to *address*. A host name other than localhost may be any."""
     if address.unix or address.host.lower() == "localhost":
         return True

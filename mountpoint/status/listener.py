@@ -36,6 +36,7 @@ MAX_HEAD = 16 * 2**10  # bytes of the request line and the headers
 HEAD_SECONDS = 5.0  # for the head, from the accept on
 RESPONSE_SECONDS = 10.0  # for the client to take the response
 LINGER_SECONDS = 2.0  # after the response, for a client that still sends
+STOP_SECONDS = 0.5  # after `stop`, for a client to send its request
 _REST_SECONDS = 0.1  # after an accept has failed: it might fail again at once
 
 logger = logging.getLogger("mountpoint")
@@ -63,7 +64,7 @@ class StatusListener:
         self._thread.start()
 
     def stop(self) -> None:
-        """Accept no more connections, and end the thread once the responses that have begun are sent."""
+        """Accept no more connections, and end the thread once the open ones have their responses."""
         self._is_stopped = True
         with suppress(OSError):  # the thread has ended
             self._waker.send(b"\0")
@@ -78,9 +79,10 @@ class StatusListener:
         self._close_all()
 
     def _close_all(self) -> None:
-        for sock in [*self._connections, self._waker, self._woken]:
-            sock.close()
-        self._selector.close()
+        closes = [one.close for one in (*self._connections, self._waker, self._woken)]
+        for close in (*closes, self._selector.close):
+            with suppress(OSError):  # an app has closed the descriptor
+                close()
 
     # ---------------------------------------------------------------------------------------------------- in the thread
 
@@ -88,7 +90,7 @@ class StatusListener:
         try:
             while not self._is_stopped or self._connections:
                 self._run_once()
-                if self._is_stopped:
+                if self._is_stopped and self._listening:
                     self._wind_down()
         except Exception:  # an app has closed our descriptors
             logger.exception("the status page has stopped")
@@ -96,12 +98,14 @@ class StatusListener:
             self._close_all()
 
     def _wind_down(self) -> None:
-        """Accept no more connections, and close those that wait for no response."""
+        """Accept no more connections. A client that has connected just now gets a moment for its request."""
         for sock in self._listening:
             self._selector.unregister(sock)
         self._listening.clear()
-        for connection in [one for one in self._connections.values() if not one.output]:
-            self._close(connection)
+        latest = time.monotonic() + STOP_SECONDS
+        for connection in self._connections.values():
+            if not connection.output:
+                connection.deadline = min(connection.deadline, latest)
 
     def _run_once(self) -> None:
         deadlines = [one.deadline for one in self._connections.values()]

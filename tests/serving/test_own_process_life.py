@@ -95,6 +95,10 @@ def test_a_mount_responds_503_until_its_worker_is_ready(serve, tmp_path):
     server = serve(f'[mounts]\n"/shared" = "{APP}:app"\n[mounts."/own"]\napp = "slow:app"\nprocess = "own"\n')
     response = server.request("/own/")
     assert (response.status, response.headers["Retry-After"]) == (503, "5")
+    assert re.findall(r"^  (/\w+) .* (\w+)$", server.log(), re.MULTILINE) == [
+        ("/shared", "ready"),
+        ("/own", "starting"),
+    ]
     assert server.request("/shared/").status == 200
     (tmp_path / "go").touch()
     server.wait_for(READY)
