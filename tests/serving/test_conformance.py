@@ -25,6 +25,7 @@ from support.peer_suites import (
 )
 from support.running import serving
 from support.sdists import Unavailable, fetch, unpack
+from support.waiting import wait_until
 
 if sys.platform == "win32":
     pytest.skip("gunicorn's files need gunicorn, which needs fork", allow_module_level=True)
@@ -38,7 +39,17 @@ FUNCTIONAL = [
 FUNCTIONAL += ["TcpInternalServerErrorTests", "TcpInternalServerErrorTestsWithTraceback", "TcpFileWrapperTests"]
 
 
-def table(app, root, settings=""):
+MOUNTS = """
+"/" = "{APP}:{app}"
+"/recorded" = {{ app = "{APP}:recorded", slash = "pass" }}
+"/choose" = {{ app = "{APP}:choose", slash = "pass" }}
+"""
+OWN = """
+"/" = {{ app = "{APP}:{app}", process = "own" }}
+"""
+
+
+def table(app, root, settings="", mounts=MOUNTS):
     return f"""
 [server]
 threads = 4
@@ -47,9 +58,7 @@ threads = 4
 root = "{root}"
 dot_segments = "pass"
 [mounts]
-"/" = "{APP}:{app}"
-"/recorded" = {{ app = "{APP}:recorded", slash = "pass" }}
-"/choose" = {{ app = "{APP}:choose", slash = "pass" }}
+{mounts.format(APP=APP, app=app)}
 [proxy]
 trusted = "127.0.0.1"
 x_for = 1
@@ -113,13 +122,16 @@ def test_h11s_requests_have_their_meaning(peer, server):
     assert_only_accepted("h11", found)
 
 
-def test_waitresss_functional_tests_pass(peer, serve):
+@pytest.mark.parametrize(("app", "mounts"), [("fixture", MOUNTS), ("fixture_or_choose", OWN)], ids=["shared", "own"])
+def test_waitresss_functional_tests_pass(peer, serve, app, mounts):
     folder = peer("waitress")
     path = {"PYTHONPATH": str(folder)}  # the chosen app is imported in a request, when root is no longer on the path
-    roomy = serve(table("fixture", folder.as_posix(), "expose_tracebacks = true"), "--no-access-log", env=path)
+    roomy = serve(table(app, folder.as_posix(), "expose_tracebacks = true", mounts), "--no-access-log", env=path)
+    wait_until(lambda: roomy.request("/").status != 503)
     found = waitress_results(folder, roomy.port, FUNCTIONAL)
     narrow = "max_request_header_size = 1000\nmax_request_body_size = 1000"
-    strict = serve(table("fixture", folder.as_posix(), narrow), "--no-access-log", env=path)
+    strict = serve(table(app, folder.as_posix(), narrow, mounts), "--no-access-log", env=path)
+    wait_until(lambda: strict.request("/").status != 503)
     found |= waitress_results(folder, strict.port, ["TcpTooLargeTests"])
     assert len(found) > 60
     assert_only_accepted("waitress", found)

@@ -53,5 +53,11 @@ def choose(environ, start_response):
     return []
 
 
+def fixture_or_choose(environ, start_response):
+    """Do both in one mount, which has a process of its own."""
+    app = choose if environ["PATH_INFO"].startswith("/choose") else fixture
+    return app(environ, start_response)
+
+
 def fixture(environ, start_response):
     return chosen[0](environ, start_response)
