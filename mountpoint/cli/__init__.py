@@ -12,6 +12,8 @@ Read in this order:
 
     parser    the commands and their options
     commands  the commands that serve or examine a table
+    control   the commands that ask a running server
+    usage     advice for arguments in the wrong place
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from ..config.schema import LOG_LEVELS, SERVER_KEYS
 from ..config.validators import Validator
 from ..errors import did_you_mean
 from . import commands as run
+from . import control
 
 #: Options of other servers, by the advice for `mountpoint serve`.
 _FOREIGN_OPTIONS = {
@@ -126,6 +127,17 @@ def parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentPa
     _add_timeout(doctor)
     doctor.add_argument("--json", action="store_true", help="print JSON")
 
+    reload = _add_with_file(
+        commands, "reload", control.reload, "have the running server read its table again, as SIGHUP does"
+    )
+    _add_client_options(reload)
+
+    restart = _add_with_file(
+        commands, "restart", control.restart, "replace the processes of one mount, to run new code or a new environment"
+    )
+    restart.add_argument("mount", metavar="MOUNT", help="the key of a mount with processes of its own")
+    _add_client_options(restart)
+
     status = _add_with_file(commands, "status", run.status, "show what a running server does, and whether all is well")
     _add_control(status, "ask the server at this control socket")
     status.add_argument("--json", action="store_true", help="print JSON")
@@ -203,6 +215,18 @@ def _add_control(parser: argparse.ArgumentParser, text: str) -> None:
         type=_checked_by(SERVER_KEYS["control"].validator),
         metavar="PATH",
         help=f"{text} (default: the path in the file, or one that follows from the file)",
+    )
+
+
+def _add_client_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a command that asks a running server."""
+    _add_control(parser, "the control socket of the server")
+    parser.add_argument(
+        "--timeout",
+        type=_seconds,
+        default=120.0,
+        metavar="S",
+        help="wait at most S seconds for the outcome (default: 120)",
     )
 
 

@@ -6,28 +6,14 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from ..config.reader import Config
-from .control_messages import DRAINING, HANDED_OVER
+from .control_messages import DRAINING, HANDED_OVER, Handler
 from .control_place import default_path
 from .inheritance import Inheritance
 
 logger = logging.getLogger("mountpoint")
-
-
-class Reply(Protocol):
-    """The response to one command. Its methods may be called in any thread."""
-
-    def line(self, text: str) -> object:
-        """Send a line of progress."""
-
-    def end(self, message: str = "", *, ok: bool = True, **fields: Any) -> object:
-        """Send the outcome, with a *message* for the user. Further calls do nothing."""
-
-
-#: Called with a request and its reply, in the thread of the control socket. It must return at once.
-Handler = Callable[[Mapping[str, Any], Reply], object]
 
 
 class Control:
@@ -44,6 +30,7 @@ class Control:
         self._inheritance = inheritance
         self._state = state
         self._is_announced = False
+        self._successor = 0  # its process, once it has taken over
         self._server: Any = None
 
     def start(self) -> None:
@@ -69,21 +56,28 @@ class Control:
         if self._server is not None:
             self._server.claim()
 
-    def drain(self, message: str) -> None:
-        """Let a server that starts take the socket, and end the commands that wait, with *message*."""
+    def drain(self) -> None:
+        """Let a server that starts take the socket, and end the commands that wait."""
         if self._server is not None:
             self._server.give_way()
-            self._server.end_commands(message)
+            self._server.end_commands("the server is stopping")
 
-    def hand_over(self, message: str) -> None:
-        """Have the commands that wait ask the new process."""
+    def hand_over(self, pid: int) -> None:
+        """Have the commands that wait ask the process *pid*, which has taken over."""
+        self._successor = pid
         if self._server is not None:
-            self._server.end_commands(message, again=True)
+            self._server.end_commands(*self._end())
 
-    def close(self, message: str) -> None:
+    def close(self) -> None:
         """Close the socket."""
         if self._server is not None:
-            self._server.close(message, again=self._state() == HANDED_OVER)
+            self._server.close(*self._end())
+
+    def _end(self) -> tuple[str, bool]:
+        """Return the message for commands that have not ended, and whether they are to ask again."""
+        if self._successor:
+            return f"process {self._successor} has taken over", True
+        return "the server has ended", False
 
     def _greeting(self) -> Mapping[str, Any]:
         from importlib.metadata import version
@@ -92,11 +86,11 @@ class Control:
             "pid": os.getpid(),
             "file": str(self._file),
             "version": version("mountpoint"),
-            "state": self._state(),
+            "state": HANDED_OVER if self._successor else self._state(),
         }
 
     def _may_claim(self) -> bool:
-        if self._state() in (DRAINING, HANDED_OVER):
+        if self._state() == DRAINING:
             return False
         return self._is_announced or not self._inheritance.old_process_serves
 

@@ -10,8 +10,22 @@ that the command should ask that one.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+
+class Reply(Protocol):
+    """The response to one command. Its methods may be called in any thread."""
+
+    def line(self, text: str) -> object:
+        """Send a line of progress."""
+
+    def end(self, message: str = "", *, ok: bool = True, **fields: Any) -> object:
+        """Send the outcome, with a *message* for the user. Further calls do nothing."""
+
+
+#: Called with a request and its reply, in the thread of the control socket. It must return at once.
+Handler = Callable[[Mapping[str, Any], Reply], object]
 
 MAX_REQUEST = 64 * 2**10  # bytes
 MAX_RESPONSE = 64 * 2**20  # bytes of one line

@@ -24,7 +24,7 @@ from typing import Any
 
 from ..errors import did_you_mean
 from ..loading.forking import close_in_children
-from .control_messages import MAX_REQUEST, decode, encode
+from .control_messages import MAX_REQUEST, Handler, decode, encode
 from .control_socket import ControlSocket, Holder, peer
 
 MAX_CLIENTS = 32
@@ -38,8 +38,8 @@ _END_SECONDS = 1.0  # for which the end of the server waits for clients to read
 logger = logging.getLogger("mountpoint")
 
 
-class Reply:
-    """The response to one command. Its methods may be called in any thread."""
+class SocketReply:
+    """A `Reply` that the thread of the server sends to its client."""
 
     def __init__(self, wake: Callable[[], object]) -> None:
         self._wake = wake
@@ -48,11 +48,9 @@ class Reply:
         self.has_ended = False
 
     def line(self, text: str) -> None:
-        """Send a line of progress."""
         self._add({"line": text})
 
     def end(self, message: str = "", *, ok: bool = True, **fields: Any) -> None:
-        """Send the outcome, with a *message* for the user. Further calls do nothing."""
         self._add({"ok": ok, **({"message": message} if message else {}), **fields}, is_last=True)
 
     def send(self, message: Mapping[str, Any]) -> None:
@@ -83,9 +81,6 @@ class Reply:
     @property
     def is_over(self) -> bool:
         return self.has_ended and not self._pending
-
-
-Handler = Callable[[Mapping[str, Any], Reply], object]
 
 
 class ControlServer:
@@ -119,7 +114,7 @@ class ControlServer:
         self._claim_at = 0.0  # a `time.monotonic`, in seconds
         self._has_reported = False
         self._ending = ""  # the message to clients whose command has not ended
-        self._end_fields: Mapping[str, Any] = {}
+        self._asks_again = False
         self._ends_at = 0.0
         self._thread = threading.Thread(target=self._run, name="mountpoint-control", daemon=True)
         close_in_children(self)
@@ -154,15 +149,15 @@ class ControlServer:
         with self._lock:
             self._control.give_way()
 
-    def end_commands(self, message: str, **fields: Any) -> None:
-        """Respond with *message* and *fields* to each command that has not ended."""
+    def end_commands(self, message: str, again: bool = False) -> None:
+        """Respond with *message* to each command that has not ended, and whether it is to ask again."""
         for client in [*self._clients.values()]:
             if not client.is_reading:
-                client.reply.end(message, ok=False, **fields)
+                client.reply.end(message, ok=False, again=again)
 
-    def close(self, message: str, **fields: Any) -> None:
-        """End in order: respond to each command that has not ended with *message* and *fields*."""
-        self._end_fields, self._ends_at = fields, time.monotonic() + _END_SECONDS
+    def close(self, message: str, again: bool = False) -> None:
+        """End in order: respond to each command that has not ended as `end_commands` does."""
+        self._asks_again, self._ends_at = again, time.monotonic() + _END_SECONDS
         self._ending = message
         with self._lock:
             self._control.unlink()
@@ -211,7 +206,7 @@ class ControlServer:
             while self._accept(listener):  # a client that has connected before the end gets a response too
                 pass
         for client in self._clients.values():
-            client.reply.end(self._ending, ok=False, **self._end_fields)
+            client.reply.end(self._ending, ok=False, again=self._asks_again)
         return not self._clients or time.monotonic() > self._ends_at
 
     def _run_once(self) -> None:
@@ -248,7 +243,7 @@ class ControlServer:
                 time.sleep(_RETRY_SECONDS)  # the listener stays readable, and the loop would not wait
             return False
         sock.setblocking(False)
-        client = _Client(sock, Reply(self._wake))
+        client = _Client(sock, SocketReply(self._wake))
         self._clients[sock.fileno()] = client
         user = peer(sock)[1]
         if user not in (None, 0, self._user):
@@ -278,7 +273,7 @@ class ControlServer:
         except OSError:  # the client has left
             self._drop(client)
 
-    def _dispatch(self, line: bytes, reply: Reply) -> None:
+    def _dispatch(self, line: bytes, reply: SocketReply) -> None:
         try:
             request = decode(line)
             name = request["command"]
@@ -307,7 +302,7 @@ class ControlServer:
 class _Client:
     """A connection. ``deadline`` is a `time.monotonic` in seconds, 0 while nothing is expected of the client."""
 
-    def __init__(self, sock: socket.socket, reply: Reply) -> None:
+    def __init__(self, sock: socket.socket, reply: SocketReply) -> None:
         self.socket = sock
         self.reply = reply
         self.is_reading = True

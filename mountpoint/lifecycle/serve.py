@@ -36,11 +36,13 @@ from ..server.sockets import raise_file_limit
 from ..workers.processes import WorkerProcesses
 from .binding import bind_sockets
 from .control import Control
-from .control_messages import DRAINING, HANDED_OVER, LOADING, SERVING
+from .control_commands import changing_commands
+from .control_messages import DRAINING, LOADING, SERVING, Reply
 from .ending import MIN_SECONDS, end_after, end_by_signal, end_now, end_process
 from .inheritance import read_inheritance
 from .observing import Observing
-from .reload import TableReloader
+from .reload import Outcome, TableReloader
+from .restarts import MountRestarts
 from .service_manager import ServiceManager
 from .signals import SignalReceiver
 from .start import Start, announcement
@@ -118,7 +120,7 @@ class _Process:
         self._takeover = Takeover(successor_environ(), working_folder())
         self._manager = ServiceManager()
         self._inheritance = read_inheritance()
-        self._control = Control(config, self._inheritance, self._state)
+        self._control = Control(config, self._inheritance, self.state)
         self._control.handlers["status"] = lambda _, reply: reply.end(snapshot=self.snapshot())
         self._observing = Observing(config)
         self._workers = WorkerProcesses(watch_files=watch_files)
@@ -137,6 +139,10 @@ class _Process:
         self._start = Start(self, self._inheritance, strict=config.server.strict, serves_early=serves_early)
         loader = Loader(self._load_thread, self._workers)
         self._reloader = TableReloader(config, mounts, loader, self._swap_table, self._end_reload)
+        restarts = MountRestarts(self._reloader, self._workers, self._soon)
+        self._control.handlers |= changing_commands(
+            self.state, lambda reply: self._soon(lambda: self._reload(reply)), restarts
+        )
         self._lock = threading.RLock()  # for the fields below
         self._server: Server | None = None
         self._table: tuple[Config, Sequence[LoadedMount]] = (config, mounts)  # the latest
@@ -154,7 +160,7 @@ class _Process:
 
     def close_sockets(self) -> None:
         """Close the listening sockets and the control socket."""
-        self._control.close("the server has ended")
+        self._control.close()
         self._status_page.close()
         for bound in self._bound:
             bound.close()
@@ -193,7 +199,7 @@ class _Process:
 
     def state(self) -> str:
         """Return ``loading``, ``serving`` or ``draining``."""
-        return "draining" if self._stopped_at else "serving" if self._is_announced else "loading"
+        return DRAINING if self._stopped_at else SERVING if self._is_announced else LOADING
 
     def loop_age(self) -> float | None:
         """Return the seconds since the loop has turned, None before it runs."""
@@ -208,11 +214,6 @@ class _Process:
             return 0.0
         rest = self._table[0].server.drain_timeout - (time.monotonic() - self._stopped_at)
         return MIN_SECONDS if code or not self._stopped_at else max(rest, MIN_SECONDS)
-
-    def _state(self) -> str:
-        if self._takeover.is_complete:
-            return HANDED_OVER
-        return DRAINING if self._stop_signals else SERVING if self._is_announced else LOADING
 
     def roots(self) -> list[tuple[str, Path]]:
         """Return the key and the root of each mount."""
@@ -297,7 +298,7 @@ class _Process:
         if count > 1:
             end_after(_STOP_SECONDS)
         self._takeover.stop()
-        self._control.drain("the server is stopping")
+        self._control.drain()
         if not self._takeover.is_complete and self._is_announced:  # else the service continues in another process
             self._manager.report_stopping()
         if server is None:
@@ -312,10 +313,10 @@ class _Process:
         if self._server is not None:
             self._soon(self._server.log_in_flight)
 
-    def _reload(self) -> None:
+    def _reload(self, reply: Reply | None = None) -> None:
         self._manager.report_reloading()
         self._observing.reload_began()
-        self._reloader.start()
+        self._reloader.start(reply)
 
     def _start_takeover(self) -> None:
         if self._watch_files:
@@ -360,14 +361,15 @@ class _Process:
             router, limits = build_router(config, build_table(mounts)), queue_limits(config, mounts)
             server.call_soon_threadsafe(lambda: server.replace(router, limits, config.server))
 
-    def _end_reload(self, outcome: str) -> None:
-        unused = self._workers.unused_by(mount.app for mount in self.mounts)
+    def _end_reload(self, outcome: Outcome) -> None:
+        unused = self._workers.unused_by(lambda: [mount.app for mount in self.mounts])
 
         def report() -> None:
             unused.close()
-            logger.info("reload ended: %s", outcome)
-            self._observing.reload_ended(outcome)
-            self._manager.report_reloaded(outcome)
+            logger.info("reload ended: %s", outcome.text)
+            self._observing.reload_ended(outcome.text)
+            self._manager.report_reloaded(outcome.text)
+            outcome.reply()
 
         self._soon(report)  # after the callback of `_swap_table`
 
@@ -381,6 +383,6 @@ class _Process:
             self._takeover.complete()
             self._status_page.hand_over()
             logger.info("process %d serves; this one ends", pid)
-            self._control.hand_over(f"process {pid} has taken over")
+            self._control.hand_over(pid)
             self._stopped_at = time.monotonic()
             self._server.drain_and_keep_sockets()

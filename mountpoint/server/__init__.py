@@ -22,6 +22,7 @@ Read in this order:
     selector        what the kernel watches
     event_loop      wait for events, and call the sockets' owners
     descriptors     close the sockets in a child that an app has forked
+    idle_threads    which idle thread to wake
     fair_queue      a queue for each mount, and the threads that serve the queues
     mount_queues    the limits of each mount's queue
     slow_requests   report requests that run for too long

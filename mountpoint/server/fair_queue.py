@@ -47,6 +47,7 @@ from contextlib import suppress
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from ..loading.app_thread import AppThread
+from .idle_threads import IdleThreads, wake
 
 PATIENCE = 1.0  # seconds after which a running request counts as slow, and a spare thread may start another one
 MIN_CHARGE = 0.001  # seconds
@@ -150,8 +151,7 @@ class FairQueues(Generic[C]):
         self._classify = classify
         self._on_reported_end = on_reported_end
         self._lock = threading.Lock()
-        self._work = threading.Condition(self._lock)
-        self._idle_threads = 0  # those that wait and have not been notified
+        self._idle = IdleThreads()
         self._is_stopped = False
         self._arrivals = itertools.count()
         self._limits: Mapping[str, QueueLimits] = {}
@@ -173,18 +173,18 @@ class FairQueues(Generic[C]):
         """
         key = self._classify(channel)
         with self._lock:
-            arrival = next(self._arrivals)
             queue = self._queue(key)
             if self._is_full(queue, channel):
                 self._drop_disconnected(queue)
                 if self._is_full(queue, channel):
                     self._rejected.append((queue, channel))
                     return False
-            self._enqueue(queue, arrival, channel)
+            self._enqueue(queue, next(self._arrivals), channel)
             # A thread of the pool calls this only when it is about to take its next request.
-            if self._idle_threads and threading.get_ident() not in self._pool and self._free_slots(queue):
-                self._wake_thread()
-            return not self._rejected
+            is_own = threading.get_ident() in self._pool
+            woken = self._idle.next() if not is_own and self._idle and self._free_slots(queue) else None
+        wake(woken)
+        return not self._rejected
 
     def answer_rejected(self) -> None:
         """Write a 503 for each rejected request. Call it between iterations: within one, waitress holds locks.
@@ -216,8 +216,8 @@ class FairQueues(Generic[C]):
         if not self._backlogged:
             return
         with self._lock:
-            if self._idle_threads and self._next_queue() is not None:
-                self._wake_thread()
+            woken = self._idle.next() if self._next_queue() is not None else None
+        wake(woken)
 
     def reconfigure(self, limits: Mapping[str, QueueLimits]) -> None:
         """Set the limits of every mount, by its key, and classify the waiting requests again."""
@@ -231,22 +231,21 @@ class FairQueues(Generic[C]):
                 queue.limits = self._limits_of(queue.key)
             for arrival, channel in waiting:
                 self._enqueue(self._queue(self._classify(channel)), arrival, channel)
-            self._idle_threads = 0
-            self._work.notify_all()
+            self._idle.wake_all()
 
     def stop(self) -> None:
         """End the threads. Running requests finish; waiting requests do not start."""
         with self._lock:
             self._is_stopped = True
             self._backlogged.clear()
-            self._work.notify_all()
+            self._idle.wake_all()
 
     # ---------------------------------------------------------------------------------------------------- in any thread
 
     @property
     def is_quiet(self) -> bool:
         """Whether a thread is idle, one request runs at most, and none waits. All of that may change at once."""
-        return len(self._running) <= 1 and not self._backlogged and self._idle_threads > 0
+        return len(self._running) <= 1 and not self._backlogged and bool(self._idle)
 
     @property
     def is_busy(self) -> bool:
@@ -291,7 +290,7 @@ class FairQueues(Generic[C]):
 
     def _is_full(self, queue: Queue[C], channel: C) -> bool:
         """Whether *queue* must reject a request of *channel*."""
-        if len(queue.waiting) < queue.limits.queue + self._free_slots(queue):
+        if len(queue.waiting) < queue.limits.queue or len(queue.waiting) < queue.limits.queue + self._free_slots(queue):
             return False
         # A client may have read its response and sent its next request before the thread has finished the first.
         ending = next((running for running in self._running.values() if running.channel is channel), None)
@@ -353,21 +352,15 @@ class FairQueues(Generic[C]):
         queue.running += 1
         running = RunningRequest(queue, channel, channel.first_request, self._clock())
         self._running[thread] = running
-        # A request that ends can let two others start: it frees a thread, and its mount has one running request less.
-        if self._backlogged and self._idle_threads and self._next_queue() is not None:
-            self._wake_thread()
         return running
-
-    def _wake_thread(self) -> None:
-        self._idle_threads -= 1
-        self._work.notify()
 
     # ---------------------------------------------------------------------------------------- private, in a pool thread
 
     def _serve(self) -> None:
-        thread = threading.get_ident()
+        thread, wake_up = threading.get_ident(), threading.Lock()
+        wake_up.acquire()
         self._pool.add(thread)
-        while (running := self._wait_for_request(thread)) is not None:
+        while (running := self._wait_for_request(thread, wake_up)) is not None:
             _log_exceptions(running.channel.service)
             with self._lock:
                 del self._running[thread]
@@ -379,15 +372,25 @@ class FairQueues(Generic[C]):
             _log_exceptions(running.channel.resume, self.is_quiet)
             del running  # an idle thread must not keep the last request alive
 
-    def _wait_for_request(self, thread: int) -> RunningRequest[C] | None:
-        """Wait until a request can start; return None once the queues are stopped."""
-        with self._lock:
-            while (running := self._start_next(thread)) is None:
-                if self._is_stopped:
+    def _wait_for_request(self, thread: int, wake_up: threading.Lock) -> RunningRequest[C] | None:
+        """Wait until a request can start; return None once the queues are stopped. The thread waits on *wake_up*."""
+        was_woken = False
+        while True:
+            with self._lock:
+                if was_woken:
+                    self._idle.looks_for_work()
+                running = self._start_next(thread)
+                has_more = running and self._backlogged and self._idle and self._next_queue() is not None
+                woken = self._idle.next() if has_more else None
+                if running is None and self._is_stopped:
                     return None
-                self._idle_threads += 1
-                self._work.wait()
-            return running
+                if running is None:
+                    self._idle.add(wake_up)
+            wake(woken)
+            if running:
+                return running
+            wake_up.acquire()
+            was_woken = True
 
 
 def _log_exceptions(call: Callable[..., object], *arguments: object) -> None:

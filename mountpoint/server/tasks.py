@@ -163,9 +163,13 @@ class _ReportedTask(Task):
         is_logged = access_logger.isEnabledFor(logging.INFO) and not self.client_request.is_excluded
         if observer is None and not is_logged:
             return
-        status = int(self.status[:3]) if self.wrote_header else 0
-        peer = self.channel.addr[0]
-        finished = FinishedRequest(self.client_request, peer, status, self._size(), not self.is_finished)
+        finished = FinishedRequest(
+            self.client_request,
+            self.channel.addr[0],
+            _status_code(self.status) if self.wrote_header else 0,
+            self._size(),
+            not self.is_finished,
+        )
         if observer is not None:
             observer.request_finished(finished)
         if is_logged:
@@ -330,6 +334,11 @@ class LoggedErrorTask(_ReportedTask, ErrorTask):
         self.close_on_finish = True
         self.content_length = len(body)
         self.write(body)
+
+
+@lru_cache(maxsize=64)
+def _status_code(status: str) -> int:
+    return int(status[:3])
 
 
 @lru_cache(maxsize=2)

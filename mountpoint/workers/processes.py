@@ -27,6 +27,21 @@ class UnusedProcesses(Protocol):
         """End them. Their requests in flight finish."""
 
 
+class Replacement(Protocol):
+    """New workers for a mount whose workers serve. ``app`` forwards to them."""
+
+    app: Any
+
+    def have_all_started(self) -> bool:
+        """Return whether every worker is ready. Raises `LoadError` if one did not become ready, or has died."""
+
+    def end_trial(self) -> None:
+        """Restart workers that end, and log their lives, from now on: the app is served."""
+
+    def abandon(self) -> None:
+        """End the workers at once."""
+
+
 class WorkerProcesses:
     """The workers of all mounts of a server. Make it before the first app is loaded: it keeps the environment.
 
@@ -48,12 +63,20 @@ class WorkerProcesses:
 
     def start(self, mount: MountConfig) -> Any:
         """Start the workers of *mount* and return its app at once. Raises `LoadError`."""
+        return self._started_supervisor().start(mount)
+
+    def start_replacement(self, mount: MountConfig) -> Replacement:
+        """Start workers of *mount* beside those that serve it, and return at once. Raises `LoadError`."""
+        replacement: Replacement = self._started_supervisor().start_replacement(mount)
+        return replacement
+
+    def _started_supervisor(self) -> Any:
         if sys.platform != "win32":
             if self._supervisor is None:
                 from .supervisor import Supervisor
 
                 self._supervisor = Supervisor(self._environ, is_trial=self._is_trial, watch_files=self._watch_files)
-            return self._supervisor.start(mount)
+            return self._supervisor
         raise LoadError(
             'process = "own" needs unix sockets and signals, which Windows lacks; remove it, or serve the table on '
             "another system"
@@ -73,8 +96,12 @@ class WorkerProcesses:
         facts: AppFacts | None = self._supervisor.facts(app)
         return facts
 
-    def unused_by(self, apps: Iterable[object]) -> UnusedProcesses:
-        """Return the processes that exist now, except those that one of *apps* forwards to."""
+    def retire(self, app: object) -> None:
+        """End the processes of *app*, which no mount uses any longer. Their requests in flight finish."""
+        self._supervisor.retire(app)
+
+    def unused_by(self, apps: Callable[[], Iterable[object]]) -> UnusedProcesses:
+        """Return the processes that exist now, except replacements and those that one of *apps()* forwards to."""
         unused: UnusedProcesses = self._supervisor.unused_by(apps) if self._supervisor else _NoProcesses()
         return unused
 

@@ -58,8 +58,16 @@ class Supervisor:
         close_in_children(self)
 
     def start(self, mount: MountConfig) -> ForwardingApp:
-        pool = Pool(mount, self._environ, self._wake, is_trial=self._is_trial)
+        return self._start(mount, is_trial=self._is_trial)
+
+    def start_replacement(self, mount: MountConfig) -> Replacement:
+        return Replacement(self._start(mount, is_trial=True))
+
+    def _start(self, mount: MountConfig, *, is_trial: bool) -> ForwardingApp:
+        pool = Pool(mount, self._environ, self._wake, is_trial=is_trial)
         with self._lock:
+            if self._is_closed:
+                raise LoadError("the server is stopping")
             if self._thread is None:
                 self._wake_pipe = os.pipe()
                 for descriptor in self._wake_pipe:
@@ -83,15 +91,20 @@ class Supervisor:
         assert isinstance(app, ForwardingApp)
         return app.pool.facts
 
-    def unused_by(self, apps: Iterable[object]) -> UnusedPools:
-        used = {app.pool for app in apps if isinstance(app, ForwardingApp)}
+    def retire(self, app: object) -> None:
+        assert isinstance(app, ForwardingApp)
+        UnusedPools([app.pool]).close()
+
+    def unused_by(self, apps: Callable[[], Iterable[object]]) -> UnusedPools:
         with self._lock:
-            return UnusedPools([pool for pool in self._pools if pool not in used])
+            pools = [pool for pool in self._pools if not pool.is_trial]
+        used = {app.pool for app in apps() if isinstance(app, ForwardingApp)}  # a replacement is in use by now
+        return UnusedPools([pool for pool in pools if pool not in used])
 
     def close(self, *, is_urgent: bool = False) -> None:
         with self._lock:
             pools, thread = [*self._pools], self._thread
-        self._is_closed = True
+            self._is_closed = True
         workers = [worker for pool in pools for worker in pool.workers]
         for pool in pools:
             pool.close(is_urgent=is_urgent)
@@ -164,6 +177,22 @@ class Supervisor:
                 watch_files(files)
             if is_due:
                 worker.ask_for_files()
+
+
+class Replacement:
+    """New workers for a mount whose workers serve: *app* forwards to them."""
+
+    def __init__(self, app: ForwardingApp) -> None:
+        self.app = app
+
+    def have_all_started(self) -> bool:
+        return self.app.pool.have_all_started()
+
+    def end_trial(self) -> None:
+        self.app.pool.end_trial()
+
+    def abandon(self) -> None:
+        self.app.pool.close(is_urgent=True)
 
 
 class UnusedPools:

@@ -71,6 +71,7 @@ class Worker:
         self.pid = self._process.pid
         self.started_at = time.monotonic()
         self.ready_at = 0.0  # from `time.monotonic`, 0 until then
+        self._python = ""  # its version
         self.error: LoadError | None = None
         self._has_failed = False  # whether the worker has reported that
         self.facts: AppFacts | None = None  # about the app, once it is ready
@@ -246,13 +247,21 @@ class Worker:
             self._files += files
             self.error = self.error or LoadError(str(fields["message"]), details=str(fields["details"]), files=files)
             return
-        version = ".".join(str(int(number)) for number in fields["python"][:3])
+        self._python = ".".join(str(int(number)) for number in fields["python"][:3])
         self.facts = AppFacts.from_fields(fields["facts"]) if "facts" in fields else None
         self.ready_at = time.monotonic()
         self.accepts = self.error is None
         if not self._is_quiet:
+            self.announce()
+
+    def announce(self) -> None:
+        """Log that the app is loaded, and the end of the process when it comes."""
+        self._is_quiet = False
+        if self.is_ready:
             seconds = self.ready_at - self.started_at
-            logger.info("%s: worker %d is ready after %.1f s, Python %s", self.mount.key, self.pid, seconds, version)
+            logger.info(
+                "%s: worker %d is ready after %.1f s, Python %s", self.mount.key, self.pid, seconds, self._python
+            )
 
     def expect_end(self) -> None:
         """Take no new requests: the process has closed a connection, so it has ended, or is about to."""

@@ -115,15 +115,15 @@ _MOST_HARMLESS, _LONGEST_HARMLESS = 1000, 64
 
 
 def forwarding_variables(environ: Mapping[str, object]) -> list[str]:
-    """Return the keys in *environ* that are forwarding headers.
+    """Return the keys in *environ* that are forwarding headers, in no particular order.
 
-    >>> forwarding_variables({"HTTP_X_FORWARDED_SSL": "on", "HTTP_X_REAL_IP": "::1", "REMOTE_ADDR": "::1"})
+    >>> sorted(forwarding_variables({"HTTP_X_FORWARDED_SSL": "on", "HTTP_X_REAL_IP": "::1", "REMOTE_ADDR": "::1"}))
     ['HTTP_X_FORWARDED_SSL', 'HTTP_X_REAL_IP']
     """
     if environ.keys() <= _HARMLESS:
         return []
     found = []
-    for name in environ:
+    for name in set(environ) - _HARMLESS:
         if name in NAMES or name.startswith(FAMILIES):
             found.append(name)
         elif len(_HARMLESS) < _MOST_HARMLESS and len(name) <= _LONGEST_HARMLESS:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import posixpath
 import re
+from functools import lru_cache
 
 # RFC 3986 allows more in a reg-name, such as the comma by which servers join two Host headers. No real host has one.
 _LABELS = r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*"
@@ -16,6 +17,7 @@ _HOST = re.compile(rf"(?:(?P<name>{_LABELS})\.?|(?P<ipv6>\[[0-9a-f:.]+\]))(?::[0
 _HOST_OF_KEY = re.compile(rf"(?:\*\.)?{_LABELS}|\[[0-9a-f:.]+\]", re.ASCII)
 _PORT = re.compile(r"([^\[\]:]+|\[.*\]):[0-9]*")
 _SCHEME = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*://)+")
+_LONGEST_KNOWN = 64  # characters of a host that is remembered
 _FORBIDDEN = re.compile(r"""[\x00-\x1f\x7f-\x9f\s\\?#%*"'`<>\ud800-\udfff]""")
 _INSTEAD = {
     "%": "write the character itself, not its percent-encoding",
@@ -86,6 +88,12 @@ def host_name(value: str) -> str | None:
     >>> host_name("Example.com.:8080"), host_name("[::1]:80"), host_name("a, b")
     ('example.com', '[::1]', None)
     """
+    # Requests name the same hosts again and again. Clients choose the text, so a long one is not remembered.
+    return _host_name(value) if len(value) <= _LONGEST_KNOWN else _host_name.__wrapped__(value)
+
+
+@lru_cache(maxsize=1024)
+def _host_name(value: str) -> str | None:
     match = _HOST.fullmatch(value)
     if match is None:
         return None

@@ -13,6 +13,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
@@ -41,6 +42,8 @@ _HIDDEN = re.compile(r"(?:unknown|_[\w.-]+)(?::(?:[0-9]{1,5}|_[\w.-]+))?|", re.A
 _QUOTED_PAIR = re.compile(r"\\(.)")
 _ENCODED_SEPARATOR = re.compile(r"%2f|%5c|%(?![0-9a-f]{2})", re.IGNORECASE | re.ASCII)
 _LONGEST_PREFIX = 1024  # bytes
+_MOST_KNOWN = 1024  # addresses whose check is remembered
+_LONGEST_KNOWN = 64  # characters of such an address
 
 
 class TrustedProxies:
@@ -101,6 +104,8 @@ class TrustedProxies:
         self._strips = settings.strips_prefix()
         self._restores = restore_prefix
         self._passed = settings.passed()
+        self._kept = self._passed.union(COUNTED[name] for name in self._counts if name != "x_prefix")
+        self._is_trusted = lru_cache(_MOST_KNOWN)(self._check_peer)
         self._user = variable(user_header) if user_header else ""
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -131,6 +136,9 @@ class TrustedProxies:
 
     def is_trusted(self, peer: str | None) -> bool:
         """Whether *peer*, the address of a connection, is that of a trusted proxy."""
+        return self._is_trusted(peer)
+
+    def _check_peer(self, peer: str | None) -> bool:
         if peer in ("", "localhost"):  # the peer of a unix socket, as gunicorn and waitress write it
             return self._trusts_unix
         address = _address(peer or "")
@@ -142,8 +150,9 @@ class TrustedProxies:
         The app keeps the counted headers, except for the prefix: a ``ProxyFix`` in the app would apply it again.
         """
         values = self._trusted_values(environ)
-        kept = self._passed.union(COUNTED[name] for name in self._counts if name != "x_prefix")
-        inner.update((header, environ[header]) for header in kept & environ.keys())
+        for header in self._kept:
+            if header in environ:
+                inner[header] = environ[header]
         if user := _valid_user(environ.get(self._user, "")):
             inner["REMOTE_USER"] = user
         if "for" in values and (address := _client_address(values["for"], may_hide="forwarded" in self._counts)):
@@ -220,12 +229,19 @@ def _client_address(text: str, *, may_hide: bool) -> str | None:
     Only ``Forwarded`` *may hide* it, as ``unknown`` or ``_name``. Raises ValueError for every other text: without an
     address, the client would have the address of the proxy, which apps and rate limits treat as a friend.
     """
-    match = _NODE.fullmatch(text)
-    if match and (address := _address(match["bracketed"] or match["plain"] or text)):
-        return str(address)
+    address = _address_of_node(text) if len(text) <= _LONGEST_KNOWN else _address_of_node.__wrapped__(text)
+    if address:
+        return address
     if may_hide and _HIDDEN.fullmatch(text):
         return None
     raise ValueError(f"{text!r} is not the address of a client")
+
+
+@lru_cache(_MOST_KNOWN)  # a client sends many requests
+def _address_of_node(text: str) -> str | None:
+    match = _NODE.fullmatch(text)
+    address = _address(match["bracketed"] or match["plain"] or text) if match else None
+    return str(address) if address else None
 
 
 def _valid_user(text: str) -> str:

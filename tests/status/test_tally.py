@@ -120,7 +120,7 @@ def test_windows_equal_those_of_a_list_of_all_requests(steps):
 )
 def test_a_bound_belongs_to_the_bucket_below_it(seconds, bucket):
     counts = MountCounts(slow_after=0)
-    counts.count((("/app", 200, 1000.0, seconds, seconds, 0, 0), None, None))
+    counts.count(("/app", 200, 1000.0, seconds, seconds, 0, 0))
     found = counts.read(1000).as_dict()
     for name in ("queue_seconds", "app_seconds"):
         assert [number for number, count in enumerate(found[name]["counts"]) if count] == [bucket]
