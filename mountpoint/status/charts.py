@@ -12,7 +12,7 @@ from .markup import Html, element
 from .words import count
 
 _STEP, _HEIGHT = 2, 24  # of a small chart: the width of a minute, and the height of the highest one
-_LEFT, _TOP, _WIDTH, _TALL = 64, 8, 480, 72  # of a large chart: its margins, and its plot
+_LEFT, _TOP, _WIDTH, _TALL = 76, 14, 480, 72  # of a large chart: its margins, and its plot
 
 
 def sparkline(requests: Sequence[float], errors: Sequence[float]) -> Html:
@@ -50,9 +50,9 @@ def large_chart(
     for minutes, name in ((length, f"{length} min ago"), (length / 2, f"{length / 2:g} min"), (0, "now")):
         x = _LEFT + _WIDTH - minutes * step
         anchor = "start" if minutes == length else "end" if not minutes else "middle"
-        parts.append(f'<text x="{x:g}" y="{_TOP + _TALL + 18}" text-anchor="{anchor}">{name}</text>')
+        parts.append(f'<text x="{x:g}" y="{_TOP + _TALL + 20}" text-anchor="{anchor}">{name}</text>')
     return Html(
-        f'<svg class="large" viewBox="0 0 {_LEFT + _WIDTH + 8} {_TOP + _TALL + 26}" role="img">'
+        f'<svg class="large" viewBox="0 0 {_LEFT + _WIDTH + 8} {_TOP + _TALL + 28}" role="img">'
         f"{element('title', title)}{element('desc', description)}{''.join(parts)}</svg>"
     )
 

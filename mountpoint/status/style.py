@@ -78,6 +78,7 @@ svg text.y { text-anchor: end; }
 .errors { fill: var(--errors); }
 .seconds { fill: var(--seconds); }
 .none { color: var(--quiet); font-size: .87em; }
+.key-requests, .key-errors { display: inline-block; }
 .key-requests::before, .key-errors::before { content: ""; display: inline-block; width: .8em; height: .8em;
   margin-right: .3em; border-radius: .15em; background: var(--requests); forced-color-adjust: none; }
 .key-errors::before { background: var(--errors); }
