@@ -10,6 +10,7 @@ import json
 import os
 import re
 import runpy
+import shutil
 import signal
 import socket
 import subprocess
@@ -348,7 +349,10 @@ class SectionRunner:
         return path
 
     def _copy(self, source: Path, target: Path) -> None:
-        subprocess.run(["cp", "-r", source, target], check=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns(".venv"))  # what an example has installed
+        else:
+            shutil.copy(source, target)
         for file in target.rglob("*") if target.is_dir() else [target]:
             if file.suffix in (".toml", ".py", ".conf"):
                 file.write_text(self._ported(file.read_text(encoding="utf-8")), encoding="utf-8")
