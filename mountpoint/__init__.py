@@ -30,10 +30,12 @@ if TYPE_CHECKING:
     from .config.reader import Config as Config
     from .config.reader import load_config as load_config
     from .lifecycle.serve import serve as serve
+    from .loading.json_log import JsonFormatter as JsonFormatter
     from .loading.loader import load as load
 
 _LAZY = {
     "Config": "config.reader",
+    "JsonFormatter": "loading.json_log",
     "load": "loading.loader",
     "load_config": "config.reader",
     "serve": "lifecycle.serve",

@@ -88,6 +88,10 @@ class ServeError(MountpointError):
     """The server cannot start: an address is taken, forbidden or unusable."""
 
 
+class ControlError(MountpointError):
+    """A command cannot reach a running server, or the server rejects it."""
+
+
 def causes(error: BaseException | None) -> Iterator[BaseException]:
     """Yield *error*, and the exceptions from which it was raised, the nearest first. A ring of causes ends."""
     seen = set()

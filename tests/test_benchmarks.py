@@ -45,7 +45,7 @@ def module(monkeypatch):
             del sys.modules[name]
 
 
-@pytest.mark.parametrize("name", ["all", "load", "connections", "memory"])
+@pytest.mark.parametrize("name", ["all", "load", "connections", "memory", "status", "counting"])
 def test_a_benchmark_prints_its_help(name):
     command = [sys.executable, str(BENCHMARKS / f"{name}.py"), "--help"]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -120,7 +120,7 @@ def test_each_table_of_the_run_has_its_place_in_the_pages(module):
     ]
     titles += ["Load", "Fast app in"]
     titles += module("load").PEER_TITLES.values()
-    pages = (MANUAL / "performance.md").read_text(encoding="utf-8") + (ROOT / "README.md").read_text(encoding="utf-8")
+    pages = "".join(page.read_text(encoding="utf-8") for page in [*MANUAL.glob("*.md"), ROOT / "README.md"])
     assert {title: pages.count(f"| {title} |") for title in titles} == dict.fromkeys(titles, 1)
 
 

@@ -23,6 +23,7 @@ NAMES = {
     "Config": "mountpoint.config.reader",
     "ConfigError": "mountpoint.errors",
     "Dispatcher": "mountpoint.wsgi.dispatch",
+    "JsonFormatter": "mountpoint.loading.json_log",
     "LoadError": "mountpoint.errors",
     "Match": "mountpoint.wsgi.table",
     "Mount": "mountpoint.wsgi.table",
@@ -40,7 +41,7 @@ NAMES = {
     "serve": "mountpoint.lifecycle.serve",
 }
 #: The names that are imported at their first use, since they need tomllib, waitress or the loading of apps.
-LAZY = {"Config", "load", "load_config", "serve"}
+LAZY = {"Config", "JsonFormatter", "load", "load_config", "serve"}
 #: Names that the file of the package imports for its own use.
 OWN_IMPORTS = {"TYPE_CHECKING", "annotations", "import_module"}
 MANUAL = Path(mountpoint.__file__).parent / "docs" / "embedding.md"

@@ -6,11 +6,14 @@ The output of a command goes to stdout, everything else to stderr. Exit codes:
 - 1: the command ran, and found a problem: errors in the table, a URL that no app gets, an address in use, requests that
   were cut off.
 - 2: wrong usage, or a file that cannot be read.
+- 3: no server runs that ``status`` and ``top`` could ask.
 
 Read in this order:
 
     parser    the commands and their options
     commands  the commands that serve or examine a table
+    control   the commands that ask a running server
+    usage     advice for arguments in the wrong place
 """
 
 from __future__ import annotations

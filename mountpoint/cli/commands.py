@@ -16,12 +16,13 @@ from typing import NoReturn, TextIO
 from ..config.address import listen_address
 from ..config.reader import DEFAULT_FILE, load_config
 from ..errors import MountpointError, Problem, UsageError
+from .usage import swapped
 
 
 def serve(options: argparse.Namespace) -> NoReturn:
     if os.getpid() == 1:  # as in a container: the kernel drops a signal for which process 1 has no handler
         signal.signal(signal.SIGTERM, lambda number, _: os._exit(128 + number))  # its default action, until it serves
-    given = ("listen", "threads", "strict", "access_log", "log_level")
+    given = ("listen", "threads", "strict", "access_log", "log_level", "control")
     overrides = {name: value for name in given if (value := getattr(options, name)) is not None}
     if options.reload:
         from ..lifecycle.autoreload import serve_with_autoreload
@@ -74,24 +75,17 @@ def resolve(options: argparse.Namespace) -> int:
     from ..resolve import resolve
 
     if options.url.endswith(".toml") and not os.path.exists(options.file):  # noqa: PTH110 - it may be a URL
-        raise UsageError([_swapped("resolve FILE URL", options.url, options.file)])
+        raise UsageError([swapped("resolve FILE URL", options.url, options.file)])
     resolution = resolve(load_config(options.file), options.url, host=options.host, method=options.method)
     print(resolution.as_json() if options.json else resolution.as_text())
     return 0 if resolution.is_app else 1
-
-
-def _swapped(usage: str, first: str, second: str) -> Problem:
-    """Return the problem of two arguments in the wrong order; *first* and *second* are in the right one."""
-    command, *_ = usage.split()
-    message = f'expected "{usage}", found the other order; write "mountpoint {command} {first} {second}"'
-    return Problem("", message)
 
 
 def proxy_config(options: argparse.Namespace) -> int:
     from ..proxyconf import PROXIES, RenderOptions, proxy_config
 
     if options.file in PROXIES and options.proxy not in PROXIES:
-        raise UsageError([_swapped("proxy-config PROXY FILE", options.file, options.proxy)])
+        raise UsageError([swapped("proxy-config PROXY FILE", options.file, options.proxy)])
     if options.proxy.endswith(".toml"):
         message = f'expected the name of a proxy, found "{options.proxy}"; write "nginx {options.proxy}", for example'
         raise UsageError([Problem("PROXY", message)])
@@ -138,6 +132,25 @@ def doctor(options: argparse.Namespace) -> int:
                 print("\r\x1b[K", end="", file=sys.stderr)
             print(error, file=sys.stderr)
             return 2
+
+
+def status(options: argparse.Namespace) -> int:
+    from ..console.status import status
+
+    return _shown(*status(options.file, options.control, sys.stdout, as_json=options.json))
+
+
+def top(options: argparse.Namespace) -> int:
+    from ..console.top import top
+
+    return _shown(*top(options.file, options.control))
+
+
+def _shown(code: int, message: str) -> int:
+    """Print the *message* of a command that no server has answered, and return its exit code."""
+    if message:
+        print(message, file=sys.stderr)
+    return code
 
 
 def docs(options: argparse.Namespace) -> int:

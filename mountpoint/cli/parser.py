@@ -17,6 +17,7 @@ from ..config.schema import LOG_LEVELS, SERVER_KEYS
 from ..config.validators import Validator
 from ..errors import did_you_mean
 from . import commands as run
+from . import control
 
 #: Options of other servers, by the advice for `mountpoint serve`.
 _FOREIGN_OPTIONS = {
@@ -71,6 +72,7 @@ def parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentPa
         metavar="LEVEL",
         help=f"log messages of this level and above: {', '.join(LOG_LEVELS)}",
     )
+    _add_control(serve, "make the control socket here")
     serve.add_argument(
         "--reload", action="store_true", help="restart when the code or the table changes; for development"
     )
@@ -124,6 +126,24 @@ def parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentPa
     )
     _add_timeout(doctor)
     doctor.add_argument("--json", action="store_true", help="print JSON")
+
+    reload = _add_with_file(
+        commands, "reload", control.reload, "have the running server read its table again, as SIGHUP does"
+    )
+    _add_client_options(reload)
+
+    restart = _add_with_file(
+        commands, "restart", control.restart, "replace the processes of one mount, to run new code or a new environment"
+    )
+    restart.add_argument("mount", metavar="MOUNT", help="the key of a mount with processes of its own")
+    _add_client_options(restart)
+
+    status = _add_with_file(commands, "status", run.status, "show what a running server does, and whether all is well")
+    _add_control(status, "ask the server at this control socket")
+    status.add_argument("--json", action="store_true", help="print JSON")
+
+    top = _add_with_file(commands, "top", run.top, "show what a running server does, live in a terminal")
+    _add_control(top, "ask the server at this control socket")
 
     docs = _add_command(commands, "docs", run.docs, "list the pages of the manual, or print one")
     docs.add_argument("page", nargs="?", metavar="PAGE", help="print this page, as Markdown (default: print the list)")
@@ -186,6 +206,27 @@ def _add_command(commands: Any, name: str, function: Any, text: str) -> argparse
 def _add_file(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "file", nargs="?", default=DEFAULT_FILE, metavar="FILE", help=f"the mount table (default: {DEFAULT_FILE})"
+    )
+
+
+def _add_control(parser: argparse.ArgumentParser, text: str) -> None:
+    parser.add_argument(
+        "--control",
+        type=_checked_by(SERVER_KEYS["control"].validator),
+        metavar="PATH",
+        help=f"{text} (default: the path in the file, or one that follows from the file)",
+    )
+
+
+def _add_client_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a command that asks a running server."""
+    _add_control(parser, "the control socket of the server")
+    parser.add_argument(
+        "--timeout",
+        type=_seconds,
+        default=120.0,
+        metavar="S",
+        help="wait at most S seconds for the outcome (default: 120)",
     )
 
 

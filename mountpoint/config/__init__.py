@@ -5,6 +5,7 @@ Read in this order:
     app_spec       parse the name of an app: ``module:attribute`` and its other forms
     validators     check one value
     address        parse an address to listen on
+    control_path   the path of the control socket
     key            one key of the file
     own_process    the keys of a mount that has processes of its own
     status         the section of the status page

@@ -19,6 +19,7 @@ from ..wsgi.proxy_settings import FILE_KEYS, ProxySettings
 from ..wsgi.table import DotSegments, Mount, MountTable, Slash
 from .address import Address
 from .app_spec import AppSpec
+from .control_path import in_folder
 from .key import Key
 from .own_process import OwnProcess, take_own_process, with_prefix
 from .request_id import conflicts_with_request_id
@@ -82,11 +83,14 @@ class ServerConfig:
     body_min_rate: int = 500  # bytes a second
     max_buffered_bodies: int = 256 * 2**20  # bytes
     strict: bool = False
-    access_log: bool = True
+    access_log: Literal["combined", "json", False] = "combined"
+    access_log_exclude: tuple[str, ...] = ()  # WSGI strings
+    has_json_logs: bool = False  # as the file says, also if an option turns the access log off
     request_id: bool = False
     log_level: str | None = None  # None for "info", or for the levels that [logging] sets
     unix_socket_perms: int = 0o660
     connection_limit: int = 1000
+    control: Path | Literal[False] | None = None  # None for the default path
     adjustments: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -276,11 +280,14 @@ class _Validation:
         values: dict[str, Any] = {"connection_limit": min(1000, connection_ceiling())}
         adjustments = dict(WAITRESS_DEFAULTS)
         listen: tuple[Address, ...] = ()
+        values["has_json_logs"] = table.get("access_log") == "json"
         table = {"listen": DEFAULT_LISTEN, **table, **self.overrides}
         for name, value in table.items():
             path = f"--{name.replace('_', '-')}" if name in self.overrides else f"server.{quoted(name)}"
             if name == "listen":
                 listen = self.listen(path, value, Path.cwd() if name in self.overrides else self.folder)
+            elif name == "control":
+                values[name] = self.control(path, value, Path.cwd() if name in self.overrides else self.folder)
             elif name in REPLACED:
                 self.report(path, f"cannot be set here; {REPLACED[name]}")
             elif name in SERVER_KEYS:
@@ -305,6 +312,10 @@ class _Validation:
             if addresses.count(address) > 1:
                 self.report(path, f'expected each address once, found "{address}" twice; remove one of them')
         return tuple(Address(unix=folder / address.unix) if address.unix else address for address in addresses)
+
+    def control(self, path: str, value: Any, folder: Path) -> Any:
+        text = self.validated(path, SERVER_KEYS["control"].validator, value)
+        return self.validated(path, partial(in_folder, folder), text) if text else text
 
     def status(self, table: dict[str, Any], server: tuple[Address, ...]) -> StatusConfig:
         values = self.section("status", table, STATUS_KEYS)

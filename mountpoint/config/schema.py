@@ -11,15 +11,18 @@ from typing import get_args
 
 from ..wsgi.table import DotSegments, Slash
 from .address import listen_address
+from .control_path import control_path
 from .key import Key
 from .own_process import PROCESS_KEYS
 from .validators import (
+    access_log,
     app_spec,
     array_of_strings,
     boolean,
     connection_limit,
     echo_key,
     environment,
+    exact_paths,
     integer,
     octal_permissions,
     one_of,
@@ -151,9 +154,15 @@ SERVER_KEYS: Mapping[str, Key] = {
         "`false`",
     ),
     "access_log": Key(
-        boolean,
-        "Log each request.",
-        "`true`",
+        access_log,
+        'The form of the access log: `"combined"` (also `true`), `"json"` or `false`. With `"json"` all logs of the '
+        "server are JSON.",
+        '`"combined"`',
+    ),
+    "access_log_exclude": Key(
+        exact_paths,
+        'Public paths whose requests are not in the access log, such as `["/healthz"]`. Each is one exact path.',
+        "`[]`",
     ),
     "request_id": Key(
         boolean,
@@ -176,6 +185,12 @@ SERVER_KEYS: Mapping[str, Key] = {
         connection_limit,
         "How many connections are open at once. It cannot exceed (open files - 64) / 3, or 400 on Windows.",
         "`1000`, or less if the system does not allow that many",
+    ),
+    "control": Key(
+        control_path,
+        "The unix socket through which commands such as `mountpoint reload` reach the running server. A relative path "
+        "starts at the file's folder. `false` switches it off. Only the server's user and root can use it.",
+        "a path that follows from that of the file, see [Operating](operating.md#the-control-socket)",
     ),
 }
 

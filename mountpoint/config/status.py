@@ -20,7 +20,7 @@ STATUS_KEYS: Mapping[str, Key] = {
         listen_address,
         'Where the [status page](status.md) listens: `"host:port"`, `"[ipv6]:port"`, `"*:port"` or `"unix:/path"` (a '
         "relative path starts at the file's folder). It is a listener of its own, so no proxy exposes it by accident.",
-        "none: there is no status page",
+        "none: the server has no status page",
     ),
     "key": Key(
         echo_key,
@@ -34,7 +34,7 @@ STATUS_KEYS: Mapping[str, Key] = {
 
 @dataclass(frozen=True, slots=True)
 class StatusConfig:
-    """The section ``[status]``. There is no status page if ``listen`` is None, and no key is needed if it is empty."""
+    """The section ``[status]``. Without ``listen`` the server has no status page. Without ``key`` it needs no key."""
 
     listen: Address | None = None
     key: str = field(default="", repr=False)

@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from ..errors import did_you_mean
+from ..wsgi.keys import path_of_key, wsgi_string
 from .app_spec import AppSpec, parse_spec
 
 Validator = Callable[[Any], Any]
@@ -87,6 +88,25 @@ def any_table(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError(f"expected a table, found {toml_text(value)}")
     return value
+
+
+def access_log(value: Any) -> Literal["combined", "json", False]:
+    """Accept a form of the access log, or a boolean: true is the combined form."""
+    if isinstance(value, bool):
+        return "combined" if value else False
+    if value not in ("combined", "json"):
+        hint = did_you_mean(value, ("combined", "json")) if isinstance(value, str) else ""
+        raise ValueError(f'expected "combined", "json", true or false, found {toml_text(value)}{hint}')
+    return cast("Literal['combined', 'json']", value)
+
+
+def exact_paths(value: Any) -> tuple[str, ...]:
+    """Accept an array of paths, each without a host. Return them as WSGI strings, with the slash at their end."""
+    for path in array_of_strings(value):
+        if not path.startswith("/"):
+            raise ValueError(f'expected paths such as "/healthz", found {toml_text(path)}')
+        path_of_key(path)
+    return tuple(map(wsgi_string, value))
 
 
 def array_of_strings(value: Any) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """``mountpoint serve --reload``, for development: hupper watches files, and a child process serves.
 
-hupper watches the modules that the child has imported, the table, and the files whose change could repair a broken
-mount. When one of them changes, the child drains and hupper starts another child.
+hupper watches the modules that the child and its workers have imported, the table, and the files whose change could
+repair a broken mount. When one of them changes, the child drains and hupper starts another child.
 """
 
 from __future__ import annotations

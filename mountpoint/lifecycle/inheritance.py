@@ -121,6 +121,8 @@ class _Fields:
         # Absent if the old process is of a release that did not write them.
         self.identities = [(_number(device), _number(inode)) for device, inode in fields.get("identities", ())]
         self.descriptors = [*(descriptor for _, descriptor in self.sockets), self.ready]
+        if self.status > len(self.sockets):
+            raise ValueError("expected at most as many sockets of the status page as there are sockets")
         if len({*self.descriptors}) < len(self.descriptors):
             raise ValueError("a descriptor is named twice")
         if self.identities and len(self.identities) != len(self.descriptors):

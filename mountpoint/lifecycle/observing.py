@@ -47,9 +47,8 @@ class Observing:
         running: list[RunningRequest] = []
         for _, one in server.queues.running_requests() if server else ():
             request = cast(Parser, one.request)
-            running.append(
-                RunningRequest(one.queue.key, request.command, request.path_info, now - one.started_at, None)
-            )
+            age = now - one.started_at
+            running.append(RunningRequest(one.queue.key, request.command, request.path_info, age, request.request_id))
         facts = ServerFacts(
             file=str(config.file),
             listen=server.urls() if server else [],

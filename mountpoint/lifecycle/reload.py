@@ -23,33 +23,22 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
-from ..config.reader import Config, MountConfig, ServerConfig, load_config
-from ..errors import ConfigError, LoadError, counted
+from ..config.reader import Config, MountConfig, load_config
+from ..errors import ConfigError, LoadError
 from ..loading.load_thread import GivenUp
 from ..loading.loaded_mount import LoadedMount, describe_broken, log_warnings
 from ..loading.loader import Loader, LoadObserver
-from ..loading.module_files import namespace_of
 from ..server.slow_requests import stack_of
-from .installed_code import InstalledCode
+from .control_messages import Reply
+from .loaded_code import LoadedCode
+from .table_changes import changes, needs_restart
 
 SETTLE_SECONDS = 0.5  # the file must be unchanged for so long, because half of a table can be valid TOML
 
 HANG_SECONDS = 10.0  # from its start, after which a second signal supersedes a reload
-
-# The fields of `ServerConfig` that a reload changes in a serving process.
-_LIVE = {
-    "drain_timeout",
-    "header_timeout",
-    "body_timeout",
-    "body_min_rate",
-    "max_buffered_bodies",
-    "strict",
-    "request_id",
-}
 
 logger = logging.getLogger("mountpoint")
 
@@ -73,6 +62,13 @@ class _Run(LoadObserver):
     thread: threading.Thread | None = None
     loads: str = ""
     loading_thread: int | None = None
+    replies: list[Reply] = field(default_factory=list)  # to the commands that asked for this reload
+
+    def say(self, log: Callable[[str, str], object], text: str) -> None:
+        """Pass *text* to *log*, a method of a logger, and to the commands."""
+        log("%s", text)
+        for reply in self.replies:
+            reply.line(text)
 
     @property
     def waits_for_workers(self) -> bool:  # type: ignore[override]  # a constant elsewhere
@@ -97,6 +93,20 @@ class _Run(LoadObserver):
 
     def only_slow_left(self) -> None:
         self.reloader._start.only_slow_left()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The outcome of a reload: a *text* of a few words, and whether the new table is served and each app works."""
+
+    text: str
+    ok: bool = False
+    replies: Sequence[Reply] = ()
+
+    def reply(self) -> None:
+        """Respond to the commands that asked for the reload."""
+        for reply in self.replies:
+            reply.end(f"reload ended: {self.text}", ok=self.ok)
 
 
 class StartObserver:
@@ -125,7 +135,7 @@ class TableReloader:
 
     *mounts* are those of the first table. If they are not loaded yet, `load` begins that. *swap_table* is called with
     each new table: during the first load after each mount, and later once all of its mounts are loaded. *on_end* is
-    called after every reload, with its outcome in a few words. Both are called in the thread that loads.
+    called after every reload. Both are called in the thread that loads.
     """
 
     def __init__(
@@ -134,20 +144,20 @@ class TableReloader:
         mounts: Sequence[LoadedMount],
         loader: Loader,
         swap_table: Callable[[Config, Sequence[LoadedMount]], object],
-        on_end: Callable[[str], object] = lambda outcome: None,
+        on_end: Callable[[Outcome], object] = lambda outcome: None,
     ) -> None:
         self.mounts = mounts
-        self._config = config
+        self._config = config  # that of the start
+        self._latest = config
         self._loader = loader
         self._swap_table = swap_table
         self._on_end = on_end
         self._start = StartObserver()
         self._file = config.file.absolute()
-        self._installed_code = InstalledCode()
-        self._module_times: dict[str, float] = {}  # when each module was first seen, a Unix time
-        self._record_modules()
+        self._code = LoadedCode()
         self._lock = threading.Lock()
         self._is_requested = False
+        self._replies: list[Reply] = []  # to the commands that asked for the reload which is requested
         self._current: _Run | None = None
 
     def load(self, start: StartObserver) -> None:
@@ -158,21 +168,26 @@ class TableReloader:
         self._current = run
         run.thread.start()
 
-    def start(self) -> None:
-        """Reload in a thread, and return at once. During a reload: once more after it, or instead of it if it hangs."""
+    def start(self, reply: Reply | None = None) -> None:
+        """Reload in a thread, and return at once. During a reload: once more after it, or instead of it if it hangs.
+
+        *reply* gets the lines about the reload and its outcome.
+        """
         with self._lock:
             self._is_requested = True
+            if reply is not None:
+                self._replies.append(reply)
             current = self._current
         if current and current.thread and current.thread.ident:
-            logger.warning(
-                "%s runs already, for %.1f s; another one begins once it has ended, or has run for %g s; it is "
-                "loading %s, at:\n%s",
-                "the first load" if current.is_first else "a reload",
-                time.monotonic() - current.started_at,
-                HANG_SECONDS,
-                current.loads or "the table",
-                stack_of(current.loading_thread or current.thread.ident),
+            text = (
+                f"{'the first load' if current.is_first else 'a reload'} runs already, for "
+                f"{time.monotonic() - current.started_at:.1f} s; another one begins once it has ended, or has run for "
+                f"{HANG_SECONDS:g} s; it is loading {current.loads or 'the table'}, at:\n"
+                f"{stack_of(current.loading_thread or current.thread.ident)}"
             )
+            logger.warning("%s", text)
+            if reply is not None:
+                reply.line(text)
         self.start_pending()
 
     def start_pending(self) -> None:
@@ -190,17 +205,34 @@ class TableReloader:
                 run.thread.start()
             except (RuntimeError, MemoryError) as error:  # the system or the container allows no more threads
                 self._current, self._is_requested = hung, False
+                replies, self._replies = self._replies, []
                 failure: Exception | None = error
             else:
                 failure = None
         if failure:
             logger.error("not reloaded, the old table is kept: %s; send SIGHUP again", failure)
-            self._on_end("not reloaded: no thread could be started")
+            self._on_end(Outcome("not reloaded: no thread could be started", replies=replies))
         elif hung:
             self._loader.give_up()
             logger.error("the reload that loads %s hangs; it is given up, and another one begins", hung.loads)
+            Outcome(f"it hung while it loaded {hung.loads or 'the table'}", replies=hung.replies).reply()
             if hung.is_first:
                 self._give_up_first_load()
+
+    def replace_app(self, before: LoadedMount, after: LoadedMount) -> bool:
+        """Serve *after* instead of *before*, unless a reload has replaced or removed that mount; return whether it did.
+
+        The rest of the table stays.
+        """
+        with self._lock:
+            key = before.config.key
+            latest = next((one for one in self.mounts if one.config.key == key), None)
+            if latest is None or latest.app is not before.app or latest.config.own != before.config.own:
+                return False
+            after = dataclasses.replace(after, config=latest.config)
+            self.mounts = [after if one is latest else one for one in self.mounts]
+            self._swap_table(self._latest, self.mounts)
+            return True
 
     def _run(self, run: _Run) -> None:
         try:
@@ -217,13 +249,14 @@ class TableReloader:
                     return
                 except BaseException:  # an app may raise KeyboardInterrupt, and the next reload must still run
                     logger.exception("reload failed; the old table is kept")
-                    outcome = "the old table is kept"
+                    outcome = Outcome("the old table is kept", replies=run.replies)
                 if self._current is run:
                     self._on_end(outcome)
         finally:
             with self._lock:
                 if self._current is run:  # an exception from above: from a log handler
                     self._current = None
+                    Outcome("it failed, see the log", replies=run.replies).reply()
 
     def _take_request(self, run: _Run) -> bool:
         """Return whether *run* has to reload. Without a request it is over."""
@@ -234,6 +267,7 @@ class TableReloader:
                 self._current = None
                 return False
             self._is_requested = False
+            run.replies, self._replies = self._replies, []
             run.started_at = time.monotonic()
             return True
 
@@ -251,7 +285,7 @@ class TableReloader:
         except BaseException as error:
             self._start.failed(error)
             return False
-        self._record_modules()
+        self._code.record()
         self._start.ended(self.mounts)
         return True
 
@@ -266,7 +300,7 @@ class TableReloader:
         with self._lock:
             self._require_current(run)
             self.mounts = [loaded if one.config.key == loaded.config.key else one for one in self.mounts]
-            self._swap_table(self._config, self.mounts)
+            self._swap_table(self._latest, self.mounts)
 
     def _give_up_first_load(self) -> None:
         error = LoadError("its load hung and was given up")
@@ -275,42 +309,49 @@ class TableReloader:
             self._swap_table(self._config, self.mounts)
         self._start.ended(self.mounts)
 
-    def _reload(self, run: _Run) -> str:
-        logger.info("%s: reloading", self._config.file)
+    def _reload(self, run: _Run) -> Outcome:
+        run.say(logger.info, f"{self._config.file}: reloading")
         try:
             config = self._read()
         except ConfigError as error:
-            logger.error("not reloaded, the old table is kept:\n%s", error)
-            return "not reloaded: errors in the file"
+            run.say(logger.error, f"not reloaded, the old table is kept:\n{error}")
+            return Outcome("not reloaded: errors in the file", replies=run.replies)
         before = {mount.config.key: mount for mount in self.mounts}
-        self._record_modules()
+        self._code.record()
         started_at, modules = time.time(), dict(sys.modules)
 
         mounts = self._loader.load(config, self.mounts, run)
         self._require_current(run)
-        # These were read from their files just now, even if a failed load had imported them before.
-        self._module_times |= {
-            name: started_at for name, module in sys.modules.copy().items() if modules.get(name) is not module
-        }
+        self._code.note_import(modules, started_at)  # even if a failed load had imported them before
         broken = [mount for mount in mounts if mount.error]
         worked = [mount for mount in broken if (old := before.get(mount.config.key)) and old.app]
-        log_warnings(
-            mount for mount in mounts if (old := before.get(mount.config.key)) is None or mount.app is not old.app
-        )
+        for mount in mounts:
+            if (old := before.get(mount.config.key)) is None or mount.app is not old.app:
+                for warning in mount.warnings:
+                    run.say(logger.warning, f"{mount.config.key}: {warning}")
         for mount in broken:
-            logger.error("%s", describe_broken(mount))
+            run.say(logger.error, describe_broken(mount))
         if worked or (broken and config.server.strict):
             why = "worked before, and failed to load" if worked else "strict: failed to load"
             names = ", ".join(mount.config.key for mount in worked or broken)
-            logger.error("not reloaded, the old table is kept; %s: %s", why, names)
-            return "not reloaded: apps failed to load"
-        for line in [*_changes(self.mounts, mounts), *_needs_restart(self._config, config), *self._stale_code(mounts)]:
-            logger.info("%s", line)
+            run.say(logger.error, f"not reloaded, the old table is kept; {why}: {names}")
+            return Outcome("not reloaded: apps failed to load", replies=run.replies)
+        for line in [*changes(self.mounts, mounts), *needs_restart(self._config, config), *self._code.stale(mounts)]:
+            run.say(logger.info, line)
         with self._lock:
             self._require_current(run)
-            self.mounts = mounts
-            self._swap_table(config, mounts)
-        return f"{len(mounts)} mounts, {len(broken)} broken"
+            self.mounts = [self._with_latest_app(mount, before) for mount in mounts]
+            self._latest = config
+            self._swap_table(config, self.mounts)
+        return Outcome(f"{len(mounts)} mounts, {len(broken)} broken", not broken, run.replies)
+
+    def _with_latest_app(self, mount: LoadedMount, before: Mapping[str, LoadedMount]) -> LoadedMount:
+        """Return *mount* with the app of a restart that has ended since the reload began with the mounts *before*."""
+        key = mount.config.key
+        latest = next((one for one in self.mounts if one.config.key == key), None)
+        if latest is None or key not in before or mount.app is not before[key].app or latest.app is mount.app:
+            return mount
+        return dataclasses.replace(latest, config=mount.config)
 
     def _read(self) -> Config:
         """Read the file once it has settled, and again if it has changed while it was read."""
@@ -336,70 +377,3 @@ class TableReloader:
         except OSError:
             return None  # `load_config` reports it
         return state.st_mtime, state.st_size
-
-    def _record_modules(self) -> None:
-        self._installed_code.record()
-        now = time.time()
-        for name in list(sys.modules):
-            self._module_times.setdefault(name, now)
-
-    def _stale_code(self, mounts: Sequence[LoadedMount]) -> Iterator[str]:
-        """Yield a line for each mount whose app runs older code than its files hold."""
-        changed_files: dict[Path, set[str]] = {}  # names of changed files, by the innermost root that holds them
-        for name, seen_at in self._module_times.items():
-            if (file := namespace_of(sys.modules.get(name)).get("__file__")) and _modified(file) > seen_at:
-                path = Path(file)
-                roots = [mount.config.root for mount in mounts if path.is_relative_to(mount.config.root)]
-                if roots:
-                    changed_files.setdefault(max(roots, key=lambda root: len(root.parts)), set()).add(path.name)
-        for mount in mounts:
-            if mount.app and (changed := changed_files.get(mount.config.root)):
-                yield (
-                    f"{mount.config.key}: its code has changed ({', '.join(sorted(changed)[:3])}), but a reload keeps "
-                    "loaded modules; send SIGUSR2 to start a new process with the new code"
-                )
-        if installed := self._installed_code.changed([mount.config.root for mount in mounts]):
-            names = ", ".join(installed[:3]) + (f" and {counted(len(installed) - 3, 'other')}" if installed[3:] else "")
-            yield (
-                f"packages outside the roots have changed ({names}), but a reload keeps loaded modules; send SIGUSR2 "
-                "to start a new process with the new code"
-            )
-
-
-def _modified(file: str) -> float:
-    try:
-        return Path(file).stat().st_mtime
-    except (OSError, ValueError):
-        return 0.0
-
-
-def _changes(before: Sequence[LoadedMount], after: Sequence[LoadedMount]) -> Iterator[str]:
-    """Yield a line for each mount that was removed, added or changed."""
-    old = {mount.config.key: mount for mount in before}
-    new = {mount.config.key: mount for mount in after}
-    for key in old.keys() - new.keys():
-        yield f"{key}: removed"
-    for key, mount in new.items():
-        if key not in old:
-            yield f"{key}: new, {mount.state}"
-        elif old[key].config != mount.config or old[key].app is not mount.app:
-            yield f"{key}: changed, {mount.state}"
-
-
-def _needs_restart(before: Config, after: Config) -> Iterator[str]:
-    """Yield a line with the settings that differ between the file and the serving process."""
-    changed = [
-        f"server.{field.name}"
-        for field in dataclasses.fields(ServerConfig)
-        if field.name not in _LIVE | {"adjustments"}
-        and getattr(before.server, field.name) != getattr(after.server, field.name)
-    ]
-    old, new = before.server.adjustments, after.server.adjustments
-    changed += [f"server.{name}" for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
-    if before.logging != after.logging:
-        changed.append("logging")
-    changed += [
-        f"status.{name}" for name in ("listen", "key") if getattr(before.status, name) != getattr(after.status, name)
-    ]
-    if changed:
-        yield f"these changed settings take effect at a restart: {', '.join(changed)}"

@@ -35,10 +35,14 @@ from ..server.slow_requests import stack_of
 from ..server.sockets import raise_file_limit
 from ..workers.processes import WorkerProcesses
 from .binding import bind_sockets
+from .control import Control
+from .control_commands import changing_commands
+from .control_messages import DRAINING, LOADING, SERVING, Reply
 from .ending import MIN_SECONDS, end_after, end_by_signal, end_now, end_process
 from .inheritance import read_inheritance
 from .observing import Observing
-from .reload import TableReloader
+from .reload import Outcome, TableReloader
+from .restarts import MountRestarts
 from .service_manager import ServiceManager
 from .signals import SignalReceiver
 from .start import Start, announcement
@@ -94,7 +98,12 @@ def serve_and_end(config: Config, *, watch_files: Callable[[list[str]], object] 
 def _start(config: Config, watch_files: Callable[[list[str]], object] | None) -> _Process:
     settings = config.server
     try:
-        configure_logging(settings.log_level, access_log=settings.access_log, dictionary=config.logging)
+        configure_logging(
+            settings.log_level,
+            access_log=bool(settings.access_log),
+            is_json=settings.has_json_logs,
+            dictionary=config.logging,
+        )
     except ConfigError as error:
         raise ConfigError(error.problems, file=str(config.file)) from error
     detach_streams()
@@ -111,8 +120,10 @@ class _Process:
         self._takeover = Takeover(successor_environ(), working_folder())
         self._manager = ServiceManager()
         self._inheritance = read_inheritance()
+        self._control = Control(config, self._inheritance, self.state)
+        self._control.handlers["status"] = lambda _, reply: reply.end(snapshot=self.snapshot())
         self._observing = Observing(config)
-        self._workers = WorkerProcesses()
+        self._workers = WorkerProcesses(watch_files=watch_files)
         self._status_page = StatusPage(config.status, self._inheritance)
         try:
             self._bound = bind_sockets(config.server, self._inheritance)
@@ -128,6 +139,10 @@ class _Process:
         self._start = Start(self, self._inheritance, strict=config.server.strict, serves_early=serves_early)
         loader = Loader(self._load_thread, self._workers)
         self._reloader = TableReloader(config, mounts, loader, self._swap_table, self._end_reload)
+        restarts = MountRestarts(self._reloader, self._workers, self._soon)
+        self._control.handlers |= changing_commands(
+            self.state, lambda reply: self._soon(lambda: self._reload(reply)), restarts
+        )
         self._lock = threading.RLock()  # for the fields below
         self._server: Server | None = None
         self._table: tuple[Config, Sequence[LoadedMount]] = (config, mounts)  # the latest
@@ -144,7 +159,8 @@ class _Process:
         self._signals.close()
 
     def close_sockets(self) -> None:
-        """Close the listening sockets."""
+        """Close the listening sockets and the control socket."""
+        self._control.close()
         self._status_page.close()
         for bound in self._bound:
             bound.close()
@@ -152,6 +168,7 @@ class _Process:
     def run(self) -> int:
         """Load the apps and serve them; return the exit code."""
         self._signals.install()
+        self._control.start()
         apps = counted(len(self._config.mounts), "app")
         logger.info("%s: loading %s", self._config.file, apps)  # the last line if an import hangs
         self._status_page.start(self)
@@ -182,7 +199,7 @@ class _Process:
 
     def state(self) -> str:
         """Return ``loading``, ``serving`` or ``draining``."""
-        return "draining" if self._stopped_at else "serving" if self._is_announced else "loading"
+        return DRAINING if self._stopped_at else SERVING if self._is_announced else LOADING
 
     def loop_age(self) -> float | None:
         """Return the seconds since the loop has turned, None before it runs."""
@@ -281,6 +298,7 @@ class _Process:
         if count > 1:
             end_after(_STOP_SECONDS)
         self._takeover.stop()
+        self._control.drain()
         if not self._takeover.is_complete and self._is_announced:  # else the service continues in another process
             self._manager.report_stopping()
         if server is None:
@@ -295,10 +313,10 @@ class _Process:
         if self._server is not None:
             self._soon(self._server.log_in_flight)
 
-    def _reload(self) -> None:
+    def _reload(self, reply: Reply | None = None) -> None:
         self._manager.report_reloading()
         self._observing.reload_began()
-        self._reloader.start()
+        self._reloader.start(reply)
 
     def _start_takeover(self) -> None:
         if self._watch_files:
@@ -323,6 +341,7 @@ class _Process:
             self._is_announced = True
             deferred, self._deferred_signals = self._deferred_signals, []
         logger.info("%s", announcement(self._config, mounts, self._server.urls()))
+        self._control.announce()
         self._inheritance.notify_ready()
         for number in deferred:
             self._handle_signal(number)
@@ -342,14 +361,15 @@ class _Process:
             router, limits = build_router(config, build_table(mounts)), queue_limits(config, mounts)
             server.call_soon_threadsafe(lambda: server.replace(router, limits, config.server))
 
-    def _end_reload(self, outcome: str) -> None:
-        unused = self._workers.unused_by(mount.app for mount in self.mounts)
+    def _end_reload(self, outcome: Outcome) -> None:
+        unused = self._workers.unused_by(lambda: [mount.app for mount in self.mounts])
 
         def report() -> None:
             unused.close()
-            logger.info("reload ended: %s", outcome)
-            self._observing.reload_ended(outcome)
-            self._manager.report_reloaded(outcome)
+            logger.info("reload ended: %s", outcome.text)
+            self._observing.reload_ended(outcome.text)
+            self._manager.report_reloaded(outcome.text)
+            outcome.reply()
 
         self._soon(report)  # after the callback of `_swap_table`
 
@@ -363,5 +383,6 @@ class _Process:
             self._takeover.complete()
             self._status_page.hand_over()
             logger.info("process %d serves; this one ends", pid)
+            self._control.hand_over(pid)
             self._stopped_at = time.monotonic()
             self._server.drain_and_keep_sockets()

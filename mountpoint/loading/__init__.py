@@ -38,6 +38,8 @@ Read in this order:
     requirements      find requirements of used packages that the environment does not satisfy
     proxy_fix         find ProxyFix around an app
     app_facts         what check needs to know about a loaded app, from any process
+    log_fields        the fields of log records
+    json_log          logs as JSON
     logs              configure logging, before any app is loaded
     log_stream        keep a hanging reader of the log from blocking the threads that log
     standard_streams  the same for apps that print, and for ``wsgi.errors``

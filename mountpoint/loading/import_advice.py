@@ -124,7 +124,7 @@ def _import_level(file: Path, line: int) -> int:
     return next((node.level for node in imports if node.lineno <= line <= (node.end_lineno or line)), 1)
 
 
-def arguments_hint(error: BaseException) -> str:
+def arguments_advice(error: BaseException) -> str:
     """Return how to give an app its command line, if *error* is the exit of a parser of arguments. Else empty."""
     if not isinstance(error, SystemExit):
         return ""

@@ -1,4 +1,4 @@
-"""Configure logging: to stderr, unless the section ``[logging]`` of the file says otherwise.
+"""Configure logging: to stderr, as far as the section ``[logging]`` of the file does not say otherwise.
 
 All apps share the root logger, so no app may configure it: `mountpoint.loading.isolation` reverts what an app changes
 in it during its load. Records that an app logs through the root logger are written from level INFO on, with the name
@@ -14,21 +14,34 @@ from contextlib import nullcontext, suppress
 from typing import Any
 
 from ..errors import ConfigError, Problem
+from .json_log import JsonFormatter
+
+#: The formats of the loggers that write text. The root logger has the name ``""``.
+_FORMATS = {
+    "mountpoint": "%(asctime)s %(levelname)s %(message)s",
+    "waitress": "%(asctime)s %(levelname)s waitress: %(message)s",
+    "": "%(asctime)s %(levelname)s %(name)s: %(message)s",
+}
+_BARE = logging.Formatter("%(message)s")
 
 
 def configure_logging(
-    level: str | None, *, access_log: bool = True, dictionary: Mapping[str, Any] | None = None
+    level: str | None,
+    *,
+    access_log: bool = True,
+    is_json: bool = False,
+    dictionary: Mapping[str, Any] | None = None,
 ) -> None:
     """Configure the loggers ``mountpoint``, ``mountpoint.access``, ``waitress`` and the root.
 
     *level* is ``"debug"`` to ``"critical"``, by default ``"info"``. The root logger is left alone if it has handlers
-    already: then a host that embeds mountpoint has configured it.
+    already: then a host that embeds mountpoint has configured it. With *is_json* each line is a JSON object.
 
-    *dictionary*, in the form of `logging.config.dictConfig`, replaces all of this, except that *level*, if given, still
-    applies to ``mountpoint`` and ``waitress``. Its ``version`` may be missing, and existing loggers stay enabled unless
-    it disables them. Raises `ConfigError` if `logging` rejects it.
+    *dictionary*, in the form of `logging.config.dictConfig`, comes first. A logger for which it has handlers, or whose
+    records reach such handlers, is left to it, except that *level*, if given, still applies to ``mountpoint`` and
+    ``waitress``. Its ``version`` may be missing, and existing loggers stay enabled unless it disables them. Raises
+    `ConfigError` if `logging` rejects it.
     """
-    access = logging.getLogger("mountpoint.access")
     if dictionary:
         from logging.config import dictConfig  # the import takes some milliseconds, and few files need it
 
@@ -41,17 +54,43 @@ def configure_logging(
         if level:
             for name in ("mountpoint", "waitress"):
                 logging.getLogger(name).setLevel(level.upper())
-    else:
-        level = level or "info"
-        _configure_logger("mountpoint", level, _stderr_handler("%(asctime)s %(levelname)s %(message)s"))
-        _configure_logger("waitress", level, _stderr_handler("%(asctime)s %(levelname)s waitress: %(message)s"))
-        _configure_logger("mountpoint.access", "info", _stderr_handler())
-        if not logging.root.handlers:
-            # "debug" is for mountpoint; on the root logger it would turn on the debug output of every library.
-            root_level = "info" if level == "debug" else level
-            _configure_logger("", root_level, _stderr_handler("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    section = _Section(dictionary or {})
+    level = level or "info"
+    # "debug" is for mountpoint; on the root logger it would turn on the debug output of every library.
+    levels = {"mountpoint": level, "waitress": level, "": "info" if level == "debug" else level}
+    for name, line_format in _FORMATS.items():
+        if name or not logging.root.handlers:
+            formatter = JsonFormatter() if is_json else logging.Formatter(line_format)
+            _configure_logger(name, levels[name], formatter, section)
+    _configure_logger("mountpoint.access", "info", _BARE, section)
     if not access_log:
-        access.disabled = True
+        logging.getLogger("mountpoint.access").disabled = True
+
+
+class _Section:
+    """The part of a dictionary for `logging.config` that is about loggers. The root logger has the name ``""``."""
+
+    def __init__(self, dictionary: Mapping[str, Any]) -> None:
+        self.is_empty = not dictionary
+        self._loggers: dict[str, Mapping[str, Any]] = {**dictionary.get("loggers", {})}
+        if "root" in dictionary:
+            self._loggers[""] = dictionary["root"]
+        is_incremental = dictionary.get("incremental", False)  # such a dictionary changes levels only
+        self._with_handlers = {
+            name for name, settings in self._loggers.items() if settings.get("handlers") and not is_incremental
+        }
+
+    def sets(self, name: str, key: str) -> bool:
+        """Whether the section has *key* for the logger *name*."""
+        return key in self._loggers.get(name, {})
+
+    def has_handlers(self, name: str) -> bool:
+        """Whether the section has handlers for the logger *name*."""
+        return name in self._with_handlers
+
+    def has_handlers_above(self, name: str) -> bool:
+        """Whether the section has handlers for a logger above *name*, to which records of *name* propagate."""
+        return any(not above or name.startswith(f"{above}.") for above in self._with_handlers - {name})
 
 
 class StderrHandler(logging.StreamHandler[Any]):
@@ -79,18 +118,18 @@ class StderrHandler(logging.StreamHandler[Any]):
             self.handleError(logging.makeLogRecord({"msg": "%s", "args": (line,)}))
 
 
-_BARE = logging.Formatter("%(message)s")
-
-
-def _stderr_handler(line_format: str | None = None) -> logging.Handler:
-    handler = StderrHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter(line_format) if line_format else _BARE)
-    return handler
-
-
-def _configure_logger(name: str, level: str, handler: logging.Handler) -> None:
+def _configure_logger(name: str, level: str, formatter: logging.Formatter, section: _Section) -> None:
+    """Let the logger *name* write to stderr in the form of *formatter*, as far as *section* does not say otherwise."""
+    if section.has_handlers_above(name):
+        return
     logger = logging.getLogger(name)
-    logger.setLevel(level.upper())
-    logger.handlers[:] = [handler]
-    logger.propagate = False
-    logger.disabled = False
+    if not section.has_handlers(name):
+        handler = StderrHandler(sys.stderr)
+        handler.setFormatter(formatter)
+        logger.handlers[:] = [handler]
+    if not section.sets(name, "level"):
+        logger.setLevel(level.upper())
+    if not section.sets(name, "propagate"):
+        logger.propagate = False
+    if section.is_empty:
+        logger.disabled = False

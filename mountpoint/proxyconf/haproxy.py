@@ -160,6 +160,7 @@ def _backend(plan: Plan) -> Iterator[str]:
     options = f"pool-purge-delay {min(5, plan.idle_timeout)}s"
     if len(plan.upstreams) > 1:
         yield "    balance leastconn"
+        yield "    option redispatch 1  # a request that found its server dead goes to another one at once"
         options += " check"
     for number, address in enumerate(plan.upstreams, 1):
         target = f"unix@{address.unix}" if address.unix else address

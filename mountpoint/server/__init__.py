@@ -4,6 +4,7 @@ Read in this order:
 
     sockets         bind listening sockets
     finished        a request that has ended, for the access log and the observer of the server
+    access_json     the line of a request as JSON
     access_log      one line for each request
     head            the request line and the headers, from bytes
     body            a body with its length, or in chunks

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from waitress.channel import ClientDisconnected
 from waitress.utilities import InternalServerError
 
+from ..loading.log_fields import log_with_fields
 from ..wsgi.dispatch import Route
 from ..wsgi.limits import MaxBody
 from ..wsgi.request_id import RequestIds
@@ -189,6 +190,7 @@ class Channel(DeadlineChannel):
         """Run the first request."""
         request = self.requests[0]
         request.started_at = time.monotonic()
+        request.is_excluded = self.server.access_log.excludes(request.route)
         self._may_send_more = request.is_last or request.keeps_alive
         closes = True
         try:
@@ -207,7 +209,14 @@ class Channel(DeadlineChannel):
             self.logger.info("Client disconnected while serving %s", request.path)
             return True
         except Exception as error:
-            self.logger.exception("Exception while serving %s", request.path)
+            log_with_fields(
+                self.logger,
+                logging.ERROR,
+                "Exception while serving %s",
+                request.path,
+                fields=request.log_fields,
+                error=error,
+            )
             if self.server.observer is not None and request.route is not None:
                 self.server.observer.app_raised(request.route.mount, error)
             if not task.wrote_header:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 Rejection = Literal["queue", "limit", "body"]
 
+#: Mount, status, end, seconds in the queue, seconds in the app, bytes in, bytes out: the fields of these names.
+Measures = tuple[str | None, int, float, float, float, int, int]
+
 
 class ServerObserver(Protocol):
     """Hears of every response. Its methods are called in the thread that serves the request, and must not raise.
@@ -103,6 +106,20 @@ class FinishedRequest:
         received_at = self._request.received_at
         return self.ended_at - received_at if received_at else self.app_seconds
 
+    def measures(self) -> Measures:
+        """Return what counters need of every request. Seven properties would take three times as long."""
+        request, ended_at = self._request, self.ended_at
+        record, started_at, received_at = request.record, request.started_at, request.received_at
+        return (
+            record.mount if record else None,
+            self.status,
+            ended_at,
+            started_at - received_at if started_at and received_at else 0.0,
+            ended_at - started_at if started_at else 0.0,
+            request.body_length,
+            self.bytes_out,
+        )
+
     @property
     def rejection(self) -> Rejection | None:
         """Why mountpoint rejected the request, None if it did not.
@@ -117,6 +134,14 @@ class FinishedRequest:
             return "body" if self.status in (413, 503, 507) else None
         is_ours = request.record is not None and request.record.reason is not None
         return "body" if is_ours and self.status == 413 else None
+
+    @property
+    def reason(self) -> str | None:
+        """Why mountpoint responds itself, None if the app responds."""
+        if self._request.error is not None:
+            return str(self._request.error.body)
+        record = self._request.record
+        return record.reason if record else None
 
     # ------------------------------------------------------------------------------------------- what the client sent
 

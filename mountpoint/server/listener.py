@@ -17,6 +17,7 @@ from waitress.server import TcpWSGIServer
 
 from ..config.address import Address
 from .accepting import AcceptingListener
+from .access_log import AccessLog
 from .body_limits import BodyBudget
 from .channel import IDLE_SECONDS, Channel, Router
 from .event_loop import EventLoop
@@ -41,6 +42,7 @@ class _Listener(AcceptingListener):
     _next_maintenance = 0.0  # from `time.monotonic`, in seconds
     _is_making_room = False  # True from the logged warning until a connection is accepted below the limit
     body_budget: BodyBudget  # of all listeners together
+    access_log: AccessLog
     observer: ServerObserver | None = None
     loop: EventLoop
     active_channels: dict[int, Channel]  # type: ignore[assignment]  # typeshed has a channel

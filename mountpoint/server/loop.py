@@ -20,6 +20,7 @@ from waitress import wasyncore
 from waitress.adjustments import Adjustments
 
 from ..config.reader import ServerConfig
+from .access_log import AccessLog
 from .body_limits import BodyBudget
 from .channel import IDLE_SECONDS, Channel, Router
 from .descriptors import ServerDescriptors
@@ -55,6 +56,7 @@ class Server:
         observer: ServerObserver | None = None,
     ) -> None:
         self.settings = settings
+        self._access_log_form = settings.access_log
         self._router = router
         self._bound = bound
         self._urls = urls_of(bound)  # while the sockets are open
@@ -104,6 +106,7 @@ class Server:
         listener.body_budget = self._body_budget
         listener.loop = self._loop
         listener.observer = self._observer
+        listener.access_log = AccessLog(self.settings.access_log, self.settings.access_log_exclude)
         listener.router = lambda: self._router
         return listener
 
@@ -145,11 +148,14 @@ class Server:
     def replace(self, router: Router, limits: Mapping[str, QueueLimits], settings: ServerConfig) -> None:
         """Serve *router* from now on. Running requests finish on the old one; waiting requests are routed again.
 
-        Of *settings* only ``drain_timeout``, ``header_timeout`` and the limits on bodies take effect.
+        Of *settings* only ``drain_timeout``, ``header_timeout``, ``access_log_exclude`` and the limits on bodies take
+        effect.
         """
         self.settings = settings
         self._body_budget.limit = settings.max_buffered_bodies
         self._router = router
+        for listener in self._listeners:
+            listener.access_log = AccessLog(self._access_log_form, settings.access_log_exclude)
         self.queues.reconfigure(limits)
         self._slow_reporter.reschedule()
 

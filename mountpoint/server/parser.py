@@ -19,6 +19,7 @@ from waitress.utilities import Error
 
 from ..wsgi.dispatch import Route
 from ..wsgi.record import RequestRecord
+from .access_json import encoded_path
 from .access_log import escaped
 from .body import Body, ChunkedBody, SizedBody
 from .body_limits import BodyBudget, BodyPace, BodyShare
@@ -82,6 +83,7 @@ class Parser:
     path_info = ""
     query = ""
     request_id: str | None = None  # if the server gives ids
+    is_excluded = False  # from the access log
     record: RequestRecord | None = None  # once there is an environ
     environ: WSGIEnvironment | None = None  # before any layer has changed it
     route: Route | None = None
@@ -172,6 +174,16 @@ class Parser:
         """The route; a request that is being served has one, unless it could not be read."""
         assert self.route is not None
         return self.route
+
+    @property
+    def log_fields(self) -> dict[str, object]:
+        """The fields of a record about the request, without those of a response."""
+        return {
+            "mount": (self.record.mount if self.record else None) or "-",
+            "method": self.command or "-",
+            "path": encoded_path(self.path_info) or "-",
+            "request_id": self.request_id or "-",
+        }
 
     @property
     def origin(self) -> str:

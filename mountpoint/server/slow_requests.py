@@ -14,6 +14,7 @@ import time
 import traceback
 from typing import Any
 
+from ..loading.log_fields import log_with_fields
 from ..loading.places import is_package_code
 from ..workers.processes import worker_stack
 from .fair_queue import FairQueues, RunningRequest
@@ -71,12 +72,15 @@ class SlowRequestReporter:
                 continue
             stack = stack_of(thread)
             if self._queues.mark_reported(thread, running):  # else the stack may be that of the thread's next request
-                logger.warning(
+                log_with_fields(
+                    logger,
+                    logging.WARNING,
                     "%s: %s has run for %.1f s, and is at:\n%s",
                     running.queue.key or "-",
                     running.request.label,
                     now - running.started_at,
                     stack,
+                    fields=running.request.log_fields,
                 )
         return pause
 
@@ -84,7 +88,15 @@ class SlowRequestReporter:
 def log_slow_end(running: RunningRequest[Any]) -> None:
     """Log the end of a request that was reported as slow."""
     seconds = time.monotonic() - running.started_at
-    logger.warning("%s: %s ended after %.1f s", running.queue.key or "-", running.request.label, seconds)
+    log_with_fields(
+        logger,
+        logging.WARNING,
+        "%s: %s ended after %.1f s",
+        running.queue.key or "-",
+        running.request.label,
+        seconds,
+        fields=running.request.log_fields,
+    )
 
 
 def log_in_flight(queues: FairQueues[Any]) -> None:

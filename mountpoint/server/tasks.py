@@ -28,7 +28,7 @@ from ..loading import forking
 from ..wsgi.app_body import AppBodyError, close_of, piece_of_body, require_body
 from ..wsgi.app_header import AppHeaderError, Headers, read_headers, require_status
 from ..wsgi.request_id import REQUEST_ID_HEADER
-from .access_log import access_logger, log_request
+from .access_log import access_logger
 from .finished import FinishedRequest
 from .parser import Parser
 
@@ -160,16 +160,20 @@ class _ReportedTask(Task):
     def report_end(self) -> None:
         """Report the end of the request to the observer and to the access log."""
         observer = self.channel.server.observer
-        is_logged = access_logger.isEnabledFor(logging.INFO)
+        is_logged = access_logger.isEnabledFor(logging.INFO) and not self.client_request.is_excluded
         if observer is None and not is_logged:
             return
-        status = int(self.status[:3]) if self.wrote_header else 0
-        peer = self.channel.addr[0]
-        finished = FinishedRequest(self.client_request, peer, status, self._size(), not self.is_finished)
+        finished = FinishedRequest(
+            self.client_request,
+            self.channel.addr[0],
+            _status_code(self.status) if self.wrote_header else 0,
+            self._size(),
+            not self.is_finished,
+        )
         if observer is not None:
             observer.request_finished(finished)
         if is_logged:
-            log_request(finished)
+            self.channel.server.access_log.log_request(finished)
 
     def _size(self) -> int:
         if self.is_head or not self.has_body:
@@ -330,6 +334,11 @@ class LoggedErrorTask(_ReportedTask, ErrorTask):
         self.close_on_finish = True
         self.content_length = len(body)
         self.write(body)
+
+
+@lru_cache(maxsize=64)
+def _status_code(status: str) -> int:
+    return int(status[:3])
 
 
 @lru_cache(maxsize=2)

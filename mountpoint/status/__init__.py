@@ -1,4 +1,4 @@
-"""What the process does: its counters, one snapshot of them, and the page, metrics and checks that show it.
+"""The state of the process: its counters, one snapshot of them, and the page, metrics and checks that show it.
 
 Read in this order:
 

@@ -6,12 +6,13 @@ Each chart has a title and a description in words, so its content does not depen
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 
 from .markup import Html, element
 from .words import count
 
 _STEP, _HEIGHT = 2, 24  # of a small chart: the width of a minute, and the height of the highest one
-_LEFT, _TOP, _WIDTH, _TALL = 56, 8, 480, 72  # of a large chart: its margins, and its plot
+_LEFT, _TOP, _WIDTH, _TALL = 64, 8, 480, 72  # of a large chart: its margins, and its plot
 
 
 def sparkline(requests: Sequence[float], errors: Sequence[float]) -> Html:
@@ -36,7 +37,7 @@ def large_chart(
     """Return a chart of *series*, pairs of a CSS class and values, with axes. *label* formats a value of the y axis."""
     top = _round_up(max((max(values, default=0) for _, values in series), default=0))
     length = max((len(values) for _, values in series), default=1)
-    step = _WIDTH / max(length, 1)
+    step = _WIDTH // max(length, 1)
     parts = []
     for share in (0.0, 0.5, 1.0):
         y = _TOP + _TALL * (1 - share)
@@ -56,16 +57,23 @@ def large_chart(
     )
 
 
-def _steps(values: Sequence[float], top: float, step: float, height: int) -> str:
+def _steps(values: Sequence[float], top: float, step: int, height: int) -> str:
     """Return the path of an area with one step for each value. A value above 0 is at least one unit high."""
-    scale, path, last = height / top, [f"M0 {height}"], height
-    for position, value in enumerate(values):
-        y = height - (int(value * scale + 0.5) or 1) if value else height
-        if y != last:
-            path.append(f"H{round(position * step, 2)}V{y}")
+    scale, columns, rows = height / top, _moves("H", len(values) + 1, step), _moves("V", height + 1, 1)
+    heights = {value: height - (int(value * scale + 0.5) or 1) if value else height for value in {*values}}
+    path, last = [f"M0 {height}"], height
+    for column, value in zip(columns, values, strict=False):
+        if (y := heights[value]) != last:
+            path += column, rows[y]
             last = y
-    path.append(f"H{round(len(values) * step, 2)}V{height}Z")
+    path += columns[-1], rows[height], "Z"
     return "".join(path)
+
+
+@cache
+def _moves(letter: str, length: int, step: int) -> Sequence[str]:
+    """Return the commands of a path to each of *length* places. A page has thousands of them."""
+    return [f"{letter}{step * place}" for place in range(length)]
 
 
 def _round_up(value: float) -> float:

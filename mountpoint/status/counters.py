@@ -21,7 +21,7 @@ from typing import NamedTuple, Protocol
 from ..config.reader import MountConfig
 from .exceptions import describe
 from .slowest import SlowestRequests, SlowRequest
-from .tally import MountCounts, Reading, Record
+from .tally import Detailed, Measures, MountCounts, Reading
 from .text import METHOD_CHARACTERS, PATH_CHARACTERS
 
 _BATCH = 64  # requests that are counted together
@@ -34,27 +34,14 @@ class Request(Protocol):
     """The part of a `mountpoint.server.finished.FinishedRequest` that is counted."""
 
     @property
-    def mount(self) -> str | None: ...
-    @property
     def method(self) -> str: ...
     @property
     def path(self) -> str: ...
     @property
     def request_id(self) -> str | None: ...
     @property
-    def status(self) -> int: ...
-    @property
-    def ended_at(self) -> float: ...
-    @property
-    def queue_seconds(self) -> float: ...
-    @property
-    def app_seconds(self) -> float: ...
-    @property
-    def bytes_in(self) -> int: ...
-    @property
-    def bytes_out(self) -> int: ...
-    @property
     def rejection(self) -> str | None: ...
+    def measures(self) -> Measures: ...
 
 
 class CountersReading(NamedTuple):
@@ -77,7 +64,7 @@ class Counters:
         self._clock = clock
         self._started_at = clock()
         self._lock = threading.Lock()  # for all below, except that any thread appends to the two deques
-        self._records: deque[Record] = deque()
+        self._records: deque[Measures | Detailed] = deque()
         self._raised: deque[tuple[str | None, str, str | None, float]] = deque()
         self._mounts: dict[str | None, MountCounts] = {None: MountCounts(0.0)}
         self._roots: Mapping[str | None, Path] = {}
@@ -102,25 +89,13 @@ class Counters:
 
     def request_finished(self, request: Request) -> None:
         """Count *request*. Never waits."""
-        status, app_seconds = request.status, request.app_seconds
-        rejection = request.rejection if status in _REJECTING else None
-        detail = None
-        if app_seconds > self._slowest.threshold:
-            detail = request.method[:METHOD_CHARACTERS], request.path[:PATH_CHARACTERS], request.request_id
+        measures = request.measures()
         records = self._records
-        records.append(
-            (
-                request.mount,
-                status,
-                request.ended_at,
-                request.queue_seconds,
-                app_seconds,
-                request.bytes_in,
-                request.bytes_out,
-                rejection,
-                detail,
-            )
-        )
+        if measures[4] > self._slowest.threshold or measures[1] in _REJECTING:
+            detail = request.method[:METHOD_CHARACTERS], request.path[:PATH_CHARACTERS], request.request_id
+            records.append((*measures, request.rejection, detail))
+        else:
+            records.append(measures)
         if len(records) >= _BATCH:
             self._count_unless_busy()
 
@@ -157,10 +132,15 @@ class Counters:
         for _ in range(min(most, len(records))):
             record = records.popleft()
             counts = mounts.get(record[0])
-            if counts is not None:
+            if counts is None:
+                continue
+            if len(record) == 7:
                 counts.count(record)
-                if record[-1] is not None and record[7] is None:
-                    self._slowest.add(record)
+            elif record[7] is None:
+                counts.count(record[:7])
+                self._slowest.add(record)
+            else:
+                counts.count(record[:7], record[7])
         for _ in range(len(self._raised)):
             mount, kind, place, at = self._raised.popleft()
             counts = mounts.get(mount)

@@ -13,7 +13,14 @@ BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2
 BUCKETS: Final = len(BOUNDS) + 1
 
 
-def quantile(share: float, counts: Sequence[float]) -> float | None:
+def quantiles(counts: Sequence[int]) -> dict[str, float | None]:
+    """Return the median and the 95th and 99th percentile, as `quantile` does, by their names in the snapshot."""
+    if not any(counts):
+        return {"p50": None, "p95": None, "p99": None}
+    return {"p50": quantile(0.5, counts), "p95": quantile(0.95, counts), "p99": quantile(0.99, counts)}
+
+
+def quantile(share: float, counts: Sequence[int]) -> float | None:
     """Return the duration that *share* of the requests do not exceed, None without requests. In seconds.
 
     *counts* are the requests of each bucket. Within a bucket the durations count as evenly spread. A duration above the

@@ -36,6 +36,7 @@ MAX_HEAD = 16 * 2**10  # bytes of the request line and the headers
 HEAD_SECONDS = 5.0  # for the head, from the accept on
 RESPONSE_SECONDS = 10.0  # for the client to take the response
 LINGER_SECONDS = 2.0  # after the response, for a client that still sends
+STOP_SECONDS = 0.5  # after `stop`, for a client to send its request
 _REST_SECONDS = 0.1  # after an accept has failed: it might fail again at once
 
 logger = logging.getLogger("mountpoint")
@@ -88,14 +89,22 @@ class StatusListener:
         try:
             while not self._is_stopped or self._connections:
                 self._run_once()
-                if self._is_stopped:
-                    for sock in self._listening:
-                        self._selector.unregister(sock)
-                    self._listening.clear()
+                if self._is_stopped and self._listening:
+                    self._wind_down()
         except Exception:  # an app has closed our descriptors
             logger.exception("the status page has stopped")
         finally:
             self._close_all()
+
+    def _wind_down(self) -> None:
+        """Accept no more connections. A client that has connected just now gets a moment for its request."""
+        for sock in self._listening:
+            self._selector.unregister(sock)
+        self._listening.clear()
+        latest = time.monotonic() + STOP_SECONDS
+        for connection in self._connections.values():
+            if not connection.output:
+                connection.deadline = min(connection.deadline, latest)
 
     def _run_once(self) -> None:
         deadlines = [one.deadline for one in self._connections.values()]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from .charts import large_chart, sparkline
@@ -26,11 +27,14 @@ CONTENT_SECURITY_POLICY = (
 )
 
 _Row = Mapping[str, Any]
+#: The requests, the errors and the seconds in the app of a mount, each minute of the last hour.
+_Series = Sequence[Sequence[float]]
 
 
 def render_page(snapshot: Mapping[str, Any], refresh: int = REFRESH_SECONDS[0]) -> str:
     """Return the page for *snapshot*. It loads itself again after *refresh* seconds, unless that is 0."""
     server, rows = snapshot["server"], snapshot["mounts"]
+    series = [tuple(zip(*row["minutes"], strict=True)) for row in rows]
     verdict = snapshot["verdict"]
     head = [
         element("meta", charset="utf-8"),
@@ -46,8 +50,8 @@ def render_page(snapshot: Mapping[str, Any], refresh: int = REFRESH_SECONDS[0]) 
         element(
             "main",
             _facts(server, rows),
-            _large_charts(rows),
-            _mount_table(rows),
+            _large_charts(series),
+            _mount_table(rows, series),
             _in_flight(snapshot["in_flight"]),
             _slowest(snapshot["slowest"], server["now"]),
             _exceptions(rows, server["now"]),
@@ -107,11 +111,9 @@ def _facts(server: _Row, rows: Sequence[_Row]) -> Html:
     return element("section", element("h2", "Server", class_="hidden"), element("dl", *items), class_="facts")
 
 
-def _large_charts(rows: Sequence[_Row]) -> Html:
-    series = [row["minutes"] for row in rows]
-    minutes = [[sum(values) for values in zip(*at_once, strict=True)] for at_once in zip(*series, strict=True)]
-    requests, errors = ([minute[index] for minute in minutes] for index in (0, 1))
-    means = [seconds / number if number else 0.0 for number, _, seconds in minutes]
+def _large_charts(series: Sequence[_Series]) -> Html:
+    requests, errors, seconds = ([*map(sum, zip(*columns, strict=True))] for columns in zip(*series, strict=True))
+    means = [time / number if number else 0.0 for time, number in zip(seconds, requests, strict=True)]
     total = f"{count(sum(requests))} requests, {count(sum(errors))} errors; at most {count(max(requests, default=0))}"
     times = f"At most {duration(max(means, default=0))} in the mean of a minute"
     legend = [element("span", name, class_=f"key-{name.split()[0]}") for name in ("requests", "errors (5xx)")]
@@ -141,23 +143,15 @@ def _compact(number: float) -> str:
 
 # ----------------------------------------------------------------------------------------------------------- the tables
 
-_NUMBERS = {
-    "Requests",
-    "Errors",
-    "Rejected",
-    "In flight",
-    "Waiting",
-    "p50",
-    "p95",
-    "p99",
-}  # columns that are aligned to the right
+#: The columns that are aligned to the right.
+_NUMBERS = {"Requests", "Errors", "Rejected", "In flight", "Waiting", "p50", "p95", "p99"}
 _NUMBERS |= {"Age", "Time", "Status", "Count", "Process id", "Memory"}
 _MOUNT_COLUMNS = ("Mount", "State", "Requests", "Errors", "Rejected", "In flight", "Waiting", "p50", "p95", "p99")
 
 
-def _mount_table(rows: Sequence[_Row]) -> Html:
+def _mount_table(rows: Sequence[_Row], series: Sequence[_Series]) -> Html:
     body = []
-    for place, row in enumerate(rows):
+    for place, (row, (requests, errors, _)) in enumerate(zip(rows, series, strict=True)):
         hour = row["last_hour"]
         state = row["trouble"]["kind"] if row["trouble"] else "ok" if row["state"] == "serving" else row["state"]
         cells = [
@@ -173,15 +167,11 @@ def _mount_table(rows: Sequence[_Row]) -> Html:
                 duration(hour["p95"]),
                 duration(hour["p99"]),
             ),
-            element("td", sparkline(*_series(row["minutes"])), class_="chart"),
+            element("td", sparkline(requests, errors), class_="chart"),
         ]
         body.append(element("tr", *cells, id=f"mount-{place}"))
     caption = "Requests, errors (5xx), rejected requests and times are those of the last hour."
     return _table("Mounts", caption, (*_MOUNT_COLUMNS, "Last hour"), body)
-
-
-def _series(minutes: Sequence[Sequence[float]]) -> tuple[list[float], list[float]]:
-    return [minute[0] for minute in minutes], [minute[1] for minute in minutes]
 
 
 def _mount_cell(row: _Row) -> list[str]:
@@ -252,7 +242,7 @@ def _reload(server: _Row) -> Html:
         word = element(
             "span", "taken" if last["ok"] else "rejected", class_="word " + ("ok" if last["ok"] else "broken")
         )
-        text = [word, " ", _isolated(last["message"]), " ", _ago(last["at"], server["now"])]
+        text = [word, " ", _isolated(last["message"]), "; ", _ago(last["at"], server["now"])]
         text.append(f", in {duration(last['seconds'])}")
     return element("section", element("h2", "Last reload"), element("p", *text))
 
@@ -301,6 +291,7 @@ def _numbers(*texts: str) -> Html:
     return Html("".join(f'<td class="number">{text}</td>' for text in texts))
 
 
+@cache
 def _word(word: str) -> Html:
     return element("span", word, class_=f"word {word}")
 
@@ -316,9 +307,10 @@ def _isolated(text: str) -> Html:
 
 def _ago(at: float, now: float) -> Html:
     """Return how long ago *at* is, with the time in the tool tip. The clock may have been set back."""
+    seconds = max(now - at, 0)
     text = moment(at)
     machine = text.removesuffix(" UTC").replace(" ", "T") + "Z"
-    return element("time", f"{duration(max(now - at, 0))} ago", datetime=machine, title=text)
+    return element("time", f"{duration(seconds)} ago" if seconds >= 1 else "just now", datetime=machine, title=text)
 
 
 def _footer(server: _Row, refresh: int) -> Html:

@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from .tally import SPAN, Record
+from .tally import SPAN, Detailed
 
 COUNT = 20
 
@@ -45,12 +45,10 @@ class SlowestRequests:
         self._minute = 0
         self._minutes: dict[int, list[SlowRequest]] = {}  # heaps, the oldest first
 
-    def add(self, record: Record) -> None:
-        """Add a request that has a detail."""
-        mount, status, ended_at, _, seconds, _, _, _, detail = record
-        assert detail is not None
+    def add(self, record: Detailed) -> None:
+        """Add a request, unless it is faster than the others of its minute."""
+        mount, status, ended_at, _, seconds, _, _, _, (method, path, request_id) = record
         self.expire(ended_at)
-        method, path, request_id = detail
         slow = SlowRequest(seconds, ended_at, mount, method, path, status, request_id)
         heap = self._minutes.setdefault(self._minute, [])
         if len(heap) < COUNT:

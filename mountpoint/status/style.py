@@ -100,13 +100,24 @@ nav { display: flex; flex-wrap: wrap; gap: .3rem 1.2rem; margin-bottom: .5rem; }
   body { padding: .75rem .75rem 2rem; }
   h1 { font-size: 1.2rem; }
   .reason { display: block; margin-left: 0; }
+  dd { font-size: 1rem; }
+  svg text { font-size: 18px; }
   th, td { padding: .35rem .5rem; }
+  tbody th, thead th:first-child { position: sticky; left: 0; background: var(--page); }
+  tbody th { max-width: 9rem; }
 }
 @media print {
   body { max-width: none; padding: 0; font-size: 9pt; }
   nav { display: none; }
+  h1 { font-size: 14pt; }
+  dl { grid-template-columns: repeat(8, auto); gap: .2rem; }
+  dd { font-size: 9pt; }
+  .charts { grid-template-columns: 1fr 1fr; }
   .wide { overflow: visible; border: 0; }
-  th, td { padding: .15rem .3rem; }
+  table, thead th, caption, dt { font-size: 8pt; }
+  th, td { padding: .1rem .25rem; }
+  tbody th, td.mono { min-width: 0; }
+  svg.small { width: 60px; height: auto; }
   tr, figure, dl div, .troubles { break-inside: avoid; }
   h2 { break-after: avoid; }
   h1, .word, svg { print-color-adjust: exact; -webkit-print-color-adjust: exact; }

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from operator import add, sub
 from typing import Any, Final, NamedTuple
 
-from .histogram import BOUNDS, BUCKETS, quantile
+from .histogram import BOUNDS, BUCKETS, quantiles
 
 #: The entries of a window: 60 seconds, or 60 minutes.
 SPAN: Final = 60
@@ -30,54 +30,55 @@ _APP: Final = _REJECTED + len(REJECTIONS)
 _QUEUE: Final = _APP + BUCKETS
 _SIZE: Final = _QUEUE + BUCKETS
 
-# The places of an entry of a window; the buckets of the time in the app follow.
-_REQUESTS, _ERRORS, _SECONDS, _TURNED_AWAY, _SLOW_ONES, _BUCKETS = range(6)
-_NOTHING: Final = (0,) * (_BUCKETS + BUCKETS)
-_IDLE: Final[Sequence[tuple[int, int, float]]] = ((0, 0, 0.0),) * SPAN
+#: Requests, errors, and seconds in the app, of one second or minute.
+Row = tuple[int, int, float]
+_NO_ROW: Final[Row] = (0, 0, 0.0)
+_IDLE: Final[Sequence[Row]] = (_NO_ROW,) * SPAN
+
+# The places of the counts beside a row: requests that were turned away and slow ones, then the buckets of the time in
+# the app.
+_TURNED_AWAY, _SLOW_ONES, _BUCKETS = range(3)
+_NO_COUNTS: Final = (0,) * (_BUCKETS + BUCKETS)
 
 
-#: One finished request: the key of its mount, the status, the time of its end, the seconds in the queue and in the app,
-#: the bytes in and out, why it was rejected, and the method, path and id of one that may be among the slowest. A plain
-#: tuple, because a request makes one, and a named one takes three times as long.
-Detail = tuple[str, str, str | None]
-Record = tuple[str | None, int, float, float, float, int, int, str | None, Detail | None]
+#: The key of the mount of a finished request, the status, the time of the end, the seconds in the queue and in the app,
+#: and the bytes of the body of the request and of the response.
+Measures = tuple[str | None, int, float, float, float, int, int]
+#: The same, why the request was rejected, and its method, path and id: only of one that was rejected, or that may be
+#: among the slowest. Plain tuples: a named one takes three times as long.
+Detailed = tuple[str | None, int, float, float, float, int, int, str | None, tuple[str, str, str | None]]
 
 
 class Window:
-    """The entries of the latest `SPAN` seconds or minutes, and their sums. Units without requests have no entry."""
+    """The rows and counts of the latest `SPAN` seconds or minutes, and their sums. Units without requests have none."""
 
-    __slots__ = ("entries", "sums")
+    __slots__ = ("counts", "entries", "row")
 
     def __init__(self) -> None:
-        self.entries: dict[int, array[float]] = {}  # by second or minute, the oldest first
-        self.sums: Sequence[float] = _NOTHING
+        self.entries: dict[int, tuple[Row, array[int]]] = {}  # by second or minute, the oldest first
+        self.row = _NO_ROW
+        self.counts: Sequence[int] = _NO_COUNTS
 
-    def add(self, unit: int, entry: Sequence[float]) -> None:
-        """Add *entry* to that of *unit*, which is not before the latest one."""
-        known = self.entries.get(unit)
-        self.entries[unit] = array("d", entry if known is None else map(add, known, entry))
-        self.sums = [*map(add, self.sums, entry)]
+    def add(self, unit: int, row: Row, counts: Sequence[int]) -> None:
+        """Add a row and its counts to those of *unit*, which is not before the latest one."""
+        self.row = _added(self.row, row)
+        self.counts = [*map(add, self.counts, counts)]
+        if (known := self.entries.get(unit)) is not None:
+            row, counts = _added(known[0], row), [*map(add, known[1], counts)]
+        self.entries[unit] = row, array("I", counts)
 
     def expire(self, unit: int) -> None:
         """Drop the entries that are too old at *unit*."""
         while self.entries and (oldest := next(iter(self.entries))) <= unit - SPAN:
-            self.sums = [*map(sub, self.sums, self.entries.pop(oldest))]
+            (requests, errors, seconds), counts = self.entries.pop(oldest)
+            self.row = _added(self.row, (-requests, -errors, -seconds))
+            self.counts = [*map(sub, self.counts, counts)]
         if not self.entries:
-            self.sums = _NOTHING  # without the rounding errors of the subtractions
+            self.row = _NO_ROW  # without the rounding errors of the subtractions
 
-    def rows(self, unit: int, entry: Sequence[float]) -> Sequence[tuple[int, int, float]]:
-        """Return requests, errors and seconds in the app for each unit up to *unit*, the oldest first.
 
-        *entry* is not in the window yet, and belongs to *unit*.
-        """
-        if not self.entries and not entry[_REQUESTS]:
-            return _IDLE
-        rows = [*_IDLE]
-        for key, (requests, errors, seconds, *_) in self.entries.items():
-            rows[key - unit - 1] = (int(requests), int(errors), seconds)
-        before = rows[-1]
-        rows[-1] = (before[0] + int(entry[_REQUESTS]), before[1] + int(entry[_ERRORS]), before[2] + entry[_SECONDS])
-        return rows
+def _added(one: Row, other: Row) -> Row:
+    return one[0] + other[0], one[1] + other[1], one[2] + other[2]
 
 
 class MountCounts:
@@ -98,18 +99,18 @@ class MountCounts:
     def begin(self, second: int) -> None:
         """Count *second* from now on, which is later than the one before."""
         if any(self.tally[:_APP_SUM]):
-            entry = _entry(self.tally)
-            self.seconds.add(self.second, entry)
-            self.minutes.add(self.second // 60, entry)
+            row, counts = _entry(self.tally)
+            self.seconds.add(self.second, row, counts)
+            self.minutes.add(self.second // 60, row, counts)
             self.total = [*map(add, self.total, self.tally)]
             self.tally = [0] * _SIZE
         self.second = second
         self.seconds.expire(second)
         self.minutes.expire(second // 60)
 
-    def count(self, record: Record) -> None:
-        """Count *record*. If it ended before the present second, it counts as of this one."""
-        _, status, ended_at, queue_seconds, app_seconds, bytes_in, bytes_out, rejection, _ = record
+    def count(self, measures: Measures, rejection: str | None = None) -> None:
+        """Count a request. If it ended before the present second, it counts as of this one."""
+        _, status, ended_at, queue_seconds, app_seconds, bytes_in, bytes_out = measures
         second = int(ended_at)
         if second > self.second:
             self.begin(second)
@@ -131,27 +132,31 @@ class MountCounts:
         """Return the numbers at *second*, for `Reading.as_dict` to work out without the lock."""
         if second > self.second:
             self.begin(second)
-        entry = _entry(self.tally)
-        minute = self.second // 60
         return Reading(
+            self.second,
             [*map(add, self.total, self.tally)],
-            [*map(add, self.seconds.sums, entry)],
-            [*map(add, self.minutes.sums, entry)],
-            self.seconds.rows(self.second, entry),
-            self.minutes.rows(minute, entry),
+            _entry(self.tally),
+            _copy(self.seconds),
+            _copy(self.minutes),
             self.raised,
             [*self.exceptions.items()],
         )
 
 
-class Reading(NamedTuple):
-    """The numbers of a mount at one moment: three sums, the rows of both windows, and the exceptions."""
+def _copy(window: Window) -> Window:
+    copy = Window()
+    copy.entries, copy.row, copy.counts = window.entries.copy(), window.row, window.counts  # none of these changes
+    return copy
 
+
+class Reading(NamedTuple):
+    """The numbers of a mount at one ``second``, the ``latest``: the windows have no entry of it yet."""
+
+    second: int
     total: Sequence[float]
-    minute: Sequence[float]
-    hour: Sequence[float]
-    seconds: Sequence[tuple[int, int, float]]
-    minutes: Sequence[tuple[int, int, float]]
+    latest: tuple[Row, Sequence[int]]
+    seconds: Window
+    minutes: Window
     raised: int
     exceptions: Sequence[tuple[tuple[str, str | None], tuple[int, float]]]
 
@@ -167,33 +172,41 @@ class Reading(NamedTuple):
             "exceptions": self.raised,
             "queue_seconds": _histogram(total[_QUEUE:], total[_QUEUE_SUM]),
             "app_seconds": _histogram(total[_APP:_QUEUE], total[_APP_SUM]),
-            "last_minute": _span(self.minute),
-            "last_hour": _span(self.hour),
-            "seconds": self.seconds,
-            "minutes": self.minutes,
+            "last_minute": _span(self.seconds, *self.latest),
+            "last_hour": _span(self.minutes, *self.latest),
+            "seconds": _rows(self.seconds, self.second, self.latest[0]),
+            "minutes": _rows(self.minutes, self.second // 60, self.latest[0]),
         }
 
 
-def _entry(tally: Sequence[float]) -> Sequence[float]:
+def _entry(tally: Sequence[Any]) -> tuple[Row, Sequence[int]]:
     """Return what a window keeps of a *tally*."""
-    rejected = tally[_REJECTED] + tally[_REJECTED + 1]
-    requests, errors = sum(tally[:_APP_SUM]), tally[5] - rejected
-    return (requests, errors, tally[_APP_SUM], rejected, tally[_SLOW], *tally[_APP:_QUEUE])
+    turned_away = tally[_REJECTED] + tally[_REJECTED + 1]
+    row = sum(tally[:_APP_SUM]), tally[5] - turned_away, float(tally[_APP_SUM])
+    return row, (turned_away, tally[_SLOW], *tally[_APP:_QUEUE])
 
 
 def _histogram(counts: Sequence[float], total: float) -> Mapping[str, Any]:
     return {"bounds": BOUNDS, "counts": counts, "sum": float(total)}
 
 
-def _span(sums: Sequence[float]) -> Mapping[str, Any]:
-    requests, errors, _, rejected, slow = map(int, sums[:_BUCKETS])
-    counts = sums[_BUCKETS:]
+def _span(window: Window, row: Row, latest: Sequence[int]) -> Mapping[str, Any]:
+    counts = [*map(add, window.counts, latest)]
     return {
-        "requests": requests,
-        "errors": errors,
-        "rejected": rejected,
-        "slow": slow,
-        "p50": quantile(0.5, counts),
-        "p95": quantile(0.95, counts),
-        "p99": quantile(0.99, counts),
+        "requests": window.row[0] + row[0],
+        "errors": window.row[1] + row[1],
+        "rejected": counts[_TURNED_AWAY],
+        "slow": counts[_SLOW_ONES],
+        **quantiles(counts[_BUCKETS:]),
     }
+
+
+def _rows(window: Window, unit: int, latest: Row) -> Sequence[Row]:
+    """Return the rows up to *unit*, the oldest first. *latest* belongs to *unit* and is not in the window yet."""
+    if not window.entries and not latest[0]:
+        return _IDLE
+    rows = [*_IDLE]
+    for key, (row, _) in window.entries.items():
+        rows[key - unit - 1] = row
+    rows[-1] = _added(rows[-1], latest)
+    return rows

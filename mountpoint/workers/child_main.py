@@ -18,12 +18,11 @@ assert sys.platform != "win32"  # `processes` imports this module elsewhere only
 import faulthandler
 import json
 import os
-import pickle
 import signal
+import time
 import traceback
 from _queue import SimpleQueue
 from _thread import allocate_lock, get_ident, start_new_thread
-from base64 import b64decode
 from contextlib import suppress
 from pathlib import Path
 from select import POLLIN, poll
@@ -40,6 +39,8 @@ from . import frames
 from .child_connection import Connection
 from .child_requests import RequestServer
 
+_GREEN_SECONDS = 0.2  # between two looks at whether the process shall end, in an app with gevent or eventlet
+_MODULE = type(sys)
 _POLL_MILLISECONDS = 1000  # between two looks at whether the server lives
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 _FAILED_CODE = 3  # the exit code of a worker whose app does not load
@@ -53,7 +54,7 @@ def main(settings: dict[str, Any]) -> NoReturn:
     worker.start_threads()
     code = worker.load()
     if code is None:
-        worker.stopped.acquire()
+        worker.wait_for_stop()
         code = 0
     sys.exit(code)
 
@@ -71,8 +72,9 @@ class _Worker:
         self._connections: dict[int, Connection] = {}
         self._masks: dict[int, set[signal.Signals | int]] = {}  # of signals, by thread, during a fork
         self._server: RequestServer | None = None
-        self.stopped = allocate_lock()  # released when the process shall end
-        self.stopped.acquire()
+        self._reported_files: set[str] = set()
+        self._stopped = allocate_lock()  # released when the process shall end
+        self._stopped.acquire()
 
     def end_with_server(self) -> None:
         """Have the kernel end this process with the server, where it can. The control thread does so everywhere."""
@@ -127,9 +129,8 @@ class _Worker:
         """Load the app and report to the server; return the exit code if it failed."""
         settings = self._settings
         root: str = settings["root"]
-        # By pickle, because JSON has no tuples, bytes and infinite numbers.
-        args, kwargs = pickle.loads(b64decode(settings["arguments"]))  # noqa: S301 - from the server
-        spec = AppSpec(settings["app"], settings["module"], settings["attribute"], args, kwargs)
+        names = ("app", "module", "attribute", "args", "kwargs")
+        spec = AppSpec(*(settings[name] for name in names))
         sys.argv = [spec.text, *settings["argv"]]
         sys.path[:] = [root, *(entry for entry in sys.path if entry != root)]
         with suppress(AttributeError, ValueError, OSError):
@@ -152,11 +153,26 @@ class _Worker:
             self._report(frames.FAILED, {"kind": "LoadError", "message": message, "details": "", "files": []})
             return _FAILED_CODE
         self._server = RequestServer(app, settings["flags"])
-        fields: dict[str, object] = {"pid": os.getpid(), "python": ".".join(map(str, sys.version_info[:3]))}
+        fields: dict[str, object] = {"pid": os.getpid(), "python": sys.version_info[:3]}
         with suppress(Exception):  # they read attributes of any app, and serving does not need them
             fields["facts"] = facts_of(app, Path(root), Prefixes(*settings["prefixes"])).as_fields()
         self._report(frames.READY, fields)
         return None
+
+    def wait_for_stop(self) -> None:
+        """Wait until the server ends this process.
+
+        gevent and eventlet run what an app has started in this thread only while one of their functions waits here.
+        """
+        while time.sleep.__module__.partition(".")[0] in ("gevent", "eventlet"):
+            if self._stopped.acquire(False):
+                return
+            try:
+                time.sleep(_GREEN_SECONDS)
+            except BaseException:  # of a task of the app, which runs now
+                traceback.print_exc()
+                break
+        self._stopped.acquire()
 
     def _run_requests(self, name: str) -> None:
         connection = self._waiting.get()
@@ -226,9 +242,19 @@ class _Worker:
             self._dispatch(connection)
         elif kind == frames.STACK:
             self._report(frames.STACK, {"number": number, "stack": self._stack(number)})
+        elif kind == frames.FILES:
+            self._report(frames.FILES, {"files": self._new_files()})
         elif kind == frames.STOP:
             with suppress(RuntimeError):  # released already
-                self.stopped.release()
+                self._stopped.release()
+
+    def _new_files(self) -> list[str]:
+        """Return the files of modules that were not reported yet, as many as fit."""
+        found = [vars(module).get("__file__") for module in list(sys.modules.values()) if isinstance(module, _MODULE)]
+        new = [file for file in found if isinstance(file, str) and file not in self._reported_files]
+        new = new[: frames.MAX_FILES]
+        self._reported_files.update(new)
+        return new
 
     def _stack(self, number: int) -> str:
         """Return the stack of the thread that serves connection *number*, with 0 that of the main thread."""

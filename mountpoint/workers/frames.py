@@ -26,10 +26,11 @@ A second socket, the control socket, has messages about the worker itself. The s
 
     CONNECT  a new connection; its descriptor comes with the message
     STACK    report the stack of the thread that serves the connection; with 0, that of the main thread
+    FILES    report the files of the modules that were imported since the last report
     STOP     end the process in order
 
-The worker sends frames with JSON: READY, FAILED (the app did not load) and STACK. Either end of the control socket
-closes when its process ends, so it also tells each of them about the death of the other.
+The worker sends frames with JSON: READY, FAILED (the app did not load), STACK and FILES. Either end of the control
+socket closes when its process ends, so it also tells each of them about the death of the other.
 
 This module runs in the worker too: standard library only, Python 3.8 and later.
 """
@@ -55,6 +56,7 @@ WANT = b"W"
 
 CONNECT = b"C"
 STACK = b"K"
+FILES = b"L"
 STOP = b"Q"
 READY = b"Y"
 FAILED = b"F"
@@ -64,4 +66,5 @@ EAGER_BODY = 65_536  # bytes of a body that the server sends with the request
 MAX_PIECE = 262_144  # bytes in a BODY or DATA frame
 MAX_HEAD = 1 << 20  # bytes of a head
 MAX_TEXT = 100_000  # characters of a traceback or stack
+MAX_FILES = 500  # names in one FILES frame
 MAX_CONTROL = 1 << 20  # bytes in a frame on the control socket

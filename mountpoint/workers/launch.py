@@ -10,22 +10,23 @@ import sys
 
 assert sys.platform != "win32"  # `processes` imports this module elsewhere only
 
-import json
+import marshal
 import os
-import pickle
 import socket
 import subprocess
 import tempfile
-from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from importlib.machinery import SourceFileLoader
+from importlib.util import MAGIC_NUMBER
 from pathlib import Path
 from typing import Any
 
 from ..config.own_process import OwnProcess
 from ..config.reader import MountConfig
 from ..errors import LoadError
+from . import frames
 
 _PACKAGE = "mountpoint_worker"  # its name in the worker; an app may have a module named mountpoint
 _FOLDER = Path(__file__).parent.parent
@@ -64,15 +65,16 @@ SOURCES = (
 STUB = """import sys
 if sys.path[:1] == [""]: del sys.path[0]
 if sys.version_info < (3, 8): sys.exit("this worker needs Python 3.8 or later, and runs under " + sys.version)
-import json, os, types
-with os.fdopen(int(sys.argv[1]), "rb") as file: handed = json.loads(file.read())
-for name, path, source in handed["modules"]:
+import marshal, os, types
+from _frozen_importlib_external import MAGIC_NUMBER
+with os.fdopen(int(sys.argv[1]), "rb") as file: settings, modules, magic_number = marshal.loads(file.read())
+for name, path, source, code in modules:
     module = sys.modules[name] = types.ModuleType(name)
     module.__package__ = name.rpartition(".")[0]
     module.__file__ = path
     if source is None: module.__package__, module.__path__ = name, []
-    else: exec(compile(source, path, "exec"), vars(module))
-sys.modules["mountpoint_worker.workers.child_main"].main(handed["settings"])
+    else: exec(marshal.loads(code) if magic_number == MAGIC_NUMBER else compile(source, path, "exec"), vars(module))
+sys.modules["mountpoint_worker.workers.child_main"].main(settings)
 """
 
 #: Variables that are addressed to the server's own process.
@@ -149,12 +151,12 @@ def launch(mount: MountConfig, environ: Mapping[str, str]) -> Launched:
 
 def _handover(mount: MountConfig, control: int) -> bytes:
     assert mount.own is not None
-    arguments = pickle.dumps((mount.app.args, dict(mount.app.kwargs)), protocol=4)  # that of Python 3.8
     settings = {
         "app": mount.app.text,
         "module": mount.app.module,
         "attribute": mount.app.attribute,
-        "arguments": b64encode(arguments).decode("ascii"),
+        "args": mount.app.args,
+        "kwargs": dict(mount.app.kwargs),
         "root": str(mount.root),
         "prefixes": (mount.path, mount.public),
         "argv": mount.own.argv,
@@ -163,18 +165,24 @@ def _handover(mount: MountConfig, control: int) -> bytes:
         "control": control,
         "parent": os.getpid(),
     }
-    return json.dumps({"modules": _modules(), "settings": settings}).encode("ascii")
+    return marshal.dumps((settings, modules(), MAGIC_NUMBER), frames.FORMAT)
 
 
 @cache
-def _modules() -> list[tuple[str, str, str | None]]:
-    """Return name, path and source of each module of the worker, the source None for a package."""
-    modules: list[tuple[str, str, str | None]] = [(_PACKAGE, str(_FOLDER), None)]
+def modules() -> list[tuple[str, str, str | None, bytes | None]]:
+    """Return name, path, source and code of each module of the worker. A package has neither source nor code.
+
+    An interpreter like the server's runs the code, which saves it the time to compile the source.
+    """
+    modules: list[tuple[str, str, str | None, bytes | None]] = [(_PACKAGE, str(_FOLDER), None, None)]
     for name in SOURCES:
         path = _FOLDER / f"{name}.py"
-        module = name.replace("/", ".")
-        is_package = not path.exists()
-        modules.append((f"{_PACKAGE}.{module}", str(path), None if is_package else path.read_text("utf-8")))
+        module = f"{_PACKAGE}.{name.replace('/', '.')}"
+        if path.exists():
+            code = SourceFileLoader(module, str(path)).get_code(module)  # from __pycache__, if it can be
+            modules.append((module, str(path), path.read_text("utf-8"), marshal.dumps(code)))
+        else:
+            modules.append((module, str(path), None, None))
     return modules
 
 

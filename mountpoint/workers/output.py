@@ -57,6 +57,11 @@ class OutputReader:
     def join(self, timeout: float) -> None:
         self._thread.join(timeout)
 
+    def close_in_child(self) -> None:
+        """Close the descriptors in a forked child, in which the thread does not run."""
+        for descriptor in self._streams:
+            os.close(descriptor)
+
     def _run(self) -> None:
         poller = select.poll()
         for descriptor in self._streams:
@@ -73,7 +78,8 @@ class OutputReader:
                         poller.unregister(descriptor)
                         del open_streams[descriptor]
         finally:
-            for descriptor, stream in self._streams.items():
+            streams, self._streams = self._streams, {}
+            for descriptor, stream in streams.items():
                 os.close(descriptor)
                 self._log(stream, stream.rest())
             self._report_dropped()

@@ -71,7 +71,7 @@ class Pool:
         self._own = mount.own
         self._environ = environ
         self._wake = wake
-        self._is_trial = is_trial
+        self.is_trial = is_trial
         self._lock = threading.Lock()
         self._condition = threading.Condition(self._lock)
         self._waiting = 0  # threads that wait for the condition
@@ -154,7 +154,7 @@ class Pool:
     def _is_coming(self) -> bool:
         """Whether a request may wait: a worker is busy, or one starts soon where a worker served."""
         busy = any(place.worker is not None and place.worker.accepts for place in self._places)
-        if busy or self._is_closed or self._is_trial:
+        if busy or self._is_closed or self.is_trial:
             return busy
         soon = time.monotonic() + WAIT_SECONDS
         return any(place.has_served and place.start_at < soon for place in self._places)
@@ -175,8 +175,9 @@ class Pool:
         now = time.monotonic()
         if any(worker.is_changing for worker in self.workers):
             return 0.05
-        starts = [place.start_at - now for place in self._places if place.worker is None]
-        if starts and not self._is_trial:
+        places = [place for place in self._places if place.worker is None and not (self.is_trial and place.deaths)]
+        starts = [place.start_at - now for place in places]
+        if starts:
             return min(max(min(starts), 0.05), 1.0)
         timeout = self._own.timeout
         return min(max(timeout / 4, 0.05), 1.0) if timeout else 1.0
@@ -222,6 +223,22 @@ class Pool:
         """The facts about the app that a worker has found."""
         return next((worker.facts for worker in self.workers if worker.facts), None)
 
+    def have_all_started(self) -> bool:
+        """Return whether every worker is ready. Raises `LoadError` if one did not become ready, or has died."""
+        if self._is_closed:
+            raise LoadError("the server is stopping")
+        if self._error is not None:
+            raise self._error
+        if any(place.deaths for place in self._places):
+            raise LoadError("a worker died as soon as it was ready")
+        return all(place.worker is not None and place.worker.is_ready for place in self._places)
+
+    def end_trial(self) -> None:
+        """Restart workers that end, and log their lives, from now on."""
+        self.is_trial = False
+        for worker in self.workers:
+            worker.announce()
+
     def supervise(self) -> None:
         """Do what is due: start, replace and end workers."""
         now = time.monotonic()
@@ -253,7 +270,7 @@ class Pool:
         self._supervise_successor(place, now)
         worker = place.worker
         if worker is None:
-            if place.successor is None and now >= place.start_at and not (self._is_trial and place.deaths):
+            if place.successor is None and now >= place.start_at and not (self.is_trial and place.deaths):
                 place.worker = self._start(place, now)
             return
         if self._has_ended(worker):
@@ -314,7 +331,7 @@ class Pool:
     def _start(self, place: _Place, now: float) -> Worker | None:
         self._starts += 1
         try:
-            worker = Worker(self.mount, self._environ, is_quiet=self._is_trial)
+            worker = Worker(self.mount, self._environ, is_quiet=self.is_trial)
         except LoadError as error:
             self._note_error(error)
             place.pause(now)
@@ -349,7 +366,7 @@ class Pool:
         if not worker.is_ready:
             place.has_served = False
             self._note_failure(worker)
-        if not self._is_trial:
+        if not self.is_trial:
             logger.info("%s: another worker starts in %.1f s", self.mount.key, seconds)
 
     def _note_failure(self, worker: Worker) -> None:
@@ -360,7 +377,7 @@ class Pool:
         self._outcome.set()
         with self._condition:
             self._condition.notify_all()
-        if self._is_trial:
+        if self.is_trial:
             return
         text = f"{error}\n{error.details}".rstrip()
         if text == self._logged_error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -27,25 +27,56 @@ class UnusedProcesses(Protocol):
         """End them. Their requests in flight finish."""
 
 
+class Replacement(Protocol):
+    """New workers for a mount whose workers serve. ``app`` forwards to them."""
+
+    app: Any
+
+    def have_all_started(self) -> bool:
+        """Return whether every worker is ready. Raises `LoadError` if one did not become ready, or has died."""
+
+    def end_trial(self) -> None:
+        """Restart workers that end, and log their lives, from now on: the app is served."""
+
+    def abandon(self) -> None:
+        """End the workers at once."""
+
+
 class WorkerProcesses:
     """The workers of all mounts of a server. Make it before the first app is loaded: it keeps the environment.
 
     With *is_trial* a worker that ends is not restarted, and the log has only the lines that workers write.
+    *watch_files* is called with the files that the workers have imported, and those whose change could repair one.
     """
 
-    def __init__(self, environ: Mapping[str, str] | None = None, *, is_trial: bool = False) -> None:
+    def __init__(
+        self,
+        environ: Mapping[str, str] | None = None,
+        *,
+        is_trial: bool = False,
+        watch_files: Callable[[list[str]], object] | None = None,
+    ) -> None:
+        self._watch_files = watch_files
         self._environ = dict(os.environ if environ is None else environ)
         self._is_trial = is_trial
         self._supervisor: Any = None  # a `mountpoint.workers.supervisor.Supervisor`, once a mount has workers
 
     def start(self, mount: MountConfig) -> Any:
         """Start the workers of *mount* and return its app at once. Raises `LoadError`."""
+        return self._started_supervisor().start(mount)
+
+    def start_replacement(self, mount: MountConfig) -> Replacement:
+        """Start workers of *mount* beside those that serve it, and return at once. Raises `LoadError`."""
+        replacement: Replacement = self._started_supervisor().start_replacement(mount)
+        return replacement
+
+    def _started_supervisor(self) -> Any:
         if sys.platform != "win32":
             if self._supervisor is None:
                 from .supervisor import Supervisor
 
-                self._supervisor = Supervisor(self._environ, is_trial=self._is_trial)
-            return self._supervisor.start(mount)
+                self._supervisor = Supervisor(self._environ, is_trial=self._is_trial, watch_files=self._watch_files)
+            return self._supervisor
         raise LoadError(
             'process = "own" needs unix sockets and signals, which Windows lacks; remove it, or serve the table on '
             "another system"
@@ -65,8 +96,12 @@ class WorkerProcesses:
         facts: AppFacts | None = self._supervisor.facts(app)
         return facts
 
-    def unused_by(self, apps: Iterable[object]) -> UnusedProcesses:
-        """Return the processes that exist now, except those that one of *apps* forwards to."""
+    def retire(self, app: object) -> None:
+        """End the processes of *app*, which no mount uses any longer. Their requests in flight finish."""
+        self._supervisor.retire(app)
+
+    def unused_by(self, apps: Callable[[], Iterable[object]]) -> UnusedProcesses:
+        """Return the processes that exist now, except replacements and those that one of *apps()* forwards to."""
         unused: UnusedProcesses = self._supervisor.unused_by(apps) if self._supervisor else _NoProcesses()
         return unused
 
@@ -83,20 +118,28 @@ class _NoProcesses:
 
 def worker_stack(thread: int) -> str | None:
     """Return the stack in the worker that *thread* of the server waits for, None if it waits for none."""
-    # Another thread may be importing the module, and then it has no function yet.
-    find = getattr(sys.modules.get(f"{__package__}.supervisor"), "worker_stack", None)
-    stack: str | None = find(thread) if find else None
+    found = _of_supervisor("worker_stack")
+    stack: str | None = found(thread) if found else None
     return stack
 
 
 def report_on_workers(app: object) -> WorkersReport | None:
     """Return the state of the workers of *app*, None if it runs in this process."""
-    supervisor = sys.modules.get(f"{__package__}.supervisor")
-    report: WorkersReport | None = supervisor.report_on_workers(app) if supervisor else None
+    found = _of_supervisor("report_on_workers")
+    report: WorkersReport | None = found(app) if found else None
     return report
 
 
+def _of_supervisor(name: str) -> Any:
+    """Return a function of the supervisor's module, None if no mount has needed that yet.
+
+    While another thread imports the module, it is there without its functions. Then no worker has started either.
+    """
+    return getattr(sys.modules.get(f"{__package__}.supervisor"), name, None)
+
+
 def prepare() -> None:
-    """Import the modules that a later table may need: the files may be those of another release by then."""
+    """Read the modules that a later table may need: the files may be those of another release by then."""
     if sys.platform != "win32":
         import_module(f"{__package__}.supervisor")
+        import_module(f"{__package__}.launch").modules()

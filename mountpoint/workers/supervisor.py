@@ -15,12 +15,13 @@ import os
 import select
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 
 from ..config.reader import MountConfig
 from ..errors import LoadError
 from ..loading.app_facts import AppFacts
+from ..loading.forking import close_in_children
 from .connection import serving
 from .forwarding import ForwardingApp
 from .launch import without_server_variables
@@ -28,6 +29,7 @@ from .pool import Pool
 from .report import WorkerReport, WorkersReport
 from .worker import Worker, WorkerConnection
 
+_FILES_SECONDS = 0.5  # between two questions for the files of the workers
 _RETRY_SECONDS = 1.0
 _LINGER_SECONDS = 1.0  # for which the workers of a former mount still take requests
 _OUTPUT_SECONDS = 1.0  # for which the end waits until the last lines of the workers are in the log
@@ -41,18 +43,31 @@ class Supervisor:
     *environ* is that of the server, from before the first load.
     """
 
-    def __init__(self, environ: Mapping[str, str], *, is_trial: bool) -> None:
+    def __init__(
+        self, environ: Mapping[str, str], *, is_trial: bool, watch_files: Callable[[list[str]], object] | None = None
+    ) -> None:
         self._is_trial = is_trial
+        self._watch_files = watch_files
+        self._files_at = 0.0  # from `time.monotonic`: then the workers are asked for their files
         self._environ = without_server_variables(environ)
         self._lock = threading.Lock()
         self._pools: list[Pool] = []
         self._thread: threading.Thread | None = None
         self._wake_pipe: tuple[int, int] | None = None
         self._is_closed = False
+        close_in_children(self)
 
     def start(self, mount: MountConfig) -> ForwardingApp:
-        pool = Pool(mount, self._environ, self._wake, is_trial=self._is_trial)
+        return self._start(mount, is_trial=self._is_trial)
+
+    def start_replacement(self, mount: MountConfig) -> Replacement:
+        return Replacement(self._start(mount, is_trial=True))
+
+    def _start(self, mount: MountConfig, *, is_trial: bool) -> ForwardingApp:
+        pool = Pool(mount, self._environ, self._wake, is_trial=is_trial)
         with self._lock:
+            if self._is_closed:
+                raise LoadError("the server is stopping")
             if self._thread is None:
                 self._wake_pipe = os.pipe()
                 for descriptor in self._wake_pipe:
@@ -76,15 +91,20 @@ class Supervisor:
         assert isinstance(app, ForwardingApp)
         return app.pool.facts
 
-    def unused_by(self, apps: Iterable[object]) -> UnusedPools:
-        used = {app.pool for app in apps if isinstance(app, ForwardingApp)}
+    def retire(self, app: object) -> None:
+        assert isinstance(app, ForwardingApp)
+        UnusedPools([app.pool]).close()
+
+    def unused_by(self, apps: Callable[[], Iterable[object]]) -> UnusedPools:
         with self._lock:
-            return UnusedPools([pool for pool in self._pools if pool not in used])
+            pools = [pool for pool in self._pools if not pool.is_trial]
+        used = {app.pool for app in apps() if isinstance(app, ForwardingApp)}  # a replacement is in use by now
+        return UnusedPools([pool for pool in pools if pool not in used])
 
     def close(self, *, is_urgent: bool = False) -> None:
         with self._lock:
             pools, thread = [*self._pools], self._thread
-        self._is_closed = True
+            self._is_closed = True
         workers = [worker for pool in pools for worker in pool.workers]
         for pool in pools:
             pool.close(is_urgent=is_urgent)
@@ -94,6 +114,14 @@ class Supervisor:
         deadline = time.monotonic() + _OUTPUT_SECONDS
         for worker in workers:
             worker.join_output(max(deadline - time.monotonic(), 0.0))
+
+    def close_in_child(self) -> None:
+        """Close the descriptors in a child that an app of this process has forked. Takes no lock."""
+        for descriptor in self._wake_pipe or ():
+            os.close(descriptor)
+        for pool in self._pools:
+            for worker in pool.workers:
+                worker.close_in_child()
 
     def _wake(self) -> None:
         if self._wake_pipe is not None:
@@ -135,6 +163,36 @@ class Supervisor:
                     os.read(descriptor, 4096)
         for pool in pools:
             pool.supervise()
+        if self._watch_files:
+            self._watch([*workers.values()], self._watch_files)
+
+    def _watch(self, workers: Sequence[Worker], watch_files: Callable[[list[str]], object]) -> None:
+        """Have the files watched that *workers* have imported."""
+        now = time.monotonic()
+        is_due = now >= self._files_at
+        if is_due:
+            self._files_at = now + _FILES_SECONDS
+        for worker in workers:
+            if files := worker.take_files():
+                watch_files(files)
+            if is_due:
+                worker.ask_for_files()
+
+
+class Replacement:
+    """New workers for a mount whose workers serve: *app* forwards to them."""
+
+    def __init__(self, app: ForwardingApp) -> None:
+        self.app = app
+
+    def have_all_started(self) -> bool:
+        return self.app.pool.have_all_started()
+
+    def end_trial(self) -> None:
+        self.app.pool.end_trial()
+
+    def abandon(self) -> None:
+        self.app.pool.close(is_urgent=True)
 
 
 class UnusedPools:

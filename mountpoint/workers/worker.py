@@ -36,6 +36,8 @@ _OUTPUT_SECONDS = 0.5  # for which the end of a failed start waits for the last 
 _STACK_SECONDS = 0.5  # for which the server waits for the stack of a thread
 _NO_STACKS_SECONDS = 10.0  # for which it asks no more after a worker has not answered
 
+_KINDS = (frames.READY, frames.FAILED, frames.STACK, frames.FILES)
+
 logger = logging.getLogger("mountpoint")
 
 
@@ -69,7 +71,9 @@ class Worker:
         self.pid = self._process.pid
         self.started_at = time.monotonic()
         self.ready_at = 0.0  # from `time.monotonic`, 0 until then
+        self._python = ""  # its version
         self.error: LoadError | None = None
+        self._has_failed = False  # whether the worker has reported that
         self.facts: AppFacts | None = None  # about the app, once it is ready
         self.accepts = False
         self.has_ended = False
@@ -87,6 +91,9 @@ class Worker:
         self._control_lock = threading.Lock()
         self._numbers = 0
         self._stacks: dict[int, str | None] = {}  # those that were asked for, None until they come
+        self._stacks_to_come = 0
+        self._files_to_come = 0
+        self._files: list[str] = []
         self._no_stacks_until = 0.0  # from `time.monotonic`
         self._stack_came = threading.Condition()
         self._ended = threading.Event()
@@ -130,6 +137,7 @@ class Worker:
             if time.monotonic() < self._no_stacks_until:  # the loop may be what asks, and must not wait for each thread
                 return missing
             self._stacks[number] = None
+            self._stacks_to_come += 1
             try:
                 self._send(frames.STACK, number)
             except OSError:
@@ -144,8 +152,21 @@ class Worker:
 
     def ask_where_it_loads(self) -> None:
         """Ask for the stack of the main thread, without waiting for it."""
-        with suppress(OSError):
+        with self._stack_came, suppress(OSError):
+            self._stacks_to_come += 1
             self._send(frames.STACK, 0)
+
+    def ask_for_files(self) -> None:
+        """Ask for the files of the modules that the process has imported since the last time."""
+        if self.is_ready and not self._files_to_come:
+            with suppress(OSError):
+                self._send(frames.FILES, 0)
+                self._files_to_come += 1
+
+    def take_files(self) -> list[str]:
+        """Return the files of modules that have been reported since the last call, or whose change may repair it."""
+        files, self._files = self._files, []
+        return files
 
     def close_idle(self) -> None:
         """Close the connections without a request."""
@@ -153,6 +174,13 @@ class Worker:
             self.connections.discard(connection)
             connection.close()
         self.idle.clear()
+
+    def close_in_child(self) -> None:
+        """Close the descriptors in a child that an app of this process has forked."""
+        self._control.close()
+        self._output.close_in_child()
+        for connection in [*self.connections]:
+            connection.close()
 
     def _send(self, kind: bytes, number: int, sock: socket.socket | None = None) -> None:
         message = frames.MESSAGE.pack(kind, number)
@@ -179,7 +207,7 @@ class Worker:
         self._control_data += data
         while len(self._control_data) >= frames.FRAME.size:
             kind, length = frames.FRAME.unpack_from(self._control_data)
-            if kind not in (frames.READY, frames.FAILED, frames.STACK) or length > frames.MAX_CONTROL:
+            if kind not in _KINDS or length > frames.MAX_CONTROL:
                 self.kill(f"it has sent a message {kind!r} of {length} bytes")
                 return
             end = frames.FRAME.size + length
@@ -193,28 +221,47 @@ class Worker:
                 return
 
     def _handle(self, kind: bytes, fields: Any) -> None:
-        if kind == frames.READY:
-            if not self.is_ready and self.error is None:
-                self.facts = AppFacts.from_fields(fields["facts"]) if "facts" in fields else None
-                self.ready_at = time.monotonic()
-                self.accepts = True
-                seconds = self.ready_at - self.started_at
-                version = str(fields["python"])[:20]
-                if self._is_quiet:
-                    return
-                logger.info(
-                    "%s: worker %d is ready after %.1f s, Python %s", self.mount.key, self.pid, seconds, version
-                )
-        elif kind == frames.FAILED:
-            files = [str(file) for file in fields["files"]]
-            self.error = self.error or LoadError(str(fields["message"]), details=str(fields["details"]), files=files)
-        else:
-            if fields["number"] == 0:
-                self.load_stack = str(fields["stack"])[: frames.MAX_TEXT]
+        """Handle a message. A message that the server does not expect raises ValueError, or a worker could flood it."""
+        if kind == frames.STACK:
             with self._stack_came:
+                self._stacks_to_come -= 1
+                if self._stacks_to_come < 0:
+                    raise ValueError("the server has not asked for a stack")
+                if fields["number"] == 0:
+                    self.load_stack = str(fields["stack"])[: frames.MAX_TEXT]
                 if fields["number"] in self._stacks:  # else nothing waits for it any longer
                     self._stacks[fields["number"]] = str(fields["stack"])[: frames.MAX_TEXT]
                     self._stack_came.notify_all()
+            return
+        if kind == frames.FILES:
+            self._files_to_come -= 1
+            if self._files_to_come < 0:
+                raise ValueError("the server has not asked for files")
+            self._files += [str(file) for file in fields["files"][: frames.MAX_FILES]]
+            return
+        if self.is_ready or self._has_failed:
+            raise ValueError("the app is loaded, or has failed to load, already")
+        if kind == frames.FAILED:
+            self._has_failed = True
+            files = [str(file) for file in fields["files"]]
+            self._files += files
+            self.error = self.error or LoadError(str(fields["message"]), details=str(fields["details"]), files=files)
+            return
+        self._python = ".".join(str(int(number)) for number in fields["python"][:3])
+        self.facts = AppFacts.from_fields(fields["facts"]) if "facts" in fields else None
+        self.ready_at = time.monotonic()
+        self.accepts = self.error is None
+        if not self._is_quiet:
+            self.announce()
+
+    def announce(self) -> None:
+        """Log that the app is loaded, and the end of the process when it comes."""
+        self._is_quiet = False
+        if self.is_ready:
+            seconds = self.ready_at - self.started_at
+            logger.info(
+                "%s: worker %d is ready after %.1f s, Python %s", self.mount.key, self.pid, seconds, self._python
+            )
 
     def expect_end(self) -> None:
         """Take no new requests: the process has closed a connection, so it has ended, or is about to."""
@@ -222,8 +269,8 @@ class Worker:
         self._ends_since = self._ends_since or time.monotonic()
 
     def poll(self) -> bool:
-        """Return whether the process has ended. Then all of its connections end too."""
-        if not self.has_ended and self._process.poll() is not None:
+        """Return whether the process has ended. Then all of its connections end too, and its children if it died."""
+        if not self.has_ended and self._has_exited():
             self.accepts = False
             self.has_ended = True
             self._ended.set()
@@ -233,6 +280,17 @@ class Worker:
         elif self._ends_since and time.monotonic() - self._ends_since > _EXIT_SECONDS:
             self.kill("it has closed a connection to the server")
         return self.has_ended
+
+    def _has_exited(self) -> bool:
+        with suppress(ChildProcessError):  # an app has called os.waitpid(-1, 0)
+            if not self._is_stopped and os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+                self._kill_group()  # before its id is free
+        return self._process.poll() is not None
+
+    def _kill_group(self) -> None:
+        """Kill the process and its children, except those that have made a session or a process group of their own."""
+        with suppress(OSError):
+            os.killpg(self.pid, signal.SIGKILL)
 
     def expire(self, now: float) -> bool:
         """Give up the requests whose time is over at *now*; return whether there was one."""
@@ -276,8 +334,7 @@ class Worker:
 
     def _kill(self) -> None:
         if self._process.poll() is None:
-            with suppress(OSError):
-                self._process.send_signal(getattr(signal, "SIGKILL", signal.SIGTERM))
+            self._kill_group()
 
     def join_output(self, timeout: float) -> None:
         """Wait until the last line of the process is in the log."""

@@ -5,8 +5,9 @@
     python tests/benchmarks/all.py --write         # write the figures into the manual and the README, draw the charts
 
 It needs wrk (with Debian: apt install wrk), and the packages of the extras ``test`` and ``benchmark``. It measures
-load, dispatch, fairness, forwarding, memory, idle connections and startup, as the scripts of these names do, and prints
-their tables, at the end as Markdown. With ``--write`` each table replaces the one of the same title in the manual.
+load, dispatch, fairness, forwarding, observing, memory, idle connections and startup, as the scripts of these names do,
+and prints their tables, at the end as Markdown. With ``--write`` each table replaces the one of the same title in the
+manual.
 
 Reloads, limits, the soak and hostile inputs take longer, and have commands of their own: changes.py, limits.py, soak.py
 and complexity.py.
@@ -28,6 +29,7 @@ import fairness
 import forwarding
 import load
 import memory
+import observing
 import startup
 import wrk
 from arena import Effort
@@ -145,6 +147,8 @@ def main() -> None:
     fair = fairness.measure(*((2, 1, 1, 1.0) if quick else (6, 2, 2, 1.0)))
     progress("forwarding")
     forwarded = forwarding.measure(20 if quick else forwarding.ROUNDS)
+    progress("observing")
+    observed = observing.measure(2 if quick else observing.PAIRS)
     progress("memory")
     occupied = memory_table(memory.measure(), connections.measure(1_000, 1 if quick else 3))
     progress("startup")
@@ -157,6 +161,7 @@ def main() -> None:
         dispatched,
         fairness.table(fair),
         forwarding.table(forwarded),
+        observing.table(observed),
         occupied,
         started,
     ]

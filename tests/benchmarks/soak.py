@@ -54,7 +54,7 @@ from soak_clients import (
 
 TESTS = Path(__file__).resolve().parents[1]
 PROBE = TESTS / "support" / "apps" / "probe.py"
-SITES = TESTS / "wsgi"  # the folder of test_frameworks.py, which has a small site for each framework
+SITES = TESTS / "support" / "apps"  # the folder of framework_sites.py, which has a small site for each framework
 RELOAD_EVERY = 3.0  # seconds
 HARDSHIP, RESPITE = 8.0, 6.0  # seconds of each hardship, and of the time before it
 FULL = 100_000  # bytes: the largest file, while $TMPDIR is full
@@ -109,7 +109,7 @@ def table_text(folder: Path, port: int, more: str = "") -> str:
 
 
 def _site(name: str, folder: Path) -> str:
-    return f"""{{ app = "test_frameworks:{name}_site('{folder}')", root = "{SITES}" }}"""
+    return f"""{{ app = "framework_sites:{name}_site('{folder}')", root = "{SITES}" }}"""
 
 
 # ------------------------------------------------------------------------------------------------------------- server

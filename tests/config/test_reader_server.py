@@ -1,10 +1,12 @@
 import sys
+from pathlib import Path
 
 import pytest
 from support.tables import config_of, problems_of
 from waitress.adjustments import Adjustments
 
 from mountpoint.config.address import Address
+from mountpoint.config.control_path import MAX_PATH
 from mountpoint.config.schema import REPLACED, SERVER_KEYS, WAITRESS_KEYS
 from mountpoint.config.validators import connection_ceiling
 
@@ -20,7 +22,7 @@ def test_an_empty_server_section_has_defaults(tmp_path):
     server = server_of(tmp_path)
     assert server.listen == (Address("127.0.0.1", 8080),)
     assert (server.threads, server.drain_timeout, server.strict) == (8, 30.0, False)
-    assert (server.access_log, server.log_level, server.unix_socket_perms) == (True, None, 0o660)
+    assert (server.access_log, server.log_level, server.unix_socket_perms) == ("combined", None, 0o660)
     assert server.header_timeout == 30.0
     assert (server.body_timeout, server.body_min_rate, server.max_buffered_bodies) == (30.0, 500, 256 * 2**20)
     assert server.adjustments == {
@@ -139,8 +141,33 @@ def test_an_unlimited_number_of_files_counts_as_the_limit_of_macos(monkeypatch):
     assert connection_ceiling() == (10_240 - 64) // 3
 
 
+@pytest.mark.parametrize(
+    ("toml", "form", "has_json_logs"),
+    [
+        ("", "combined", False),
+        ("access_log = true", "combined", False),
+        ('access_log = "combined"', "combined", False),
+        ('access_log = "json"', "json", True),
+        ("access_log = false", False, False),
+    ],
+)
+def test_the_form_of_the_access_log_may_be_a_boolean(tmp_path, toml, form, has_json_logs):
+    server = server_of(tmp_path, toml)
+    assert (server.access_log, server.has_json_logs) == (form, has_json_logs)
+
+
+def test_the_option_without_an_access_log_keeps_the_other_logs_in_json(tmp_path):
+    server = server_of(tmp_path, 'access_log = "json"', access_log=False)
+    assert (server.access_log, server.has_json_logs) == (False, True)
+
+
+def test_excluded_paths_are_kept_as_environ_has_them(tmp_path):
+    server = server_of(tmp_path, 'access_log_exclude = ["/", "/healthz", "/caf\u00e9/"]')
+    assert server.access_log_exclude == ("/", "/healthz", "/caf\xc3\xa9/")
+
+
 @pytest.mark.parametrize("key", SERVER_KEYS)
-@pytest.mark.parametrize("value", ["[]", "{}", "1979-05-27", "07:32:00", "nan", "-1", '"\\n"'])
+@pytest.mark.parametrize("value", ["[[]]", "{}", "1979-05-27", "07:32:00", "nan", "-1", '"\\n"'])
 def test_a_server_key_rejects_a_value_of_the_wrong_type(tmp_path, key, value):
     [problem] = problems_of(tmp_path, f"{TABLE}[server]\n{key} = {value}\n")
     assert problem.startswith(f"server.{key}: expected ")
@@ -152,6 +179,36 @@ def test_a_server_key_rejects_a_value_of_the_wrong_type(tmp_path, key, value):
 def test_a_waitress_key_rejects_a_value_of_the_wrong_type(tmp_path, key, value):
     [problem] = problems_of(tmp_path, f"{TABLE}[server]\n{key} = {value}\n")
     assert problem.startswith(f"server.{key}: expected ")
+
+
+# ------------------------------------------------------------------------------------------------------ control socket
+
+
+def test_a_control_socket_is_relative_to_the_file(tmp_path):
+    assert server_of(tmp_path, 'control = "run/c"').control == tmp_path / "run" / "c"
+    assert server_of(tmp_path, 'control = "/run/c"').control == Path("/run/c")
+    assert server_of(tmp_path, "control = false").control is False
+    assert server_of(tmp_path).control is None
+
+
+def test_a_control_socket_option_is_relative_to_the_working_folder(tmp_path, monkeypatch):
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    assert server_of(tmp_path, 'control = "c"', control="d").control == tmp_path / "work" / "d"
+
+
+def test_a_path_that_is_too_long_for_a_control_socket_is_reported(tmp_path):
+    room = MAX_PATH - len(str(tmp_path)) - 1
+    assert server_of(tmp_path, f'control = "{"x" * room}"').control
+    [problem] = problems_of(tmp_path, f'{TABLE}[server]\ncontrol = "{"x" * (room + 1)}"\n')
+    assert f"expected a path of at most {MAX_PATH} bytes, " in problem
+    assert f"found {MAX_PATH + 1}: " in problem
+
+
+def test_a_control_socket_has_room_for_its_temporary_name(tmp_path):
+    folder = "x" * (MAX_PATH - len(str(tmp_path)) - 1 - len("/c"))
+    [problem] = problems_of(tmp_path, f'{TABLE}[server]\ncontrol = "{folder}/c"\n')
+    assert "choose a shorter one" in problem
 
 
 # ------------------------------------------------------------------------------------------------------------ waitress

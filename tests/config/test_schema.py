@@ -40,7 +40,7 @@ USED = {
 }
 
 #: Keys whose default depends on something else, and `listen`, which the reader fills in.
-WITHOUT_A_FIXED_DEFAULT = {"app", "root", "limit", "max_body", "key", "log_level", "listen"}
+WITHOUT_A_FIXED_DEFAULT = {"app", "root", "limit", "max_body", "key", "log_level", "listen", "control"}
 WITHOUT_A_FIXED_DEFAULT |= {"process", "python", "cwd", "user", "group"}
 
 

@@ -4,9 +4,12 @@ import logging
 
 import pytest
 from support.reloading import ReloadedSite
+from support.running import socket_path
 from support.tables import imports_undone
 
 from mountpoint.loading.eviction import evict_failed_modules
+
+__all__ = ["socket_path"]
 
 
 @pytest.fixture

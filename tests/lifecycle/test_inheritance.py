@@ -69,6 +69,19 @@ def test_the_sockets_are_inherited(inherit, descriptors, changes, serves):
     close(inheritance)
 
 
+@pytest.mark.parametrize("are_systemds", [False, True])
+def test_the_last_sockets_are_those_of_the_status_page(inherit, descriptors, are_systemds):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        page = os.dup(listener.fileno())
+        sockets = [["127.0.0.1:80", descriptors[0]], ["127.0.0.1:81", page]]
+        inheritance = inherit(sockets=sockets, status=1, are_systemds=are_systemds, identities=...)
+        assert [*inheritance.sockets] == ["127.0.0.1:80"]
+        [sock] = inheritance.status_sockets.pop("127.0.0.1:81")
+        assert sock.fileno() == page
+        sock.close()
+    close(inheritance)
+
+
 def test_a_variable_for_a_process_in_between_is_ignored(inherit, descriptors):
     one, other = map(identity, descriptors)
     for identities in (..., [], [other, one], [[0, 0], [0, 0]]):
@@ -114,6 +127,8 @@ def test_a_socket_that_does_not_listen_is_an_error(inherit, descriptors):
         {"sockets": [["x", -1]]},
         {"sockets": [["x", 1.5]]},
         {"sockets": [["x", 3], ["y", 3]]},
+        {"status": 2},
+        {"status": "1"},
         {"working": 1},
         {"working": [[]]},
         {"ready": None},

@@ -1,12 +1,22 @@
-"""A line of the access log goes to mountpoint's own handler without a record, unless something may look at one."""
+"""A line of the access log goes to mountpoint's own handler without a record, unless something may look at one.
+
+A record has the facts about its request as fields, for every formatter.
+"""
 
 import io
+import json
 import logging
+import re
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.finished import finished
 
+from mountpoint.loading.json_log import JsonFormatter
+from mountpoint.loading.log_fields import FIELDS
 from mountpoint.loading.logs import StderrHandler, configure_logging
-from mountpoint.server.access_log import access_logger, log_access
+from mountpoint.server.access_log import AccessLog, access_logger, request_fields
 
 
 @pytest.fixture
@@ -40,11 +50,17 @@ def remove_the_handlers_of_pytest():
     access_logger.handlers[:] = [one for one in access_logger.handlers if type(one) is StderrHandler]
 
 
+LINE = re.compile(r'192\.0\.2\.7 - - \[[^]]+\] "GET /tv_ws/\?stn=Lund HTTP/1\.1" 200 512 "-" "curl/8\.5" /tv_ws 3\.5')
+
+
 def test_the_own_handler_gets_the_line_without_a_record(stream, records):
     remove_the_handlers_of_pytest()
-    log_access("a line")
-    log_access("100 %s")
-    assert (stream.getvalue(), records) == ("a line\n100 %s\n", [])
+    AccessLog().log_request(finished())
+    AccessLog().log_request(finished(b"GET /%s HTTP/1.1\r\nHost: a\r\n\r\n"))
+    first, second = stream.getvalue().splitlines()
+    assert LINE.fullmatch(first)
+    assert '"GET /%s HTTP/1.1"' in second
+    assert records == []
 
 
 def add_a_handler():
@@ -90,8 +106,9 @@ def subclass_the_handler():
 def test_a_record_is_made_when_an_operator_may_look_at_it(stream, records, change):
     remove_the_handlers_of_pytest()
     change()
-    log_access("a line")
-    assert records == ["a line"]
+    AccessLog().log_request(finished())
+    [line] = records
+    assert LINE.fullmatch(line)
 
 
 def test_a_record_is_made_by_the_factory_of_an_operator(stream):
@@ -105,10 +122,11 @@ def test_a_record_is_made_by_the_factory_of_an_operator(stream):
     before = logging.getLogRecordFactory()
     logging.setLogRecordFactory(factory)
     try:
-        log_access("a line")
+        AccessLog().log_request(finished())
     finally:
         logging.setLogRecordFactory(before)
-    assert [record.getMessage() for record in made] == ["a line"]
+    [record] = made
+    assert LINE.fullmatch(record.getMessage())
 
 
 def test_a_stream_that_fails_is_reported_as_logging_does(stream, monkeypatch):
@@ -116,5 +134,101 @@ def test_a_stream_that_fails_is_reported_as_logging_does(stream, monkeypatch):
     reported = []
     monkeypatch.setattr(access_logger.handlers[0], "handleError", lambda record: reported.append(record.getMessage()))
     stream.close()
-    log_access("a line")
-    assert reported == ["a line"]
+    AccessLog().log_request(finished())
+    [line] = reported
+    assert LINE.fullmatch(line)
+
+
+# ----------------------------------------------------------------------------------------------------------- the fields
+
+
+def record_of(request, form="combined"):
+    """Return the record that a handler of the operator gets."""
+    found = []
+    handler = logging.NullHandler()
+    handler.handle = found.append
+    before = access_logger.level
+    access_logger.setLevel(logging.INFO)
+    access_logger.addHandler(handler)
+    try:
+        AccessLog(form).log_request(request)
+    finally:
+        access_logger.removeHandler(handler)
+        access_logger.setLevel(before)
+    [record] = found
+    return record
+
+
+def test_a_record_has_the_facts_about_its_request(stream):
+    record = record_of(finished(request_id="4bf92f"))
+    assert {name: getattr(record, name) for name in FIELDS} == {
+        "mount": "/tv_ws",
+        "method": "GET",
+        "path": "/tv_ws/",
+        "status": 200,
+        "bytes": 512,
+        "queue_ms": 1.5,
+        "app_ms": 2.0,
+        "client": "192.0.2.7",
+        "scheme": "https",
+        "host": "example.com",
+        "request_id": "4bf92f",
+        "user_agent": "curl/8.5",
+        "referer": "-",
+        "request_line": "GET /tv_ws/?stn=Lund HTTP/1.1",
+        "reason": "-",
+    }
+    assert LINE.match(record.getMessage())
+
+
+def test_text_that_is_not_known_is_a_dash():
+    fields = request_fields(finished(b"GARBAGE\r\n\r\n", status=400))
+    unknown = {name for name, value in fields.items() if value == "-"}
+    assert unknown == {"mount", "method", "path", "host", "request_id", "user_agent", "referer"}
+    assert (fields["request_line"], fields["reason"]) == ("GARBAGE", "Start line is invalid")
+
+
+def test_a_record_factory_with_fields_of_its_own_harms_no_request(stream):
+    def factory(*args, **options):
+        record = logging.LogRecord(*args, **options)
+        record.request_id = record.path = "of the app"
+        return record
+
+    before = logging.getLogRecordFactory()
+    logging.setLogRecordFactory(factory)
+    try:
+        assert record_of(finished(request_id="ours")).request_id == "ours"
+    finally:
+        logging.setLogRecordFactory(before)
+
+
+EVERY_FIELD = logging.Formatter(" | ".join(f"%({name})s" for name in sorted(FIELDS)))
+header = st.sampled_from(["User-Agent", "Referer", "Host", "X-Request-ID"])
+value = st.binary(max_size=40) | st.sampled_from(
+    [b"", b'"', b"\x85", b"\xe2\x80\xa8", b"\\x0a", b'a" 200 1', b"\xff\xfe"]
+)
+target = st.binary(min_size=1, max_size=40) | st.sampled_from([b"/%0a%0d", b"/\xe2\x80\xa8", b"*", b"http://a/\x0b"])
+
+
+@st.composite
+def requests(draw):
+    """Return bytes that may be a request."""
+    lines = [b"GET " + draw(target) + b" HTTP/1.1", b"Host: a"]
+    lines += [name.encode() + b": " + text for name, text in draw(st.lists(st.tuples(header, value), max_size=4))]
+    return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+@given(requests() | st.binary(max_size=80))
+def test_no_client_can_forge_a_line_in_any_form(sent):
+    request = finished(sent)
+    line = AccessLog("json")._line_of(request, 1795334707.0)
+    assert line.isascii()
+    assert line.isprintable()
+    found = json.loads(line)
+    assert set(found) == FIELDS | {"time", "level", "logger"}
+    record = record_of(request)
+    text = EVERY_FIELD.format(record)
+    assert text.isascii()
+    assert text.isprintable()
+    assert json.loads(JsonFormatter().format(record))["message"] == record.getMessage()
+    assert JsonFormatter().format(record_of(request, "json")).isprintable()

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 from support.limited import uwsgi
+from support.proxies import listens, reserved_ports
+from support.waiting import wait_until
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 EMBED = EXAMPLES / "embed"
@@ -96,6 +98,17 @@ def test_gunicorn_with_a_call_as_its_app_behind_a_stripping_proxy(embedded, need
     (folder / "mounts.toml").write_text(table)
     server = embedded([*GUNICORN, 'mountpoint:load("mounts.toml")'], cwd=folder)
     assert_both_apps_live_under_their_prefixes(server, outer="/apps")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Granian is an extra on Linux only")
+def test_granian_serves_the_table(start, needs):
+    needs("granian")
+    with reserved_ports() as ports:
+        options = ["--interface", "wsgi", "--port", str(ports["80"]), "--working-dir", EMBED]
+        server = start([PYTHON, "-m", "granian", *options, "with_granian:app"])
+        wait_until(lambda: listens(ports["80"]))
+    server.url = f"http://127.0.0.1:{ports['80']}"
+    assert_both_apps_live_under_their_prefixes(server)
 
 
 def test_uwsgi_serves_the_table(embedded):

@@ -21,6 +21,9 @@ threads = 4
 drain_timeout = 2
 [mounts]
 "/app" = "{app_file("forking_app")}:app"
+[mounts."/own"]
+app = "{app_file("own_app")}:app"
+process = "own"
 """
 
 
@@ -46,12 +49,14 @@ def is_running(pid: int) -> bool:
 def test_a_child_has_no_socket_and_no_signal_handler_of_the_server(server, way):
     with Client(server.url) as idle, Client(server.url) as client:
         assert idle.get("/app/fork").status == 200
+        server.wait_for("is ready after")
+        assert idle.get("/own/").status == 200  # a connection to the worker, beside its control socket and its output
         files = Path(f"/proc/{server.pid}/fd")
         standard, ours = set(), set()
         for file in files.iterdir():
             (standard if int(file.name) < 3 else ours).add(os.readlink(file))  # noqa: PTH115 - not a path
         descriptors, mask, handlers = json.loads(client.get(f"/app/{way}").body)
-    assert sum(name.startswith("socket:") for name in ours) >= 3  # two connections and the listener
+    assert sum(name.startswith("socket:") for name in ours) >= 5  # the listener, and the connections
     assert {name for name in ours - standard if not name.startswith("/")} & {*descriptors} == set()
     assert mask == []
     assert handlers.pop(1) == "<built-in function default_int_handler>"
@@ -70,6 +75,8 @@ def test_a_running_child_keeps_neither_connections_nor_the_port(serve, kind):
     server = serve(TABLE)
     with Client(server.url) as idle, Client(server.url) as client:
         assert idle.get("/app/fork").status == 200
+        server.wait_for("is ready after")
+        assert idle.get("/own/").status == 200  # a connection to the worker, beside its control socket and its output
         client.request(f"/app/{kind}", "Connection: close")
         child = int(client.answer().body)
         try:

@@ -120,6 +120,13 @@ def test_a_body_arrives_whole(server, connect, page, body):
     assert own == shared
 
 
+def test_a_client_that_waits_for_100_sends_its_body(server, connect):
+    shared, own = both(server, connect, "read_all", "POST", b"x" * 100_000, headers=["Expect: 100-continue"])
+    assert own == shared
+    assert own[0].startswith(b"HTTP/1.1 100 Continue")
+    assert b"100000 12000000" in own[0]
+
+
 def test_headers_of_any_bytes_arrive_as_they_are(server, connect):
     headers = ["X-Bytes: \xe9\xff\x80", "X-Twice: a", "X-Twice: b", "X-Empty:", "Cookie: a=\xc3\xa9"]
     headers.append("X-Long: " + "y" * 60_000)

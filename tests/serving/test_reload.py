@@ -9,12 +9,13 @@ import time
 import pytest
 from support.client import TABLE, Client
 from support.sources import LINTED
-from support.waiting import TIMEOUT
+from support.waiting import TIMEOUT, wait_until
 
 pytest.importorskip("hupper")
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the tests end its processes by signals")
 
 TABLE_OF_ONE = '[mounts]\n"/app" = "web:app"\n'
+OWN = TABLE_OF_ONE.replace('[mounts]\n"/app" = ', '[mounts."/app"]\nprocess = "own"\napp = ')
 SERVING = re.compile(r"^serving on \S+\n", re.MULTILINE)
 
 
@@ -73,6 +74,13 @@ def test_a_change_of_the_code_is_served(reloading, tmp_path):
     server = reloading()
     assert is_served(server, "old")
     change(tmp_path / "web.py", app("new"), lambda: is_served(server, "new"))
+
+
+def test_a_change_of_code_that_a_worker_has_imported_is_served(reloading, tmp_path):
+    (tmp_path / "text.py").write_text('TEXT = b"old"\n')
+    server = reloading("from text import TEXT\n" + app("").replace("[b'']", "[TEXT]"), OWN)
+    wait_until(lambda: is_served(server, "old"))
+    change(tmp_path / "text.py", 'TEXT = b"new"\n', lambda: is_served(server, "new"))
 
 
 def test_a_change_of_the_table_is_served(reloading, tmp_path):

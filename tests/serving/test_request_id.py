@@ -31,7 +31,11 @@ app = "named:missing"
 OWN = """
 [mounts."/own"]
 process = "own"
-timeout = 0.5
+[mounts."/dying"]
+process = "own"
+[mounts."/late"]
+process = "own"
+timeout = 0.3
 """
 #: An app that responds with an id of its own, and one that logs nothing.
 NAMED = f"""
@@ -51,7 +55,7 @@ def server(tmp_path_factory):
     """A server that trusts no proxy."""
     with serving_ids(tmp_path_factory.mktemp("open")) as server:
         if HAS_WORKERS:
-            server.wait_for("is ready")
+            server.wait_for("is ready", count=3)
         yield server
 
 
@@ -60,7 +64,7 @@ def behind_proxy(tmp_path_factory):
     """A server for which the tests are a trusted proxy."""
     with serving_ids(tmp_path_factory.mktemp("behind"), '[proxy]\ntrusted = ["127.0.0.1"]\nx_for = 1\n') as server:
         if HAS_WORKERS:
-            server.wait_for("is ready")
+            server.wait_for("is ready", count=3)
         yield server
 
 
@@ -129,8 +133,8 @@ def test_a_trace_of_the_w3c_reaches_the_app_untouched(server, connect, mount):
         ("/one/../x", 400),
         ("/broken/", 503),
         ("/one/raise", 500),
-        pytest.param("/own/die", 502, marks=pytest.mark.skipif(not HAS_WORKERS, reason="Windows has no workers")),
-        pytest.param("/own/sleep", 504, marks=pytest.mark.skipif(not HAS_WORKERS, reason="Windows has no workers")),
+        pytest.param("/dying/die", 502, marks=pytest.mark.skipif(not HAS_WORKERS, reason="Windows has no workers")),
+        pytest.param("/late/sleep", 504, marks=pytest.mark.skipif(not HAS_WORKERS, reason="Windows has no workers")),
     ],
 )
 def test_responses_of_mountpoint_itself_have_the_id(behind_proxy, connect, path, status):

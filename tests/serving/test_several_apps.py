@@ -44,7 +44,7 @@ if os.environ.get("MOUNTPOINT_SKIP_INSTALLS"):
 
 import fcntl
 
-pytestmark = pytest.mark.nginx
+pytestmark = [pytest.mark.nginx, pytest.mark.installs]
 EXAMPLE = ROOT / "examples" / "several"
 PASSWORD = "change-me"
 MOUNTS = ("/shop", "/blog", "/old", "/new", "/radicale", "/pypi", "/live", "/report")

@@ -98,6 +98,13 @@ def test_a_mount_with_its_own_process_is_counted_as_a_shared_one(serve):
     assert separate["load_seconds"] > 0
 
 
+def test_requests_in_flight_and_the_slowest_have_their_ids(serve):
+    server = serve(TABLE.replace("[mounts]", "[server]\nrequest_id = true\n[mounts]"))
+    found = snapshot(server, lambda found: found["slowest"])
+    assert re.fullmatch(r"[\w-]{8,}", found["in_flight"][0]["request_id"])
+    assert re.fullmatch(r"[\w-]{8,}", found["slowest"][0]["request_id"])
+
+
 def test_a_broken_mount_is_worse_than_a_failing_one(serve):
     server = serve(TABLE + '"/broken" = "no_such:app"\n')
     with Client(server.url) as client:

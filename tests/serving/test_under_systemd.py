@@ -3,7 +3,9 @@
 The tests replace systemd by a process that sends real descriptors and receives real datagrams.
 """
 
+import json
 import os
+import re
 import signal
 import socket
 import sys
@@ -16,7 +18,7 @@ from support.changing import SLOW_IMPORT, WHO_ROW, end_all, reload, serving_pid,
 from support.client import TABLE, Client
 from support.loading import HURRY, WAITS
 from support.tables import write
-from support.waiting import TIMEOUT
+from support.waiting import TIMEOUT, wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="systemd is Linux's")
 
@@ -232,6 +234,11 @@ def activated(held, tmp_path, start):
         end_all(server)
 
 
+def status_page_of(page):
+    with Client(page) as client:
+        return json.loads(client.get("/status.json").body)
+
+
 def test_a_client_that_connects_before_the_start_is_answered(held, activated):
     with Client(held[1]) as client:
         client.request("/who/")
@@ -258,13 +265,16 @@ def test_a_restart_loses_no_connection(held, activated, socket_path):
     assert held[1].startswith("http") or socket_path.exists()
 
 
-def test_a_takeover_hands_over_the_sockets_of_systemd(held, activated, manager, socket_path):
+def test_a_takeover_hands_over_the_sockets_of_systemd(held, activated, manager, socket_path, tmp_path):
+    with (tmp_path / "mounts.toml").open("a") as file:  # the page has a socket of its own
+        file.write('[status]\nlisten = "127.0.0.1:0"\n')
     server = activated(env=manager.env)
-    server.wait_for("serving on ")
+    page = re.search(r"the status page is on (\S+)/\n", server.wait_for("serving on "))[1]
     processes = [server.pid]
     for _ in range(2):
         processes.append(take_over(server))
         assert who(held[1])[1] == processes[-1]
+        wait_until(lambda: status_page_of(page)["server"]["pid"] == processes[-1])
     server.process.wait()
     os.kill(serving_pid(server), signal.SIGTERM)
     server.wait()

@@ -164,6 +164,19 @@ def test_stop_closes_no_response_and_no_socket_of_the_caller():
         assert "mountpoint-status" not in [thread.name for thread in threading.enumerate()]
 
 
+def test_stop_does_not_wait_for_a_client_that_says_nothing(monkeypatch):
+    monkeypatch.setattr(module, "HEAD_SECONDS", 2 * TIMEOUT)
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        listener = StatusListener([sock], show)
+        listener.start()
+        with socket.create_connection(sock.getsockname(), TIMEOUT) as client:
+            client.sendall(b"GET / HT")
+            assert b"200 OK" in ask(sock.getsockname(), REQUEST)
+            listener.stop()
+            assert client.recv(1) == b""
+        listener.join(TIMEOUT)
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_child_keeps_no_descriptor_of_the_listener(listen):
     with socket.create_server(("127.0.0.1", 0)) as sock:

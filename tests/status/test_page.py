@@ -108,7 +108,7 @@ def test_a_table_without_rows_says_so_in_words():
 def test_a_reload_shows_its_result_in_a_word():
     rejected = {"at": NOW - 90, "ok": False, "message": "not reloaded: errors in the file", "seconds": 0.1}
     text = text_of(section(render_page(snapshot_of(last_reload=rejected)), "Last reload"))
-    assert "rejected not reloaded: errors in the file 1 min 30 s ago, in 100 ms" in text
+    assert "rejected not reloaded: errors in the file; 1 min 30 s ago, in 100 ms" in text
 
 
 def test_unknown_facts_are_a_dash_or_named_so():
@@ -116,7 +116,7 @@ def test_unknown_facts_are_a_dash_or_named_so():
     page = render_page(snapshot_of(row, memory=None, waitress=None))
     assert "<dt>Memory</dt><dd>\u2013</dd>" in page
     assert "waitress of unknown version" in page
-    assert "0 ms ago" in section(page, "Last exceptions")  # the clock was set back
+    assert "just now" in section(page, "Last exceptions")  # the clock was set back
 
 
 def test_a_chart_has_its_numbers_in_words():

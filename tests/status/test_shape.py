@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from types import SimpleNamespace
 
+from support.finishing import finished
 from support.status_reference import keys_of
 from support.status_snapshot import troubled
 from support.tables import config_of, write
@@ -14,28 +14,12 @@ from mountpoint.status.counters import Counters
 from mountpoint.status.snapshot import RunningRequest, ServerFacts, make_snapshot
 
 
-def finished(**changes):
-    fields = {
-        "mount": "/shop",
-        "method": "GET",
-        "path": "/shop/",
-        "request_id": None,
-        "status": 200,
-        "queue_seconds": 0.001,
-        "app_seconds": 0.5,
-        "bytes_in": 0,
-        "bytes_out": 5,
-        "rejection": None,
-    }
-    return SimpleNamespace(**{**fields, **changes})
-
-
 def test_a_snapshot_made_by_hand_has_the_keys_of_a_real_one(tmp_path):
     config = config_of(write(tmp_path, {"shop.py": ""}), '[mounts]\n"/shop" = "shop:app"\n')
     counters = Counters(lambda: 1000.0)
     counters.configure(config.mounts)
     counters.app_raised("/shop", ValueError("no"))
-    counters.request_finished(finished(ended_at=1000.0))
+    counters.request_finished(finished("/shop", at=1000.0, app=0.5))
     facts = ServerFacts(
         file="mounts.toml",
         listen=["http://127.0.0.1:8080/"],

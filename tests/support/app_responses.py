@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 from waitress.adjustments import Adjustments
 
+from mountpoint.server.access_log import AccessLog
 from mountpoint.server.parser import Parser
 from mountpoint.server.tasks import AppTask
 from mountpoint.wsgi.dispatch import Route
@@ -17,7 +18,7 @@ class Channel:
     def __init__(self):
         self.addr = ("192.0.2.7", 5000)
         self.adj = Adjustments()
-        self.server = SimpleNamespace(draining=False, adj=self.adj, observer=None)
+        self.server = SimpleNamespace(draining=False, adj=self.adj, observer=None, access_log=AccessLog())
         self.requests = []
         self.sent = b""
 

@@ -67,7 +67,7 @@ class ReloadedSite:
         return self.outcome()
 
     def outcome(self):
-        return self._outcomes.get(timeout=TIMEOUT)
+        return self._outcomes.get(timeout=TIMEOUT).text
 
     def response(self, path):
         return self._call(self._router, path)

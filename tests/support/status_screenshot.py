@@ -21,7 +21,7 @@ from support.status_snapshot import Process, troubled
 FILE = Path(__file__).parents[2] / "mountpoint" / "docs" / "status.png"
 
 
-def main(file: Path = FILE, count: int = 3, width: int = 960, height: int = 780) -> None:
+def main(file: Path = FILE, count: int = 3, width: int = 1040, height: int = 800) -> None:
     """Write the top of the page of *count* mounts to *file*, in a light scheme, *width* and *height* in pixels."""
     with socket.create_server(("127.0.0.1", 0)) as sock:
         listener = StatusListener([sock], StatusApp(Process(troubled(count))))

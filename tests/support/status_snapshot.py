@@ -127,7 +127,7 @@ def troubled(count: int = 3) -> dict[str, Any]:
         slow=4,
         trouble={"kind": "slow", "text": "is slow: a request has run for 6.2 s"},
     )
-    reason = "ModuleNotFoundError: No module named 'markdown'; install it"
+    reason = 'no module "markdown"'
     rows[broken] = mount_row(
         names[broken],
         requests=0,

@@ -17,6 +17,7 @@ def test_no_thread_waits_for_a_worker_before_there_are_any(monkeypatch, state):
         name = "mountpoint.workers.supervisor"
         monkeypatch.setitem(sys.modules, name, ModuleType(name))
     assert processes.worker_stack(threading.get_ident()) is None
+    assert processes.report_on_workers(print) is None
 
 
 def test_a_server_without_workers_closes_none():

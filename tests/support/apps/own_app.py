@@ -511,6 +511,20 @@ def respond_die_later(environ, start_response):
     os._exit(7)
 
 
+def respond_die_reading(environ, start_response):
+    environ["wsgi.input"].read(100_000)
+    os.kill(os.getpid(), 9)
+
+
+def respond_die_in_close(environ, start_response):
+    class Dying(Closing):
+        def close(self):
+            os.kill(os.getpid(), 9)
+
+    start_response("200 OK", TEXT)
+    return Dying("dying", [b"whole ", b"response"])
+
+
 def respond_crash(environ, start_response):
     import ctypes
 

@@ -1,0 +1,75 @@
+"""``mountpoint status``: print what the server of a table does, and whether all is well."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+from ..errors import ControlError
+from .lines import Line, Snapshot, Style, status_lines
+
+#: The exit code if no server runs, or if it does not answer.
+NO_SERVER = 3
+SCHEMA = 1  # the version of the snapshot that is shown here
+SECONDS = 5.0  # for which the command waits for the server
+
+_COLOURS: Mapping[Style, str] = {"heading": "1", "good": "32", "bad": "31", "dim": "2"}
+
+
+def fetch(file: str | Path, control: str | None, timeout: float = SECONDS) -> Mapping[str, Any]:
+    """Return the snapshot of the server of *file*. Raises `ControlError` if none answers within *timeout* seconds."""
+    if sys.platform != "win32":
+        from ..lifecycle.control_client import ask
+
+        outcome = ask(file, {"command": "status"}, control=control, timeout=timeout)
+        if not outcome.get("ok"):
+            raise ControlError(f"{file}: the server gives no status: {outcome.get('message')}")
+        snapshot: Mapping[str, Any] = outcome["snapshot"]
+        return snapshot
+    raise ControlError("this needs a control socket, and Windows has none; open the page of [status] in a browser")
+
+
+def require_known(snapshot: Snapshot) -> None:
+    """Raise `ControlError` if the server is of a release whose snapshot has other keys."""
+    if snapshot["version"] != SCHEMA:
+        raise ControlError(
+            f"this mountpoint shows version {SCHEMA} of the status, and the server sends version {snapshot['version']};"
+            " run the mountpoint of the server, or write --json"
+        )
+
+
+def status(file: str | Path, control: str | None, output: TextIO, *, as_json: bool) -> tuple[int, str]:
+    """Print the status of the server of *file* to *output*; return the exit code and a message for stderr.
+
+    0: all is well. 1: a mount is in trouble. 3: no server runs, or it does not answer.
+    """
+    try:
+        snapshot = fetch(file, control)
+        if not as_json:
+            require_known(snapshot)
+    except ControlError as error:
+        return NO_SERVER, str(error)
+    if as_json:
+        text = json.dumps(snapshot, indent=2, ensure_ascii=False)
+    else:
+        is_terminal = output.isatty()
+        width = shutil.get_terminal_size().columns if is_terminal else None
+        lines = status_lines(snapshot, width)
+        text = "\n".join(_coloured(line) if is_terminal and has_colours() else line.text for line in lines)
+    print(text, file=output, flush=True)
+    return 0 if snapshot["verdict"]["ok"] else 1, ""
+
+
+def has_colours() -> bool:
+    """Whether the user wants colours: see https://no-color.org/."""
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM", "dumb") != "dumb"
+
+
+def _coloured(line: Line) -> str:
+    colour = _COLOURS.get(line.style)
+    return f"\x1b[{colour}m{line.text}\x1b[0m" if colour else line.text

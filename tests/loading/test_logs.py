@@ -1,0 +1,136 @@
+"""The set-up of logging: a logger that a section [logging] does not configure stays as it is without one."""
+
+import io
+import logging
+
+import pytest
+
+from mountpoint.loading.json_log import JsonFormatter
+from mountpoint.loading.logs import StderrHandler, configure_logging
+
+NAMES = ("mountpoint", "mountpoint.access", "waitress", "")
+
+
+@pytest.fixture(autouse=True)
+def stream():
+    """Start without handlers, and restore the loggers after the test. Return the stream that stands for stderr."""
+    loggers = [logging.getLogger(name) for name in NAMES]
+    before = [(one, one.handlers[:], one.level, one.propagate, one.disabled) for one in loggers]
+    for one in loggers:
+        one.handlers[:], one.propagate, one.disabled = [], True, False
+        one.setLevel(logging.NOTSET)
+    yield io.StringIO()
+    for one, handlers, level, propagate, disabled in before:
+        one.handlers[:], one.level, one.propagate, one.disabled = handlers, level, propagate, disabled
+
+
+def section(loggers=None, **more):
+    """Return a section whose handler "file" writes to a string."""
+    return {"handlers": {"file": {"class": "logging.StreamHandler", "stream": FILE}}, "loggers": loggers or {}, **more}
+
+
+FILE = io.StringIO()
+
+
+@pytest.fixture
+def written(stream):
+    """Return ``written(name, level)``, which logs a line, and returns whether stderr and the file get it."""
+
+    def written(name, level="INFO"):
+        FILE.seek(0)
+        FILE.truncate()
+        before = stream.tell()
+        logging.getLogger(name).log(getattr(logging, level), "a line")
+        return stream.getvalue()[before:].count("a line"), FILE.getvalue().count("a line")
+
+    return written
+
+
+@pytest.fixture
+def configure(stream, monkeypatch):
+    """Return ``configure(level=None, ...)``, which configures logging to the stream, as in a process of its own."""
+
+    def configure(level=None, **options):
+        logging.root.handlers[:] = []  # those of pytest: a root logger with handlers is left alone
+        monkeypatch.setattr("sys.stderr", stream)
+        configure_logging(level, **options)
+
+    return configure
+
+
+STDERR, IN_FILE, NOWHERE = (1, 0), (0, 1), (0, 0)
+
+
+def test_without_a_section_every_logger_writes_to_stderr(configure, written):
+    configure()
+    assert [written(name) for name in NAMES] == [STDERR] * 4
+
+
+@pytest.mark.parametrize("propagate", [{}, {"propagate": False}])
+def test_a_handler_for_the_access_log_leaves_the_others_on_stderr(configure, written, propagate):
+    configure(dictionary=section({"mountpoint.access": {"handlers": ["file"], **propagate}}))
+    assert [written(name) for name in NAMES] == [STDERR, IN_FILE, STDERR, STDERR]
+
+
+def test_an_access_log_that_propagates_is_on_stderr_too(configure, written):
+    configure(dictionary=section({"mountpoint.access": {"handlers": ["file"], "propagate": True}}))
+    assert written("mountpoint.access") == (1, 1)
+
+
+def test_a_handler_for_mountpoint_takes_the_access_log_too(configure, written):
+    configure(dictionary=section({"mountpoint": {"handlers": ["file"]}}))
+    assert [written(name) for name in NAMES] == [IN_FILE, IN_FILE, STDERR, STDERR]
+
+
+def test_a_handler_of_the_root_logger_takes_all(configure, written):
+    configure(dictionary=section(root={"handlers": ["file"], "level": "INFO"}))
+    assert [written(name) for name in NAMES] == [IN_FILE] * 4
+
+
+def test_a_logger_of_the_section_with_a_level_alone_writes_to_stderr(configure, written):
+    configure(dictionary=section({"mountpoint": {"level": "ERROR"}}))
+    assert [written(name) for name in NAMES] == [NOWHERE, STDERR, STDERR, STDERR]
+    assert written("mountpoint", "ERROR") == STDERR
+
+
+def test_the_root_logger_may_have_a_level_alone(configure, written):
+    configure(dictionary=section(root={"level": "ERROR"}))
+    assert [written(name) for name in NAMES] == [STDERR, STDERR, STDERR, NOWHERE]
+    assert written("", "ERROR") == STDERR
+
+
+def test_a_logger_of_another_program_changes_nothing(configure, written):
+    configure(dictionary=section({"sqlalchemy": {"handlers": ["file"]}}))
+    assert [written(name) for name in NAMES] == [STDERR] * 4
+
+
+def test_an_incremental_section_changes_levels_only(configure, written):
+    configure(dictionary={"incremental": True, "loggers": {"mountpoint": {"level": "ERROR"}}})
+    assert [written(name) for name in NAMES] == [NOWHERE, STDERR, STDERR, STDERR]
+
+
+def test_a_level_of_the_option_wins_over_the_section(configure, written):
+    configure("error", dictionary=section({"mountpoint": {"handlers": ["file"], "level": "DEBUG"}}))
+    assert written("mountpoint", "WARNING") == NOWHERE
+    assert written("mountpoint", "ERROR") == IN_FILE
+
+
+def test_a_section_may_disable_the_existing_loggers(configure, written):
+    dictionary = section({"mountpoint.access": {"handlers": ["file"]}}, disable_existing_loggers=True)
+    configure(dictionary=dictionary)
+    assert [written(name) for name in ("mountpoint", "mountpoint.access")] == [NOWHERE, IN_FILE]
+
+
+def test_json_logs_leave_the_lines_of_the_access_log_bare(configure):
+    configure(is_json=True)
+    formatters = [type(logging.getLogger(name).handlers[0].formatter) for name in NAMES]
+    assert formatters == [JsonFormatter, logging.Formatter, JsonFormatter, JsonFormatter]
+    [handler] = logging.getLogger("mountpoint.access").handlers
+    assert type(handler) is StderrHandler
+    assert handler.writes_bare_lines
+
+
+def test_a_root_logger_with_handlers_is_left_alone():
+    logging.root.handlers[:] = [handler] = [logging.NullHandler()]
+    configure_logging(None)
+    assert logging.root.handlers == [handler]
