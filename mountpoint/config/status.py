@@ -64,7 +64,7 @@ def take_status(
         listen = Address(unix=folder / listen.unix)
     if listen in server and (listen.unix or listen.port):  # port 0 is another port each time
         report("listen", f'expected another address than server.listen, found "{listen}" in both; choose another port')
-    if "key" not in present and not _is_local(listen):
+    if "key" not in present and not is_local(listen):
         report(
             "key",
             f'expected a key, because other machines can reach {listen}, found none; write listen = "127.0.0.1:'
@@ -73,7 +73,7 @@ def take_status(
     return replace(status, listen=listen)
 
 
-def _is_local(address: Address) -> bool:
+def is_local(address: Address) -> bool:
     """Whether only programs of this machine can connect to *address*. A host name other than localhost may be any."""
     if address.unix or address.host.lower() == "localhost":
         return True

@@ -15,6 +15,7 @@ PAGES = {
     "logs": "the access log, request ids, your own set-up of logging",
     "sharing": "apps that share a process: queues, isolation, limits of both",
     "several-apps": "which apps can share a process, what a process costs, a recipe for each kind of app",
+    "more-cores": "several processes for an app or for the table, two hosts, containers, Kubernetes",
     "embedding": "the dispatcher inside gunicorn, cheroot, uWSGI and wsgiref",
     "rules": "the numbered rules of dispatch",
     "performance": "every figure, and how to measure it",

@@ -40,7 +40,7 @@ SYMPTOMS: Mapping[str, str] = {
     "spoofed-header": "the proxy passes a client's own forwarding headers on to the server behind it",
     "large-body": "the proxy forwards bodies that are over the limit of the server behind it",
     "dead-link": "a link fails, and no correction of it works",
-    "better-apart": "the app and another one change the same state of their process",
+    "better-apart": "the app shares its process, and its load has shown a conflict",
     "broken-mount": "the app failed to load",
 }
 

@@ -46,10 +46,12 @@ class LoadedMount:
 
     @property
     def state(self) -> str:
-        """``ready``, ``loading``, or ``broken: `` and the reason in one line."""
+        """``ready``, ``loading``, ``starting`` for a process of its own, or ``broken: `` and the reason in one line."""
+        if self.error:
+            return f"broken: {self.error}"
         if not self.is_loaded:
             return "loading"
-        return f"broken: {self.error}" if self.error else "ready"
+        return "starting" if self.config.own and self.facts is None else "ready"
 
     def examine(self) -> AppFacts:
         """Return the facts about the app, from its own process if it has one. Call it before the first request."""

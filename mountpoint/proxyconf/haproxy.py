@@ -162,6 +162,9 @@ def _backend(plan: Plan) -> Iterator[str]:
         yield "    balance leastconn"
         yield "    option redispatch 1  # a request that found its server dead goes to another one at once"
         options += " check"
+        if plan.health_port:
+            yield "    option httpchk GET /readyz  # of the status page"
+            options += f" port {plan.health_port}"
     for number, address in enumerate(plan.upstreams, 1):
         target = f"unix@{address.unix}" if address.unix else address
         yield f"    server mountpoint{number} {target} {options}"

@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from ..config.address import Address
 from ..config.reader import Config
+from ..config.status import is_local
 from ..errors import Problem, UsageError
 from ..wsgi.forwarding_headers import variable
 from ..wsgi.keys import host_covers, host_name, is_below, path_of_key, split_key, wsgi_string
@@ -125,6 +126,7 @@ class Plan:
     read_timeout: int  # seconds
     idle_timeout: int  # seconds
     proxy_version: tuple[int, ...] | None  # None for the newest
+    health_port: int | None  # of the status page, for checks of several upstreams; None if the proxy cannot reach it
 
     @property
     def serves_any_host(self) -> bool:
@@ -183,6 +185,7 @@ def make_plan(
         can_send_forwarded="forwarded" not in unsupported,
     )
     adjustments = config.server.adjustments
+    status = config.status.listen
     channel_timeout = cast("int", adjustments.get("channel_timeout", _DEFAULT_CHANNEL_TIMEOUT))
     return Plan(
         file=str(config.file),
@@ -200,6 +203,7 @@ def make_plan(
         # Shorter than mountpoint's own, or the proxy could send a request on a connection that mountpoint is closing.
         idle_timeout=max(1, min(60, channel_timeout // 2)),
         proxy_version=version,
+        health_port=None if status is None or is_local(status) else status.port or None,
     )
 
 

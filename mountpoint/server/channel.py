@@ -27,7 +27,7 @@ from waitress.utilities import InternalServerError
 from ..loading.log_fields import log_with_fields
 from ..wsgi.dispatch import Route
 from ..wsgi.limits import MaxBody
-from ..wsgi.request_id import RequestIds
+from ..wsgi.request_id import RequestIds, set_request_id
 from ..wsgi.responses import OwnResponse, unavailable
 from .deadlines import DeadlineChannel
 from .environ import make_environ, set_body
@@ -161,6 +161,8 @@ class Channel(DeadlineChannel):
         elif request.record is not None:
             request.record.reset(request.environ["REMOTE_ADDR"])
             set_body(request.environ, request)
+            if request.request_id:  # the reload may have turned them on
+                set_request_id(request.environ, request.request_id)
         request.router = router
         request.route = router.route(request.environ)
         return request.route.mount

@@ -79,9 +79,10 @@ class StatusListener:
         self._close_all()
 
     def _close_all(self) -> None:
-        for sock in [*self._connections, self._waker, self._woken]:
-            sock.close()
-        self._selector.close()
+        closes = [one.close for one in (*self._connections, self._waker, self._woken)]
+        for close in (*closes, self._selector.close):
+            with suppress(OSError):  # an app has closed the descriptor
+                close()
 
     # ---------------------------------------------------------------------------------------------------- in the thread
 

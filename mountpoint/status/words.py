@@ -17,8 +17,8 @@ def count(number: float) -> str:
 def duration(seconds: float | None) -> str:
     """Return *seconds* in the unit that fits, or a dash for None.
 
-    >>> [duration(number) for number in (None, 0, 0.0004, 0.0123, 1.26, 75, 7300, 200_000)]
-    ['\u2013', '0 ms', '0.4 ms', '12 ms', '1.3 s', '1 min 15 s', '2 h 1 min', '2 d 7 h']
+    >>> [duration(number) for number in (None, 0, 0.0004, 0.0123, 1.26, 59.99, 75, 7300, 200_000)]
+    ['\u2013', '0 ms', '0.4 ms', '12 ms', '1.3 s', '1 min 0 s', '1 min 15 s', '2 h 1 min', '2 d 7 h']
     """
     if seconds is None:
         return "\u2013"
@@ -38,8 +38,8 @@ def duration(seconds: float | None) -> str:
 def size(number: float | None) -> str:
     """Return a *number* of bytes in the unit that fits, or a dash for None.
 
-    >>> size(None), size(999), size(50_300_000)
-    ('\u2013', '999 B', '50 MB')
+    >>> size(None), size(999), size(50_300_000), size(2.5e12)
+    ('\u2013', '999 B', '50 MB', '2.5 TB')
     """
     if number is None:
         return "\u2013"

@@ -84,7 +84,6 @@ def readme_table(results: Sequence[load.Result], dispatched: Table, fair: Sequen
         result.row.key: f"{result.ratio(OURS.name)[0]:.2f}" for result in results if result.row.key in ("1", "8", "64")
     }
     like_for_like = next(row[1] for row in dispatched.rows if "werkzeug, with a copy" in row[0])
-    large = next(row[1] for row in dispatched.rows if "the same path" in row[0])
     ours, bare = (
         next(one.table_row()[2] for one in fair if one.server == server and one.flood == "/slow")
         for server in ("mountpoint", "waitress")
@@ -94,7 +93,6 @@ def readme_table(results: Sequence[load.Result], dispatched: Table, fair: Sequen
         [
             [f"CPU time of a request, to bare waitress; connections: {', '.join(ratios)}", ", ".join(ratios.values())],
             ["time of a dispatch, to werkzeug's `DispatcherMiddleware`, if both copy environ", like_for_like],
-            ["time of a dispatch with 100,000 mounts, to that with one", large],
             [
                 "throughput of a fast app while 32 clients flood a slow one, to that without them",
                 f"{ours} (in bare waitress {bare})",

@@ -27,7 +27,7 @@ from mountpoint.lifecycle import reload as reload_module
         ("channel_timeout = 9\nbacklog = 9", "server.backlog, server.channel_timeout"),
         ("[logging]\nversion = 1", "logging"),
         ('[status]\nlisten = "127.0.0.1:1"\nkey = "a-key-of-more-than-twenty-letters"', "status.listen, status.key"),
-        ("drain_timeout = 1\nheader_timeout = 2\nstrict = true\nrequest_id = true", None),
+        ("drain_timeout = 1\nheader_timeout = 2\nstrict = true\nrequest_id = true\naccess_log_exclude = ['/up']", None),
         ("body_timeout = 3\nbody_min_rate = 9\nmax_buffered_bodies = 0", None),
         ("[proxy]\ntrusted = ['192.0.2.1']\nx_for = 1\n[doctor]\nkey = 'a-key-of-more-than-twenty-letters'", None),
     ],

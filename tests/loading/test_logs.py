@@ -21,7 +21,8 @@ def stream():
         one.setLevel(logging.NOTSET)
     yield io.StringIO()
     for one, handlers, level, propagate, disabled in before:
-        one.handlers[:], one.level, one.propagate, one.disabled = handlers, level, propagate, disabled
+        one.handlers[:], one.propagate, one.disabled = handlers, propagate, disabled
+        one.setLevel(level)  # forgets which levels were enabled
 
 
 def section(loggers=None, **more):
@@ -105,8 +106,9 @@ def test_a_logger_of_another_program_changes_nothing(configure, written):
 
 
 def test_an_incremental_section_changes_levels_only(configure, written):
-    configure(dictionary={"incremental": True, "loggers": {"mountpoint": {"level": "ERROR"}}})
+    configure(dictionary={"incremental": True, "loggers": {"mountpoint": {"level": "ERROR", "handlers": ["x"]}}})
     assert [written(name) for name in NAMES] == [NOWHERE, STDERR, STDERR, STDERR]
+    assert written("mountpoint", "ERROR") == STDERR
 
 
 def test_a_level_of_the_option_wins_over_the_section(configure, written):

@@ -62,6 +62,23 @@ def printed(tmp_path: Path, table: str, proxy: str, **options: Any) -> str:
     return proxy_config(config_of(tmp_path, table), proxy, RenderOptions(**options)).text
 
 
+@pytest.mark.parametrize(
+    ("listen", "upstreams", "line"),
+    [
+        ("*:8081", TWO, "10.0.0.3:8080 pool-purge-delay 5s check port 8081\n"),
+        ("10.0.0.2:8081", TWO, "10.0.0.3:8080 pool-purge-delay 5s check port 8081\n"),
+        ("127.0.0.1:8081", TWO, "10.0.0.3:8080 pool-purge-delay 5s check\n"),  # the proxy cannot reach it
+        ("*:0", TWO, "10.0.0.3:8080 pool-purge-delay 5s check\n"),  # it is another port each time
+        ("*:8081", TWO[1:], "10.0.0.3:8080 pool-purge-delay 5s\n"),
+    ],
+)
+def test_haproxy_asks_the_status_page_of_several_hosts(tmp_path, listen, upstreams, line):
+    table = f'{PLAIN}[status]\nlisten = "{listen}"\nkey = "{"0" * 32}"\n'
+    text = printed(tmp_path, table, "haproxy", upstreams=upstreams)
+    assert line in text
+    assert ("option httpchk GET /readyz" in text) == ("port 8081" in line)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="the golden files have POSIX paths")
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("proxy", PROXIES)

@@ -29,7 +29,8 @@ def stream(monkeypatch):
     configure_logging("info")
     yield stream
     for one, handlers, level, propagate, disabled, filters in before:
-        one.handlers[:], one.level, one.propagate, one.disabled = handlers, level, propagate, disabled
+        one.handlers[:], one.propagate, one.disabled = handlers, propagate, disabled
+        one.setLevel(level)  # forgets which levels were enabled
         one.filters[:] = filters
 
 
@@ -147,14 +148,16 @@ def record_of(request, form="combined"):
     found = []
     handler = logging.NullHandler()
     handler.handle = found.append
-    before = access_logger.level
+    before = access_logger.level, access_logger.disabled
     access_logger.setLevel(logging.INFO)
+    access_logger.disabled = False
     access_logger.addHandler(handler)
     try:
         AccessLog(form).log_request(request)
     finally:
         access_logger.removeHandler(handler)
-        access_logger.setLevel(before)
+        access_logger.setLevel(before[0])  # not an assignment: loggers remember whether a level is enabled
+        access_logger.disabled = before[1]
     [record] = found
     return record
 

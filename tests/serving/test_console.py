@@ -57,6 +57,15 @@ def test_without_a_server_both_commands_say_how_to_start_one_and_exit_3(tmp_path
         assert 'start one with "mountpoint serve mounts.toml"' in top.text
 
 
+def test_a_server_whose_apps_still_load_is_shown(serve, tmp_path):
+    (tmp_path / "slow.py").write_text("import threading\nopen('began', 'w')\nthreading.Event().wait()\n")
+    serve('[mounts]\n"/slow" = "slow:app"\n', wait=False, cwd=tmp_path)
+    wait_until((tmp_path / "began").exists)
+    done = command("status", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert done.stdout.startswith("TROUBLE: /slow is still loading\n")
+
+
 def test_status_has_colours_in_a_terminal_only_and_fits_it(serve, tmp_path):
     long = "/" + "app" * 30
     serve(TABLE.replace('"/app"', f'"{long}"'))

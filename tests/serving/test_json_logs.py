@@ -1,12 +1,18 @@
 """`access_log = "json"`: every line of the log is one JSON object. `access_log_exclude` leaves paths out."""
 
+import dataclasses
+import itertools
 import json
+import logging
 import re
 import sys
+import threading
 
 import pytest
 from support.client import Client, app_file, table
+from support.site_in_thread import router_to, running_site
 from support.sources import LINTED
+from support.waiting import TIMEOUT, wait_until
 
 APP = app_file("own_app")
 HAS_WORKERS = sys.platform != "win32"
@@ -109,6 +115,33 @@ def test_excluded_paths_are_not_in_the_access_log(serve):
     assert server.stop() == 0
     found = re.findall(r"GET (\S+) HTTP/1.1", server.log())
     assert found == ["/app/healthz/", "/app/healthz/x", "/app/Healthz", "/healthz"]
+
+
+def test_a_reload_changes_the_excluded_paths(tmp_path, caplog, monkeypatch):
+    logger = logging.getLogger("mountpoint.access")
+    monkeypatch.setattr(logger, "disabled", False)  # a test before may have configured logging
+    caplog.set_level(logging.INFO, logger.name)
+    logger.addHandler(caplog.handler)
+    try:
+        with running_site(tmp_path, access_log_exclude=["/app/before"]) as site, Client(site.url) as client:
+            server, replaced = site.server, threading.Event()
+            for path in ("/app/before", "/app/after"):
+                client.get(path)
+
+            def replace():
+                settings = dataclasses.replace(server.settings, access_log_exclude=("/app/after",))
+                server.replace(router_to(site.app), {}, settings)
+                replaced.set()
+
+            server.call_soon_threadsafe(replace)
+            assert replaced.wait(TIMEOUT)
+            for path in ("/app/before", "/app/after", "/app/last"):
+                client.get(path)
+            wait_until(lambda: "/app/last" in caplog.text)
+    finally:
+        logger.removeHandler(caplog.handler)
+    paths = [record.path for record in caplog.records if record.name == logger.name]
+    assert [path for path, _ in itertools.groupby(paths)] == ["/app/after", "/app/before", "/app/last"]
 
 
 def test_an_error_of_an_app_is_logged_on_an_excluded_path_too(serve):

@@ -49,6 +49,13 @@ def is_alive(pid):
     return state != "Z"
 
 
+def freeze(pid):
+    """Stop a process, and wait until all of its threads have stopped."""
+    os.kill(pid, signal.SIGSTOP)
+    threads = list(Path(f"/proc/{pid}/task").iterdir())
+    wait_until(lambda: all((thread / "stat").read_text().rpartition(")")[2].split()[0] == "T" for thread in threads))
+
+
 def has_zombie(server):
     children = Path(f"/proc/{server.pid}/task/{server.pid}/children")
     return any(
@@ -88,6 +95,10 @@ def test_a_mount_responds_503_until_its_worker_is_ready(serve, tmp_path):
     server = serve(f'[mounts]\n"/shared" = "{APP}:app"\n[mounts."/own"]\napp = "slow:app"\nprocess = "own"\n')
     response = server.request("/own/")
     assert (response.status, response.headers["Retry-After"]) == (503, "5")
+    assert re.findall(r"^  (/\w+) .* (\w+)$", server.log(), re.MULTILINE) == [
+        ("/shared", "ready"),
+        ("/own", "starting"),
+    ]
     assert server.request("/shared/").status == 200
     (tmp_path / "go").touch()
     server.wait_for(READY)
@@ -164,7 +175,7 @@ def test_a_request_that_a_killed_worker_had_not_read_goes_to_the_next_one(serve_
     server = serve_own(slow_after=0.05)
     assert server.request("/own/").status == 200
     (first,) = pids(server)
-    os.kill(first, signal.SIGSTOP)
+    freeze(first)
     client = connect(server, "/own/pid")
     server.wait_for("GET '/own/pid' has run for")
     os.kill(first, signal.SIGKILL)
@@ -210,9 +221,7 @@ def test_a_frozen_worker_reports_no_stack_and_holds_nothing_up(serve_own, connec
     server = serve_own(timeout=0, cwd=str(tmp_path))
     connect_each(server, [f"/own/hold?{name}" for name in "abc"])
     wait_until(lambda: len(list(tmp_path.glob("*.began"))) == 3)
-    os.kill(pids(server)[0], signal.SIGSTOP)
-    threads = list(Path(f"/proc/{pids(server)[0]}/task").iterdir())
-    wait_until(lambda: all((thread / "stat").read_text().rpartition(")")[2].split()[0] == "T" for thread in threads))
+    freeze(pids(server)[0])
     server.send(signal.SIGUSR1)
     log = server.wait_for("requests in flight")
     assert log.count("does not report its stack") == 3

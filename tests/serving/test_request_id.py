@@ -3,11 +3,18 @@
 import json
 import re
 import sys
+import threading
 
 import pytest
 from support.client import Client, app_file, table
 from support.running import serving
+from support.site_in_thread import running_site
 from support.sources import LINTED
+from support.waiting import TIMEOUT
+
+from mountpoint.wsgi.proxy_settings import ProxySettings
+from mountpoint.wsgi.router import Router
+from mountpoint.wsgi.table import Mount, MountTable
 
 NEW = re.compile(r"[0-9a-f]{32}")
 GIVEN = "4bf92f35-77b3-4da6-a3ce-929d0e0e4736"
@@ -117,6 +124,19 @@ def test_the_id_replaces_the_ones_that_an_app_sends(behind_proxy, connect):
 
 
 @pytest.mark.parametrize("mount", MOUNTS)
+def test_a_request_whose_body_comes_later_has_an_id_too(server, connect, mount):
+    client = connect(server)
+    client.request(
+        f"/{mount}/environ", "X-Request-ID: forged", "Expect: 100-continue", "Content-Length: 2", method="POST"
+    )
+    assert client.head()[0] == 100
+    client.send("ok")
+    found = {*ids_of(client.answer())}
+    assert len(found) == 1
+    assert NEW.fullmatch(found.pop())
+
+
+@pytest.mark.parametrize("mount", MOUNTS)
 def test_a_trace_of_the_w3c_reaches_the_app_untouched(server, connect, mount):
     traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     sent = [f"traceparent: {traceparent}", "tracestate: congo=t61rcWkgMzE", "tracestate: rojo=00f067aa0ba902b7"]
@@ -200,6 +220,38 @@ def test_a_request_that_is_cut_off_is_logged_with_its_id(serve, connect):
     _, headers = client.head()
     server.stop()
     assert f"'GET /sleep_later?60 HTTP/1.1' of 127.0.0.1, mount /, request {headers['X-Request-ID']}\n" in server.log()
+
+
+# --------------------------------------------------------------------------------------------------------------- reload
+
+
+def test_a_reload_that_turns_ids_on_applies_to_a_request_whose_body_comes_later(tmp_path):
+    seen = {}
+
+    def app(environ, start_response):
+        seen.update(environ)
+        start_response("200 OK", [("Content-Length", "0")])
+        return []
+
+    def router(**options):
+        return Router(MountTable([Mount("/app", app)]), ProxySettings(), **options)
+
+    with running_site(tmp_path) as site, Client(site.url) as client:
+        server, replaced = site.server, threading.Event()
+        client.request("/app/", "X-Request-ID: forged", "Expect: 100-continue", "Content-Length: 2", method="POST")
+        assert client.head()[0] == 100
+
+        def replace():
+            server.replace(router(has_request_ids=True), {}, server.settings)
+            replaced.set()
+
+        server.call_soon_threadsafe(replace)
+        assert replaced.wait(TIMEOUT)
+        client.send("ok")
+        response = client.answer()
+    found = {seen["HTTP_X_REQUEST_ID"], seen["mountpoint.request_id"], response.headers["X-Request-ID"]}
+    assert len(found) == 1
+    assert NEW.fullmatch(found.pop())
 
 
 # ------------------------------------------------------------------------------------------------------ off by default

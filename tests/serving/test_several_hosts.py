@@ -84,6 +84,20 @@ class Visitor(threading.Thread):
                     self.failures.append(repr(error))
 
 
+STATUS = """
+[status]
+listen = "HOST:PORT"
+key = "00000000000000000000000000000000"
+"""
+READY_ONLY = """
+import os
+
+def app(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [str(os.getpid()).encode()]
+"""
+
+
 @pytest.mark.parametrize(
     "proxy", [pytest.param(name, marks=getattr(pytest.mark, name)) for name in ("nginx", "haproxy")]
 )
@@ -120,3 +134,30 @@ def test_only_requests_in_flight_fail_when_a_host_dies(proxy, tmp_path):
     assert len(failures) <= 2 * CLIENTS, failures
     assert [visitor.wrong for visitor in visitors] == [[]] * CLIENTS
     assert {visitor.pids[-1] for visitor in visitors} == {hosts[1].pid}
+
+
+@pytest.mark.haproxy
+@pytest.mark.skipif(sys.platform != "linux", reason="the second host has the address 127.0.0.2")
+def test_haproxy_asks_each_host_whether_it_is_ready(tmp_path):
+    with children(MountpointServe) as launch, children(Front) as launch_proxy, reserved_ports() as ports:
+        status = STATUS.replace("PORT", str(ports["api"]))
+        hosts = []
+        for address, required in (("127.0.0.1", "ready:app"), ("127.0.0.2", "missing:app")):
+            folder = tmp_path / address
+            folder.mkdir()
+            (folder / "ready.py").write_text(READY_ONLY)
+            table = TABLE.replace("counting", "ready") + status.replace("HOST", address)
+            table += f'[mounts."/required"]\napp = "{required}"\nrequired = true\n'
+            (folder / "mounts.toml").write_text(table)
+            command = [sys.executable, "-m", "mountpoint", "serve", "--listen", f"{address}:0", "--no-access-log"]
+            hosts.append(launch(command, cwd=folder))
+            hosts[-1].wait_until_serving()
+        file = tmp_path / "127.0.0.1" / "mounts.toml"
+        file.write_text(file.read_text().replace(f"127.0.0.1:{ports['api']}", f"*:{ports['api']}"))
+        upstreams = [listen_address(host.url.removeprefix("http://")) for host in hosts]
+        options = RenderOptions("localhost", upstreams=upstreams, standalone=True)
+        text = proxy_config(load_config(file), "haproxy", options).text
+        front = start(launch_proxy, "haproxy", text, tmp_path / "haproxy", ports, None)
+        # HAProxy gives requests to both hosts in turns, until it has found that the second one is not ready.
+        wait_until(lambda: {front.fetch("/app/").text for _ in range(6)} == {str(hosts[0].pid)})
+        assert hosts[1].process.poll() is None

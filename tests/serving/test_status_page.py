@@ -15,12 +15,13 @@ KEY = "0123456789abcdef0123456789abcdef"
 
 #: An app that makes the loop wait until the file "go" exists.
 STOPS_THE_LOOP = """
-import gc, time
+import gc, sys, time
 from pathlib import Path
 from mountpoint.server.loop import Server
 from mountpoint.status import health
 health.STUCK_SECONDS = 0.2
 def wait():
+    print("the loop waits", file=sys.stderr, flush=True)
     while not Path("go").exists():
         time.sleep(0.01)
 def app(environ, start_response):
@@ -117,6 +118,7 @@ def test_a_loop_that_is_stuck_does_not_live_and_the_page_still_answers(page, tmp
     server.wait_until_serving()
     with Client(server.url) as client:
         client.request("/web/")
+        server.wait_for("the loop waits")
         wait_until(lambda: get(url, "/livez").status == 503)
         assert get(url, "/livez").body.startswith(b"stuck: the loop has not turned for ")
         assert get(url, "/").status == 200

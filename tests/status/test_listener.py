@@ -100,8 +100,33 @@ def test_an_exception_of_the_app_is_500_and_the_next_request_works(listen, caplo
         return show(environ, start_response)
 
     address = listen(fail)
-    assert b" 500 " in ask(address, b"GET /fail HTTP/1.0\r\n\r\n")
+    for path in (b"/fail", b"/fail?interrupted"):
+        assert b" 500 " in ask(address, b"GET " + path + b" HTTP/1.0\r\n\r\n")
     assert b"200 OK" in ask(address, REQUEST)
+
+
+def test_a_fault_of_the_listener_itself_is_500_and_logged(listen, caplog, monkeypatch):
+    def fail(*arguments):
+        raise ZeroDivisionError
+
+    address = listen(show)
+    monkeypatch.setattr(module, "_Request", fail)
+    assert ask(address, REQUEST).startswith(b"HTTP/1.0 500 Internal Server Error\r\n")
+    assert "ZeroDivisionError" in caplog.text
+    monkeypatch.undo()
+    assert b"200 OK" in ask(address, REQUEST)
+
+
+def test_an_accept_that_fails_is_logged_unless_only_the_client_has_gone(caplog):
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        listener = StatusListener([sock], show)
+        listener._accept(sock)
+        assert caplog.text == ""
+        sock.close()
+        listener._accept(sock)
+        assert "the status page cannot accept a connection: " in caplog.text
+        listener.join(0)  # it was never started
+        listener.close_in_child()
 
 
 def test_a_new_connection_closes_the_oldest_that_says_nothing(listen):
