@@ -200,11 +200,8 @@ class FairQueues(Generic[C]):
             try:
                 if channel.connected and not queue.is_rejecting:
                     queue.is_rejecting = True
-                    logger.warning(
-                        "%s: rejecting requests with 503: the queue is full (queue = %d)",
-                        queue.key or "-",
-                        queue.limits.queue,
-                    )
+                    key, length = queue.key or "-", queue.limits.queue
+                    logger.warning("%s: rejecting requests with 503: the queue is full (queue = %d)", key, length)
                 channel.reject(queue.is_at_limit)
                 channel.service()
                 channel.resume(False)
