@@ -46,7 +46,7 @@ def test_the_object_of_a_request_is_the_one_that_is_written():
 
 
 def test_the_attributes_of_a_record_are_listed():
-    listed = PAGE[PAGE.index("has these attributes") : PAGE.index("Text that is not known is `-`")]
+    listed = PAGE[PAGE.index("has these attributes") : PAGE.index("Unknown text is `-`")]
     assert set(re.findall(r"`(\w+)`", listed)) == FIELDS
 
 
