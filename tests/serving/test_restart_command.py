@@ -294,7 +294,7 @@ def test_a_server_that_is_killed_during_a_restart_is_reported(serve_own, file, t
         wait_until((tmp_path / "held").exists)
         server.process.kill()
         assert restart.wait(TIMEOUT) == 1
-        assert restart.stderr.read() == f"process {server.pid} ended before it had answered; its log tells why\n"
+        assert restart.stderr.read() == f"process {server.pid} ended before it had answered; its log has the reason\n"
 
 
 def test_a_command_gives_up_and_the_restart_goes_on(serve_own, file, tmp_path):
