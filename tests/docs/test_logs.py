@@ -50,7 +50,7 @@ def test_the_attributes_of_a_record_are_listed():
     assert set(re.findall(r"`(\w+)`", listed)) == FIELDS
 
 
-def test_the_examples_of_logging_write_to_their_files_and_keep_the_rest_on_stderr(tmp_path):
+def test_the_examples_write_their_files_and_keep_the_rest_on_stderr(tmp_path):
     examples = re.findall(r"^```toml\n(\[logging\..*?)^```", PAGE, re.MULTILINE | re.DOTALL)
     assert len(examples) == 2
     section = "\n".join(examples).replace("/var/log/mountpoint/", "")

@@ -92,7 +92,7 @@ MISSED = {
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc and the locale C.UTF-8")
 @pytest.mark.parametrize("change", MISSED)
-def test_a_change_that_an_app_misses_or_its_siblings_feel_is_a_warning(loaded, change):
+def test_a_change_that_an_app_loses_or_its_siblings_get_is_a_warning(loaded, change):
     source, text = MISSED[change]
     mount = loaded(source)
     assert mount.notes == []
@@ -101,7 +101,7 @@ def test_a_change_that_an_app_misses_or_its_siblings_feel_is_a_warning(loaded, c
     assert warning.endswith(REMEDY)
 
 
-def test_a_change_for_siblings_is_nothing_without_siblings(loaded):
+def test_a_change_for_siblings_is_not_reported_without_siblings(loaded):
     alone = '[mounts]\n"/a" = "a/one.py:app"\n'
     mount = loaded("import os, sys\nos.environ['ONE'] = 'x'\nsys.path.append('/y')\nsys.setrecursionlimit(2345)", alone)
     assert (mount.warnings, mount.notes) == ([], [])
@@ -113,7 +113,7 @@ def test_the_server_is_named_where_there_is_no_sibling(loaded):
     assert "mountpoint has restored the server's; clean up in atexit" in mount.notes[0]
 
 
-def test_of_many_names_the_first_are_named(loaded):
+def test_a_message_names_only_the_first_of_many(loaded):
     [note] = loaded("import os\nfor n in range(8):\n    os.environ[f'MANY{n}'] = 'x'").notes
     assert "MANY0, MANY1, MANY2, MANY3, MANY4 and 3 others in os.environ" in note
 
