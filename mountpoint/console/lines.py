@@ -1,6 +1,6 @@
 """The snapshot of a server as lines of text, for the commands ``status`` and ``top``.
 
-A line has one style. Nothing is said by a style alone: a mount in trouble has a mark too.
+A line has one style. No fact depends on a style alone: a mount in trouble has a mark too.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Column(NamedTuple):
     width: int
 
     def value(self, mount: Snapshot) -> Any:
-        """Return what the table is sorted by."""
+        """Return the value by which the table is sorted."""
         minute = mount["last_minute"]
         if self.name in ("requests", "errors"):
             return minute[self.name]
@@ -75,7 +75,7 @@ def key_of(mount: Snapshot) -> str:
 
 
 def verdict_line(snapshot: Snapshot) -> Line:
-    """Return the line that says whether all is well, and if not, which mount is the trouble."""
+    """Return the line that says whether all is well, and otherwise names the mount with the worst trouble."""
     verdict = snapshot["verdict"]
     if verdict["ok"]:
         return Line(f"OK: {printable(verdict['text'])}", "good")
@@ -132,7 +132,7 @@ def mount_table(snapshot: Snapshot, mounts: Sequence[Snapshot], width: int | Non
 
 
 def reason_lines(mounts: Sequence[Snapshot]) -> Iterator[Line]:
-    """Yield why each broken mount is broken, in a line each."""
+    """Yield a line with the reason for each broken mount."""
     broken = [mount for mount in mounts if mount["reason"]]
     for mount in broken[:_LISTED]:
         yield Line(f"{key_of(mount)}: {printable(str(mount['reason']).splitlines()[0])}", "bad")

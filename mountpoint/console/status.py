@@ -31,7 +31,10 @@ def fetch(file: str | Path, control: str | None, timeout: float = SECONDS) -> Ma
             raise ControlError(f"{file}: the server gives no status: {outcome.get('message')}")
         snapshot: Mapping[str, Any] = outcome["snapshot"]
         return snapshot
-    raise ControlError("this needs a control socket, and Windows has none; open the page of [status] in a browser")
+    raise ControlError(
+        "this command reaches the server through a unix socket, which Python lacks on Windows; open the status page "
+        "in a browser"
+    )
 
 
 def require_known(snapshot: Snapshot) -> None:

@@ -28,7 +28,7 @@ def test_a_size_takes_five_columns_at_most(number):
 
 
 @given(st.text(), st.integers(0, 40))
-def test_fitted_text_takes_the_width_at_most_and_printable_text_is_printable(text, width):
+def test_fitted_text_keeps_to_its_width_and_printable_text_is_safe(text, width):
     shown = figures.fit(figures.printable(text), width)
     assert figures.cells(shown) <= width
     assert shown.isprintable()
