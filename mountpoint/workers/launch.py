@@ -47,7 +47,6 @@ SOURCES = (
     "loading/signatures",
     "loading/app_check",
     "loading/proxy_fix",
-    "wsgi",
     "wsgi/keys",
     "loading/own_prefix",
     "loading/app_facts",

@@ -90,6 +90,12 @@ def test_facts_are_the_same_after_their_way_through_json():
     assert AppFacts.from_fields(json.loads(json.dumps(facts.as_fields()))) == facts
 
 
+def test_a_flask_app_whose_settings_are_not_strings_is_served(start, tmp_path):
+    settings = "from pathlib import PurePosixPath\napp.config['APPLICATION_ROOT'] = PurePosixPath('/own')\n"
+    write(tmp_path, {"path.py": FLASK + settings})
+    assert start(app="path:app").pool.facts.session_cookie == ("session", "/own", None)
+
+
 def test_doctor_examines_a_mount_in_its_process(tmp_path):
     write(tmp_path, {"mounts.toml": f'[mounts."/own"]\napp = "{OWN}:app"\nprocess = "own"\n'})
     result = command("doctor", cwd=tmp_path)
