@@ -12,6 +12,7 @@ from typing import Any, TextIO
 
 from ..errors import ControlError
 from .lines import Line, Snapshot, Style, status_lines
+from .screen import View, screen
 
 #: The exit code if no server runs, or if it does not answer.
 NO_SERVER = 3
@@ -27,9 +28,9 @@ def fetch(file: str | Path, control: str | None, timeout: float = SECONDS) -> Ma
         from ..lifecycle.control_client import ask
 
         outcome = ask(file, {"command": "status"}, control=control, timeout=timeout)
-        if not outcome.get("ok"):
-            raise ControlError(f"{file}: the server gives no status: {outcome.get('message')}")
-        snapshot: Mapping[str, Any] = outcome["snapshot"]
+        snapshot = outcome.get("snapshot")
+        if outcome["ok"] is not True or not isinstance(snapshot, dict):
+            raise ControlError(f"{file}: the server gives no status: {outcome.get('message', 'it does not say why')}")
         return snapshot
     raise ControlError(
         "this command reaches the server through a unix socket, which Python lacks on Windows; open the status page "
@@ -38,12 +39,23 @@ def fetch(file: str | Path, control: str | None, timeout: float = SECONDS) -> Ma
 
 
 def require_known(snapshot: Snapshot) -> None:
-    """Raise `ControlError` if the server is of a release whose snapshot has other keys."""
-    if snapshot["version"] != SCHEMA:
+    """Raise `ControlError` if *snapshot* cannot be shown: another release, or another program, has sent it."""
+    version = snapshot.get("version")
+    if version != SCHEMA:
         raise ControlError(
-            f"this mountpoint shows version {SCHEMA} of the status, and the server sends version {snapshot['version']};"
+            f"this mountpoint shows version {SCHEMA} of the status, and the server sends version {version};"
             " run the mountpoint of the server, or write --json"
         )
+    try:
+        status_lines(snapshot, None)
+        for mount in snapshot["mounts"]:
+            screen(View(detail=(mount["mount"],)), snapshot, "", 80, 24)
+        screen(View(), snapshot, "", 80, 24)
+    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, OSError) as error:
+        raise ControlError(
+            f"the server sends a status of another form ({type(error).__name__}: {error}); run the mountpoint of the "
+            "server, or write --json"
+        ) from None
 
 
 def status(file: str | Path, control: str | None, output: TextIO, *, as_json: bool) -> tuple[int, str]:
@@ -58,14 +70,21 @@ def status(file: str | Path, control: str | None, output: TextIO, *, as_json: bo
     except ControlError as error:
         return NO_SERVER, str(error)
     if as_json:
-        text = json.dumps(snapshot, indent=2, ensure_ascii=False)
+        text = _printable_json(snapshot)
     else:
         is_terminal = output.isatty()
         width = shutil.get_terminal_size().columns if is_terminal else None
         lines = status_lines(snapshot, width)
         text = "\n".join(_coloured(line) if is_terminal and has_colours() else line.text for line in lines)
     print(text, file=output, flush=True)
-    return 0 if snapshot["verdict"]["ok"] else 1, ""
+    verdict = snapshot.get("verdict")
+    return 0 if isinstance(verdict, dict) and verdict.get("ok") is True else 1, ""
+
+
+def _printable_json(snapshot: Snapshot) -> str:
+    """Return *snapshot* as JSON. A character that a terminal obeys, which a client may have sent, is escaped."""
+    text = json.dumps(snapshot, indent=2, ensure_ascii=False)
+    return "".join(char if char.isprintable() or char == "\n" else json.dumps(char)[1:-1] for char in text)
 
 
 def has_colours() -> bool:

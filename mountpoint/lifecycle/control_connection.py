@@ -80,7 +80,7 @@ class Connection:
             self._socket.settimeout(seconds)
             data = self._socket.recv(2**20)
             if not data:
-                raise ConnectionAbortedError
+                raise ConnectionAbortedError("the server has closed the connection")
             self._data += data
             if len(self._data) > MAX_RESPONSE:
                 raise ControlError(

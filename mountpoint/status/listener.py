@@ -239,11 +239,13 @@ class _Request(WSGIRequestHandler):
         BaseHTTPRequestHandler.__init__(self, None, ("", 0), _ServerValues())  # type: ignore[arg-type]
 
     def setup(self) -> None:
-        self.rfile, self.wfile = BytesIO(self._head), BytesIO()
+        self.rfile, self.wfile = BytesIO(self._head.lstrip(b"\r\n")), BytesIO()  # RFC 9112 section 2.2
 
     def handle(self) -> None:
         self.raw_requestline = self.rfile.readline()
-        if self.parse_request():  # else it has written an error response
+        if not self.raw_requestline:
+            self.send_error(400)
+        elif self.parse_request():  # else it has written an error response
             body = BytesIO()
             _Responder(body, self.wfile, self.get_stderr(), self.get_environ(), multithread=False).run(self._app)
 
