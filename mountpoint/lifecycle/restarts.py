@@ -19,7 +19,7 @@ from ..workers.processes import WorkerProcesses
 from .control_messages import Reply
 from .reload import TableReloader
 
-_POLL_SECONDS = 0.02  # between two looks at workers that start
+_POLL_SECONDS = 0.02  # between two checks of workers that start
 
 logger = logging.getLogger("mountpoint")
 
