@@ -21,12 +21,12 @@ SECONDS = 5.0  # for which the command waits for the server
 _COLOURS: Mapping[Style, str] = {"heading": "1", "good": "32", "bad": "31", "dim": "2"}
 
 
-def fetch(file: str | Path, control: str | None, timeout: float = SECONDS) -> Mapping[str, Any]:
-    """Return the snapshot of the server of *file*. Raises `ControlError` if none answers within *timeout* seconds."""
+def fetch(file: str | Path, control: str | None) -> Mapping[str, Any]:
+    """Return the snapshot of the server of *file*. Raises `ControlError` if none answers within `SECONDS`."""
     if sys.platform != "win32":
         from ..lifecycle.control_client import ask
 
-        outcome = ask(file, {"command": "status"}, control=control, timeout=timeout)
+        outcome = ask(file, {"command": "status"}, control=control, timeout=SECONDS)
         if not outcome.get("ok"):
             raise ControlError(f"{file}: the server gives no status: {outcome.get('message')}")
         snapshot: Mapping[str, Any] = outcome["snapshot"]

@@ -13,10 +13,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ..errors import ControlError, Problem, UsageError
+from ..errors import ControlError, MountpointError, Problem, UsageError
 from .lines import Line, Snapshot, Style
 from .screen import View, press, screen
-from .status import NO_SERVER, SECONDS, fetch, has_colours, require_known
+from .status import NO_SERVER, fetch, has_colours, require_known
 
 _ASK_SECONDS = 1.0  # between two questions
 _KEY_MILLISECONDS = 200  # between two looks at whether an answer has come
@@ -45,7 +45,7 @@ class Poller:
         while not self._stopped.wait(_ASK_SECONDS):
             try:
                 self.latest = (self._ask(), "")
-            except ControlError as error:
+            except MountpointError as error:  # no server answers, or the file of the table cannot be read
                 self.latest = (self.latest[0], str(error))
 
 
@@ -62,12 +62,16 @@ def top(file: str | Path, control: str | None) -> tuple[int, str]:
     except ImportError:
         message = 'expected a Python with the module curses, which Windows lacks; write "mountpoint status"'
         raise UsageError([Problem("", message)]) from None
-    try:
+
+    def ask() -> Snapshot:
         snapshot = fetch(file, control)
         require_known(snapshot)
+        return snapshot
+
+    try:
+        poller = Poller(ask, ask())
     except ControlError as error:
         return NO_SERVER, str(error)
-    poller = Poller(lambda: fetch(file, control, SECONDS), snapshot)
     signal.signal(signal.SIGTERM, _exit)
     try:
         return curses.wrapper(_Display(curses, poller).run), ""

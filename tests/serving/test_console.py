@@ -108,6 +108,10 @@ def test_top_says_when_the_server_goes_and_shows_the_next_one(serve, tmp_path):
     server = serve(TABLE)
     with terminal("top", cwd=tmp_path, columns=400) as top:
         top.wait_for(f"process {server.pid}")
+        (tmp_path / "mounts.toml").rename(tmp_path / "moved.toml")
+        top.wait_for("NO ANSWER: ")
+        (tmp_path / "moved.toml").rename(tmp_path / "mounts.toml")
+        top.wait_for(lambda: "NO ANSWER" not in top.text)
         server.stop()
         top.wait_for("NO ANSWER: mounts.toml: no server runs for this table")
         top.wait_for('start one with "mountpoint serve mounts.toml"')
