@@ -55,7 +55,7 @@ def status(file: str | Path, control: str | None, output: TextIO, *, as_json: bo
     except ControlError as error:
         return NO_SERVER, str(error)
     if as_json:
-        text = json.dumps(snapshot, indent=2, ensure_ascii=False)
+        text = json.dumps(snapshot, indent=2)  # in ASCII: clients choose the paths, and terminals obey U+009B
     else:
         is_terminal = output.isatty()
         width = shutil.get_terminal_size().columns if is_terminal else None

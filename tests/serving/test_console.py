@@ -46,6 +46,15 @@ def test_status_says_in_text_json_and_exit_code_whether_all_is_well(serve, tmp_p
     assert snapshot["verdict"]["mounts"] == ["/failing"]
 
 
+def test_the_json_of_status_has_no_character_that_a_terminal_obeys(serve, tmp_path):
+    server = serve(TABLE)
+    with Client(server.url) as client:
+        assert client.get("/app/%C2%9B31m").status == 200
+    done = command("status", "--json", cwd=tmp_path, env={"PYTHONIOENCODING": "ascii"})
+    assert done.stdout.isascii()
+    assert "/app/\x9b31m" in [one["path"] for one in json.loads(done.stdout)["slowest"]]
+
+
 def test_without_a_server_both_commands_say_how_to_start_one_and_exit_3(tmp_path):
     write(tmp_path, {"mounts.toml": TABLE})
     done = command("status", cwd=tmp_path)
