@@ -90,8 +90,8 @@ MOUNT_KEYS: Mapping[str, Key] = {
     ),
     "required": Key(
         boolean,
-        "Whether the server counts as not ready while this mount is broken: `/readyz` of the status listener then "
-        "answers 503. A mount that is not required takes no other mount out of service.",
+        "Whether the server is ready only while this mount serves. Otherwise `/readyz` of the [status page](status.md) "
+        "answers 503. A broken mount that is not required leaves the server ready.",
         "`false`",
     ),
     "env": Key(
@@ -161,7 +161,7 @@ SERVER_KEYS: Mapping[str, Key] = {
     ),
     "access_log_exclude": Key(
         exact_paths,
-        'Public paths whose requests are not in the access log, such as `["/healthz"]`. Each is one exact path.',
+        'Public paths whose requests are not in the access log, such as `["/healthz"]`. Each is an exact path.',
         "`[]`",
     ),
     "request_id": Key(
@@ -172,8 +172,8 @@ SERVER_KEYS: Mapping[str, Key] = {
     ),
     "log_level": Key(
         one_of(*LOG_LEVELS),
-        'The level of the loggers `mountpoint` and `waitress`: `"debug"`, `"info"`, `"warning"`, `"error"` or '
-        '`"critical"`.',
+        'The level of the loggers `mountpoint`, `waitress` and the root logger: `"debug"`, `"info"`, `"warning"`, '
+        '`"error"` or `"critical"`. With `"debug"` the root logger stays at `"info"`.',
         '`"info"`, or as `[logging]` says',
     ),
     "unix_socket_perms": Key(

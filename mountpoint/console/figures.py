@@ -1,4 +1,4 @@
-"""Figures for a narrow column, and text that is safe and fits."""
+"""Figures for a narrow column, and text that fits."""
 
 from __future__ import annotations
 
@@ -70,15 +70,6 @@ def size(number: float | None) -> str:
         number /= 1024
         power += 1
     return f"{number:.{1 if power and number < 9.95 else 0}f}{_UNITS[power]}"
-
-
-def printable(text: str) -> str:
-    r"""Return *text* without characters that could control a terminal.
-
-    >>> printable("a\x1b[2Jb")
-    'a\\x1b[2Jb'
-    """
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 def cells(text: str) -> int:

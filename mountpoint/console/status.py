@@ -12,6 +12,7 @@ from typing import Any, TextIO
 
 from ..errors import ControlError
 from .lines import Line, Snapshot, Style, status_lines
+from .screen import View, screen
 
 #: The exit code if no server runs, or if it does not answer.
 NO_SERVER = 3
@@ -27,20 +28,34 @@ def fetch(file: str | Path, control: str | None) -> Mapping[str, Any]:
         from ..lifecycle.control_client import ask
 
         outcome = ask(file, {"command": "status"}, control=control, timeout=SECONDS)
-        if not outcome.get("ok"):
-            raise ControlError(f"{file}: the server gives no status: {outcome.get('message')}")
-        snapshot: Mapping[str, Any] = outcome["snapshot"]
+        snapshot = outcome.get("snapshot")
+        if outcome["ok"] is not True or not isinstance(snapshot, dict):
+            raise ControlError(f"{file}: the server gives no status: {outcome.get('message', 'it does not say why')}")
         return snapshot
-    raise ControlError("this needs a control socket, and Windows has none; open the page of [status] in a browser")
+    raise ControlError(
+        "this command reaches the server through a unix socket, which Python lacks on Windows; open the status page "
+        "in a browser"
+    )
 
 
 def require_known(snapshot: Snapshot) -> None:
-    """Raise `ControlError` if the server is of a release whose snapshot has other keys."""
-    if snapshot["version"] != SCHEMA:
+    """Raise `ControlError` if *snapshot* cannot be shown: another release, or another program, has sent it."""
+    version = snapshot.get("version")
+    if version != SCHEMA:
         raise ControlError(
-            f"this mountpoint shows version {SCHEMA} of the status, and the server sends version {snapshot['version']};"
+            f"this mountpoint shows version {SCHEMA} of the status, and the server sends version {version};"
             " run the mountpoint of the server, or write --json"
         )
+    try:
+        status_lines(snapshot, None)
+        for mount in snapshot["mounts"]:
+            screen(View(detail=(mount["mount"],)), snapshot, "", 80, 24)
+        screen(View(), snapshot, "", 80, 24)
+    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, OSError) as error:
+        raise ControlError(
+            f"the server sends a status of another form ({type(error).__name__}: {error}); run the mountpoint of the "
+            "server, or write --json"
+        ) from None
 
 
 def status(file: str | Path, control: str | None, output: TextIO, *, as_json: bool) -> tuple[int, str]:
@@ -62,7 +77,8 @@ def status(file: str | Path, control: str | None, output: TextIO, *, as_json: bo
         lines = status_lines(snapshot, width)
         text = "\n".join(_coloured(line) if is_terminal and has_colours() else line.text for line in lines)
     print(text, file=output, flush=True)
-    return 0 if snapshot["verdict"]["ok"] else 1, ""
+    verdict = snapshot.get("verdict")
+    return 0 if isinstance(verdict, dict) and verdict.get("ok") is True else 1, ""
 
 
 def has_colours() -> bool:

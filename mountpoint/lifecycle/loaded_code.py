@@ -23,7 +23,7 @@ class LoadedCode:
         self.record()
 
     def record(self) -> None:
-        """Note the modules that are new."""
+        """Record the modules that are new."""
         self._installed_code.record()
         now = time.time()
         for name in list(sys.modules):

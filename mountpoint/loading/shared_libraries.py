@@ -1,8 +1,9 @@
 """Libraries that keep one state for the process, and that two apps set up.
 
 The second call of ``sentry_sdk.init`` replaces the client of the first app. OpenTelemetry ignores the second provider.
-The registry of prometheus_client refuses a second metric of the same name, so the second app does not load. The
-libraries are not imported here. Functions of those that an app imports are wrapped, and record who calls them.
+The registry of prometheus_client refuses a second metric of the same name, so the second app does not load. This
+module does not import the libraries. It wraps functions of those that an app imports, and records the loads that call
+them.
 """
 
 from __future__ import annotations

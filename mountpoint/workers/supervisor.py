@@ -29,7 +29,7 @@ from .pool import Pool
 from .report import WorkerReport, WorkersReport
 from .worker import Worker, WorkerConnection
 
-_FILES_SECONDS = 0.5  # between two questions for the files of the workers
+_FILES_SECONDS = 0.5  # between two requests for the files of the workers
 _RETRY_SECONDS = 1.0
 _LINGER_SECONDS = 1.0  # for which the workers of a former mount still take requests
 _OUTPUT_SECONDS = 1.0  # for which the end waits until the last lines of the workers are in the log
@@ -38,7 +38,7 @@ logger = logging.getLogger("mountpoint")
 
 
 class Supervisor:
-    """Does the work of `mountpoint.workers.processes.WorkerProcesses`, whose methods have the contract.
+    """Does the work of `mountpoint.workers.processes.WorkerProcesses`, which documents the methods.
 
     *environ* is that of the server, from before the first load.
     """

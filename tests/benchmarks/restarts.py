@@ -1,4 +1,4 @@
-"""Restarts of a mount with processes of its own: requests lost under load, and what many restarts leave behind.
+"""Restarts of a mount with processes of its own: requests lost under load, and resources left over after many restarts.
 
     python tests/benchmarks/restarts.py                 # 50 restarts under 40 clients that keep their connections
     python tests/benchmarks/restarts.py --count 1000 --clients 0    # what is left afterwards

@@ -1,4 +1,4 @@
-"""The text of ``mountpoint status``: the verdict first, then the table, then what explains it."""
+"""The text of ``mountpoint status``: the verdict first, then the table, then the reasons."""
 
 import pytest
 
@@ -46,7 +46,7 @@ def texts(lines):
     return [line.text for line in lines]
 
 
-def test_status_is_the_verdict_the_table_and_what_explains_them(snapshot):
+def test_status_prints_the_verdict_the_table_and_the_reasons(snapshot):
     assert "\n".join(texts(status_lines(snapshot, None))) == EXPECTED
 
 
@@ -93,7 +93,7 @@ def test_text_of_clients_and_apps_does_not_control_the_terminal(snapshot):
     assert all(line.text.isprintable() for line in status_lines(snapshot, 80))
 
 
-def test_of_long_lists_the_first_are_shown(snapshot):
+def test_long_lists_show_only_their_first_entries(snapshot):
     snapshot["in_flight"] *= 100
     snapshot["slowest"] *= 20
     snapshot["mounts"] += [snapshot["mounts"][3]] * 20

@@ -69,7 +69,7 @@ def test_a_missing_requirement_of_a_package_below_is_a_warning(report):
     ],
     ids=["a pre-release", "a marker", "no app uses it", "no requirement"],
 )
-def test_other_requirements_are_no_warning(report, packages):
+def test_other_requirements_get_no_warning(report, packages):
     if packages[0]["site/need_old-1.0.dist-info/METADATA"].endswith("shared-lib>=1\n"):
         packages[1] = package("shared-lib", "1.1rc1")
     assert report("check", *packages)["warnings"] == []

@@ -1,4 +1,4 @@
-"""Libraries with one state for the process: two apps that set one up are told before it hurts."""
+"""Libraries with one state for the process: check names the two apps that set up the same one."""
 
 import json
 
@@ -121,6 +121,6 @@ def test_metrics_of_an_installed_module_stay_after_a_failed_load(load, tmp_path)
     assert "shop_orders" in REGISTRY._names_to_collectors
 
 
-def test_a_registry_of_its_own_is_no_conflict(load):
+def test_a_registry_of_its_own_is_not_a_conflict(load):
     own = "import prometheus_client as p\np.Counter('shop_orders', '', registry=p.CollectorRegistry())"
     assert [mount.error for mount in load({"a/one.py": own, "b/two.py": own})] == [None, None]

@@ -113,7 +113,7 @@ def test_top_shows_the_mounts_and_follows_keys_sizes_and_requests(serve, tmp_pat
         assert top.wait_end() == 0
 
 
-def test_top_says_when_the_server_goes_and_shows_the_next_one(serve, tmp_path):
+def test_top_says_when_the_server_ends_and_shows_the_next_one(serve, tmp_path):
     server = serve(TABLE)
     with terminal("top", cwd=tmp_path, columns=400) as top:
         top.wait_for(f"process {server.pid}")

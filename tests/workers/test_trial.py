@@ -79,7 +79,7 @@ def test_check_warns_of_apps_in_processes_of_their_own(tmp_path):
     "fields",
     [None, {}, {"session_cookie": 5}, {"session_cookie": ["a"], "is_bottle": 1, "has_proxy_fix": 1}, WRONG],
 )
-def test_facts_that_are_none_are_an_error(fields):
+def test_a_value_that_does_not_hold_facts_is_an_error(fields):
     with pytest.raises((TypeError, ValueError, KeyError)):
         AppFacts.from_fields(fields)
 
