@@ -35,6 +35,14 @@ def test_fitted_text_keeps_to_its_width_and_printable_text_is_safe(text, width):
     assert shown.isprintable()
 
 
+def test_the_work_for_a_long_text_grows_with_its_length_only(monkeypatch):
+    measured = []
+    cells = figures.cells
+    monkeypatch.setattr(figures, "cells", lambda text: measured.append(len(text)) or cells(text))
+    assert figures.fit("x" * 2000, 80) == "x" * 77 + "..."
+    assert sum(measured) < 3 * 2000
+
+
 def test_wide_characters_take_two_columns():
     assert figures.pad("/日本", 8) == "/日本   "
     assert figures.fit("/日本", 4) == "/日"
