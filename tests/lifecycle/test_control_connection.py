@@ -28,7 +28,7 @@ def full(socket_path):
         listener.bind(str(socket_path))
         listener.settimeout(TIMEOUT)
         listener.listen(0)
-        for queued in count():
+        for queued in count():  # noqa: B007 - the last number is the size of the queue
             client = stack.enter_context(socket.socket(socket.AF_UNIX))
             client.setblocking(False)
             try:
