@@ -7,6 +7,7 @@ while another mount restarts. Restarts of one mount run one after the other.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import threading
@@ -126,9 +127,11 @@ def find_mount(mounts: Sequence[LoadedMount], name: str) -> LoadedMount:
         hint = hint or f"; it has {', '.join([*by_key][:10])}"
         raise LoadError(f'expected a mount of the served table, found "{name}"{hint}')
     if found.config.own is None:
+        app = json.dumps(found.config.app.text, ensure_ascii=False)
         raise LoadError(
             f"{found.config.key} runs in the process of the server, and only a mount with processes of its own can "
-            f'restart; write process = "own" below [mounts."{found.config.key}"] and run "mountpoint reload", or '
+            f'restart; write process = "own" below [mounts."{found.config.key}"], or, if the mount is one line, '
+            f'"{found.config.key}" = {{ app = {app}, process = "own" }}, and run "mountpoint reload"; or '
             f"restart the whole server without losing a request: kill -USR2 {os.getpid()}"
         )
     return found
