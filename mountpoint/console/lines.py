@@ -9,7 +9,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from .figures import cells, count, duration, fit, long_duration, pad, printable, size
+from ..errors import printable
+from .figures import cells, count, duration, fit, long_duration, pad, size
 
 Style = Literal["plain", "heading", "good", "bad", "dim", "selected"]
 #: The snapshot is a document of JSON, described in the manual.
@@ -49,7 +50,7 @@ class Column(NamedTuple):
     def text(self, mount: Snapshot) -> str:
         """Return the text of the cell."""
         if self.name == "state":
-            return str(mount["state"]) if mount["mount"] is not None else "-"
+            return printable(str(mount["state"])) if mount["mount"] is not None else "-"
         if self.name.startswith("p"):
             return duration(mount["last_minute"][self.name])
         return count(self.value(mount))
@@ -180,10 +181,8 @@ def worker_lines(snapshot: Snapshot, mounts: Sequence[Snapshot]) -> Iterator[Lin
     for mount in mounts:
         for worker in mount["workers"]:
             age = long_duration(snapshot["server"]["now"] - worker["started_at"])
-            yield Line(
-                f"  {key_of(mount)}: {worker['pid']} {worker['state']}, {worker['requests']} requests, "
-                f"memory {size(worker['memory'])}, for {age}"
-            )
+            text = f"{worker['pid']} {worker['state']}, {worker['requests']} requests"
+            yield Line(printable(f"  {key_of(mount)}: {text}, memory {size(worker['memory'])}, for {age}"))
 
 
 def status_lines(snapshot: Snapshot, width: int | None) -> list[Line]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import textwrap
 from dataclasses import dataclass, replace
 
-from .figures import fit, pad, printable
+from ..errors import printable
+from .figures import fit, pad
 from .lines import (
     COLUMNS,
     Line,
@@ -130,7 +131,7 @@ def _detail(view: View, snapshot: Snapshot, width: int, room: int) -> list[Line]
     mounts = [mount for mount in snapshot["mounts"] if mount["mount"] == key]
     if not mounts:
         return [Line(f"{printable(str(key))} is no longer in the table", "bad")]
-    [mount] = mounts
+    mount = mounts[0]
     lines = [verdict_line(snapshot), Line(""), *mount_table(snapshot, mounts, width), *reason_lines(mounts), Line("")]
     lines += _facts(mount)
     for section in (exception_lines(snapshot, mounts), request_lines(snapshot, key), worker_lines(snapshot, mounts)):

@@ -13,10 +13,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ..errors import ControlError, Problem, UsageError
+from ..errors import ControlError, MountpointError, Problem, UsageError
 from .lines import Line, Snapshot, Style
 from .screen import View, press, screen
-from .status import NO_SERVER, SECONDS, fetch, has_colours, require_known
+from .status import NO_SERVER, fetch, has_colours, require_known
 
 _ASK_SECONDS = 1.0  # between two requests
 _KEY_MILLISECONDS = 200  # for a key, before the screen is drawn again with a new answer
@@ -45,7 +45,7 @@ class Poller:
         while not self._stopped.wait(_ASK_SECONDS):
             try:
                 self.latest = (self._ask(), "")
-            except ControlError as error:
+            except MountpointError as error:  # no server answers, or the file of the table cannot be read
                 self.latest = (self.latest[0], str(error))
 
 
@@ -65,11 +65,10 @@ def top(file: str | Path, control: str | None) -> tuple[int, str]:
         )
         raise UsageError([Problem("", message)]) from None
     try:
-        snapshot = fetch(file, control)
-        require_known(snapshot)
+        snapshot = _fetch_known(file, control)
     except ControlError as error:
         return NO_SERVER, str(error)
-    poller = Poller(lambda: fetch(file, control, SECONDS), snapshot)
+    poller = Poller(lambda: _fetch_known(file, control), snapshot)
     signal.signal(signal.SIGTERM, _exit)
     try:
         return curses.wrapper(_Display(curses, poller).run), ""
@@ -77,6 +76,12 @@ def top(file: str | Path, control: str | None) -> tuple[int, str]:
         raise UsageError([Problem("", f"expected a terminal that curses knows, found {error}; {advice}")]) from None
     finally:
         poller.stop()
+
+
+def _fetch_known(file: str | Path, control: str | None) -> Snapshot:
+    snapshot = fetch(file, control)
+    require_known(snapshot)
+    return snapshot
 
 
 def _exit(number: int, frame: object) -> NoReturn:

@@ -82,16 +82,19 @@ class MountRestarts:
             return
         logger.info("%s: restarting", key)
         started_at = time.monotonic()
+        is_replaced = False
         try:
             while not replacement.have_all_started():
                 time.sleep(_POLL_SECONDS)
+            is_replaced = self._reloader.replace_app(before, LoadedMount(before.config, app=replacement.app))
         except LoadError as error:
-            replacement.abandon()
             details = f"\n{error.details.rstrip()}" if error.details else ""
             self._end(key, reply, f"{key}: not restarted, the old workers stay in service: {error}{details}")
             return
-        if not self._reloader.replace_app(before, LoadedMount(before.config, app=replacement.app)):
-            replacement.abandon()
+        finally:
+            if not is_replaced:
+                replacement.abandon()
+        if not is_replaced:
             self._end(key, reply, f"{key}: not restarted: a reload has replaced or removed the mount in the meantime")
             return
         replacement.end_trial()

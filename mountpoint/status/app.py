@@ -16,6 +16,7 @@ import re
 import time
 from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import parse_qs
 
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, Rule
@@ -167,7 +168,8 @@ def _prefers_json(request: Request) -> bool:
 
 def _refresh_of(request: Request) -> int:
     """Return the seconds after which the page reloads itself, 0 for never."""
-    text = request.args.get("refresh", "")
+    # Not `request.args`, which raises UnicodeDecodeError for a byte outside ASCII that is not UTF-8.
+    text = parse_qs(request.environ.get("QUERY_STRING", "")).get("refresh", [""])[0]
     return int(text) if text in map(str, REFRESH_SECONDS) else REFRESH_SECONDS[0]
 
 

@@ -204,8 +204,13 @@ class _Worker:
             self._idle -= is_idle
         if is_idle:
             self._waiting.put(connection)
-        else:
+            return
+        try:
             start_new_thread(self._serve, (connection,))
+        except RuntimeError:  # the system or the container allows no more threads
+            del self._connections[connection.number]
+            connection.close()
+            raise
 
     # ---------------------------------------------------------------------------------------------- the control socket
 
@@ -230,7 +235,10 @@ class _Worker:
                     descriptors.append(int.from_bytes(content[:4], sys.byteorder))
             message += data
             if len(message) == frames.MESSAGE.size:
-                self._handle(message, descriptors)
+                try:
+                    self._handle(message, descriptors)
+                except Exception:  # such as no further thread: this one must see the end of the server
+                    traceback.print_exc()
                 message = b""
 
     def _handle(self, message: bytes, descriptors: list[int]) -> None:

@@ -69,14 +69,26 @@ class Supervisor:
             if self._is_closed:
                 raise LoadError("the server is stopping")
             if self._thread is None:
-                self._wake_pipe = os.pipe()
-                for descriptor in self._wake_pipe:
-                    os.set_blocking(descriptor, False)
-                self._thread = threading.Thread(target=self._run, name="mountpoint-workers", daemon=True)
-                self._thread.start()
+                self._start_thread()
             self._pools.append(pool)
         self._wake()
         return ForwardingApp(pool)
+
+    def _start_thread(self) -> None:
+        """Start the thread that supervises, with the lock. Raises `LoadError` if the system does not allow it."""
+        pipe: tuple[int, ...] = ()
+        try:
+            pipe = self._wake_pipe = os.pipe()
+            for descriptor in pipe:
+                os.set_blocking(descriptor, False)
+            thread = threading.Thread(target=self._run, name="mountpoint-workers", daemon=True)
+            thread.start()
+        except (OSError, RuntimeError, MemoryError) as error:
+            self._wake_pipe = None
+            for descriptor in pipe:
+                os.close(descriptor)
+            raise LoadError(f"its workers cannot be supervised: {error}") from None
+        self._thread = thread
 
     def wait(self, app: object, seconds: float) -> bool:
         assert isinstance(app, ForwardingApp)
