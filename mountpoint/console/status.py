@@ -53,7 +53,7 @@ def require_known(snapshot: Snapshot) -> None:
         screen(View(), snapshot, "", 80, 24)
     except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, OSError) as error:
         raise ControlError(
-            f"the server sends a status of another form ({type(error).__name__}: {error}); run the mountpoint of the "
+            f"the server sends a status of unknown form ({type(error).__name__}: {error}); run the mountpoint of the "
             "server, or write --json"
         ) from None
 

@@ -62,7 +62,7 @@ class SlowestRequests:
         self.threshold = heap[0].seconds if len(heap) == COUNT else 0.0
 
     def expire(self, now: float) -> None:
-        """Drop what is older than an hour, and begin a new minute when it is time."""
+        """Drop the requests that are older than an hour, and begin a new minute if it is due."""
         minute = int(now) // 60
         if minute > self._minute:
             self._minute = minute

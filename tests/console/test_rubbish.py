@@ -1,4 +1,4 @@
-"""Servers that send rubbish: the commands print no traceback, and nothing that a terminal obeys."""
+"""Servers that send malformed messages: the commands print no traceback, and no character that a terminal obeys."""
 
 import copy
 import io
