@@ -40,7 +40,8 @@ MOUNT_KEYS: Mapping[str, Key] = {
     "app": Key(
         app_spec,
         'The app: `module:attribute`, `module:factory()`, `module:factory("literal", key=1)`, '
-        "`dir/file.py:attribute`, or `module` alone, which looks for `application`, then `app`.",
+        "`dir/file.py:attribute`, or `module` alone, which looks for `application`, then `app`. "
+        "A path starts at `root`.",
         "required",
     ),
     "root": Key(

@@ -132,13 +132,16 @@ def mount_table(snapshot: Snapshot, mounts: Sequence[Snapshot], width: int | Non
     return lines
 
 
-def reason_lines(mounts: Sequence[Snapshot]) -> Iterator[Line]:
-    """Yield a line with the reason for each broken mount."""
-    broken = [mount for mount in mounts if mount["reason"]]
-    for mount in broken[:_LISTED]:
-        yield Line(f"{key_of(mount)}: {printable(str(mount['reason']).splitlines()[0])}", "bad")
-    if len(broken) > _LISTED:
-        yield Line(f"and {len(broken) - _LISTED} more mounts are broken", "bad")
+def reason_lines(snapshot: Snapshot, mounts: Sequence[Snapshot]) -> Iterator[Line]:
+    """Yield a line for each of *mounts* in trouble, broken ones first, except for one that the verdict explains."""
+    told = snapshot["verdict"]["mounts"][:1]
+    troubled = [one for one in mounts if one["reason"] or (one["trouble"] and one["mount"] not in told)]
+    troubled.sort(key=lambda mount: not mount["reason"])
+    for mount in troubled[:_LISTED]:
+        text = f": {str(mount['reason']).splitlines()[0]}" if mount["reason"] else f" {mount['trouble']['text']}"
+        yield Line(printable(f"{key_of(mount)}{text}"), "bad")
+    if len(troubled) > _LISTED:
+        yield Line(f"and {len(troubled) - _LISTED} more mounts are in trouble", "bad")
 
 
 def exception_lines(snapshot: Snapshot, mounts: Sequence[Snapshot]) -> Iterator[Line]:
@@ -190,7 +193,7 @@ def status_lines(snapshot: Snapshot, width: int | None) -> list[Line]:
     mounts = snapshot["mounts"]
     sections: list[list[Line]] = [
         [verdict_line(snapshot), *server_lines(snapshot)],
-        [*mount_table(snapshot, mounts, width), *reason_lines(mounts)],
+        [*mount_table(snapshot, mounts, width), *reason_lines(snapshot, mounts)],
         [*exception_lines(snapshot, mounts)],
         [*request_lines(snapshot)],
         [*worker_lines(snapshot, mounts)],

@@ -121,7 +121,7 @@ def _overview(view: View, snapshot: Snapshot, width: int, room: int) -> list[Lin
     first = max(0, min(row - visible // 2, len(rows) - visible))
     rows[row] = _selected(rows[row], width)
     lines = [*head, _mark_sort(heading, view.sort), *rows[first : first + visible]]
-    rest = [*reason_lines(mounts), *exception_lines(snapshot, mounts), *request_lines(snapshot)]
+    rest = [*reason_lines(snapshot, mounts), *exception_lines(snapshot, mounts), *request_lines(snapshot)]
     return [*lines, Line(""), *rest] if len(rows) < visible else lines
 
 
@@ -132,7 +132,13 @@ def _detail(view: View, snapshot: Snapshot, width: int, room: int) -> list[Line]
     if not mounts:
         return [Line(f"{printable(str(key))} is no longer in the table", "bad")]
     mount = mounts[0]
-    lines = [verdict_line(snapshot), Line(""), *mount_table(snapshot, mounts, width), *reason_lines(mounts), Line("")]
+    lines = [
+        verdict_line(snapshot),
+        Line(""),
+        *mount_table(snapshot, mounts, width),
+        *reason_lines(snapshot, mounts),
+        Line(""),
+    ]
     lines += _facts(mount)
     for section in (exception_lines(snapshot, mounts), request_lines(snapshot, key), worker_lines(snapshot, mounts)):
         found = list(section)

@@ -86,7 +86,7 @@ class _Search:
             raise
         except (KeyError, TypeError):  # the default path
             pass
-        except (ConfigError, ValueError) as error:  # the server may have started before this mistake was made
+        except (ConfigError, ValueError) as error:  # the server may have started before this mistake
             self._reason = str(error)
         return None
 

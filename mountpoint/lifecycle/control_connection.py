@@ -17,6 +17,7 @@ from ..errors import ControlError
 from .control_messages import MAX_RESPONSE, decode, encode
 from .control_socket import peer
 
+_FULL_SECONDS = 0.02  # between two attempts to connect to a server that has many clients
 GREETING_SECONDS = 5.0  # for which a server may take to greet a client
 
 
@@ -34,7 +35,7 @@ class Connection:
         try:
             self._socket.settimeout(seconds)
             try:
-                self._socket.connect(os.fsencode(path))
+                self._connect(time.monotonic() + seconds)
                 pid = peer(self._socket)[0]
                 self._name = f"process {pid}" if pid else "the server"
                 self.greeting = self._read(time.monotonic() + seconds)
@@ -71,6 +72,16 @@ class Connection:
 
     def close(self) -> None:
         self._socket.close()
+
+    def _connect(self, deadline: float) -> None:
+        """Connect. While the queue of the socket is full, as with many commands at once, the kernel does not wait."""
+        while True:
+            try:
+                return self._socket.connect(os.fsencode(self.path))
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise TimeoutError from None
+                time.sleep(_FULL_SECONDS)
 
     def _read(self, deadline: float) -> dict[str, Any]:
         """Return the next message. Raises OSError if the server closes the connection."""

@@ -7,6 +7,7 @@ while another mount restarts. Restarts of one mount run one after the other.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import threading
@@ -19,7 +20,7 @@ from ..workers.processes import WorkerProcesses
 from .control_messages import Reply
 from .reload import TableReloader
 
-_POLL_SECONDS = 0.02  # between two looks at workers that start
+_POLL_SECONDS = 0.02  # between two checks of workers that start
 
 logger = logging.getLogger("mountpoint")
 
@@ -126,9 +127,11 @@ def find_mount(mounts: Sequence[LoadedMount], name: str) -> LoadedMount:
         hint = hint or f"; it has {', '.join([*by_key][:10])}"
         raise LoadError(f'expected a mount of the served table, found "{name}"{hint}')
     if found.config.own is None:
+        app = json.dumps(found.config.app.text, ensure_ascii=False)
         raise LoadError(
             f"{found.config.key} runs in the process of the server, and only a mount with processes of its own can "
-            f'restart; write process = "own" below [mounts."{found.config.key}"] and run "mountpoint reload", or '
+            f'restart; write process = "own" below [mounts."{found.config.key}"], or, if the mount is one line, '
+            f'"{found.config.key}" = {{ app = {app}, process = "own" }}, and run "mountpoint reload"; or '
             f"restart the whole server without losing a request: kill -USR2 {os.getpid()}"
         )
     return found

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from ..config.reader import MountConfig
-from .exceptions import describe
+from .exceptions import describe as describe_exception
 from .slowest import SlowestRequests, SlowRequest
 from .tally import Detailed, Measures, MountCounts, Reading
 from .text import METHOD_CHARACTERS, PATH_CHARACTERS
@@ -31,7 +31,7 @@ _REJECTING = frozenset({413, 503, 507})
 
 
 class Request(Protocol):
-    """The part of a `mountpoint.server.finished.FinishedRequest` that is counted."""
+    """The part of a `mountpoint.server.finished.FinishedRequest` that is kept of one that is rejected or slow."""
 
     @property
     def method(self) -> str: ...
@@ -41,7 +41,6 @@ class Request(Protocol):
     def request_id(self) -> str | None: ...
     @property
     def rejection(self) -> str | None: ...
-    def measures(self) -> Measures: ...
 
 
 class CountersReading(NamedTuple):
@@ -87,11 +86,11 @@ class Counters:
 
     # ----------------------------------------------------------------------------------- in threads that serve requests
 
-    def request_finished(self, request: Request) -> None:
-        """Count *request*. Never waits."""
-        measures = request.measures()
+    def request_finished(self, measures: Measures, describe: Callable[[], Request]) -> None:
+        """Count a request. Never waits. *describe* is called only for one that may be rejected or among the slowest."""
         records = self._records
         if measures[4] > self._slowest.threshold or measures[1] in _REJECTING:
+            request = describe()
             detail = request.method[:METHOD_CHARACTERS], request.path[:PATH_CHARACTERS], request.request_id
             records.append((*measures, request.rejection, detail))
         else:
@@ -101,7 +100,7 @@ class Counters:
 
     def app_raised(self, mount: str | None, error: BaseException) -> None:
         """Count an exception of the app of *mount*. Never waits."""
-        kind, place = describe(error, self._roots.get(mount, Path("/")))
+        kind, place = describe_exception(error, self._roots.get(mount, Path("/")))
         self._raised.append((mount, kind, place, self._clock()))
         if len(self._raised) >= _BATCH:
             self._count_unless_busy()
@@ -129,8 +128,9 @@ class Counters:
     def _count(self, most: int) -> None:
         """Count up to *most* requests, the oldest first, and all exceptions."""
         records, mounts = self._records, self._mounts
+        next_record = records.popleft
         for _ in range(min(most, len(records))):
-            record = records.popleft()
+            record = next_record()
             counts = mounts.get(record[0])
             if counts is None:
                 continue

@@ -37,6 +37,7 @@ HEAD_SECONDS = 5.0  # for the head, from the accept on
 RESPONSE_SECONDS = 10.0  # for the client to take the response
 LINGER_SECONDS = 2.0  # after the response, for a client that still sends
 STOP_SECONDS = 0.5  # after `stop`, for a client to send its request
+_CALM_SECONDS = 10.0  # without a failed accept, after which the next one is logged
 _REST_SECONDS = 0.1  # after an accept has failed: it might fail again at once
 
 logger = logging.getLogger("mountpoint")
@@ -52,6 +53,7 @@ class StatusListener:
         self._waker, self._woken = socket.socketpair()
         self._listening = [*sockets]
         self._is_stopped = False
+        self._failed_at = float("-inf")  # a `time.monotonic`, of the last accept that failed
         self._selector.register(self._woken, selectors.EVENT_READ)
         for sock in sockets:
             sock.setblocking(False)
@@ -127,7 +129,10 @@ class StatusListener:
         except (BlockingIOError, ConnectionError):  # the client has gone, or another process was faster
             return
         except OSError as error:
-            logger.warning("the status page cannot accept a connection: %s", error)
+            now = time.monotonic()
+            if now - self._failed_at > _CALM_SECONDS:  # a shortage of descriptors would fill the log
+                logger.warning("the status page cannot accept connections for now: %s", error)
+            self._failed_at = now
             time.sleep(_REST_SECONDS)
             return
         if len(self._connections) >= MAX_CONNECTIONS:

@@ -86,7 +86,7 @@ def left(server: MountpointServe, folder: Path, restarts: int) -> str:
     def children() -> list[str]:
         return [pid for file in proc.glob("task/*/children") for pid in file.read_text().split()]
 
-    wait_until(lambda: len(re.findall("the mount is served no longer", server.log())) == restarts, 0.1)
+    wait_until(lambda: len(re.findall("it is no longer needed", server.log())) == restarts, 0.1)
     wait_until(lambda: len(children()) == 1, 0.1)
     states = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] for pid in children()]
     counts = {

@@ -77,6 +77,17 @@ def test_a_mount_in_trouble_has_a_mark_beside_its_colour(snapshot):
     assert [line.text.split()[:2] for line in marked] == [["!", "/shop"]]
 
 
+def test_each_mount_in_trouble_has_its_reason_once(snapshot):
+    fails = snapshot["verdict"]["text"].removeprefix("/shop ")
+    snapshot["mounts"][1]["trouble"] = {"kind": "failing", "text": fails}
+    snapshot["mounts"][0]["trouble"] = {"kind": "slow", "text": "is slow: a request has run for 9.0 s"}
+    shown = texts(status_lines(snapshot, 80))
+    assert sum(fails in line for line in shown) == 1
+    assert shown.index("/old: ModuleNotFoundError: No module named 'old'") + 1 == shown.index(
+        "/tv_ws is slow: a request has run for 9.0 s"
+    )
+
+
 def test_a_failed_reload_is_shown_with_its_outcome(snapshot):
     reload = {"at": 0.0, "ok": False, "message": "the old table is kept: broken\x1b[2J", "seconds": 0.4}
     snapshot["server"]["last_reload"] = reload
@@ -99,5 +110,5 @@ def test_long_lists_show_only_their_first_entries(snapshot):
     snapshot["mounts"] += [snapshot["mounts"][3]] * 20
     shown = texts(status_lines(snapshot, 80))
     assert "  and 95 more" in shown
-    assert "and 16 more mounts are broken" in shown
+    assert "and 16 more mounts are in trouble" in shown
     assert sum("/shop/buy" in line for line in shown) == 5

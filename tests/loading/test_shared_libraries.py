@@ -48,10 +48,10 @@ def test_check_names_the_second_sentry_client_and_the_second_providers(tmp_path)
     report = json.loads(result.stdout)
     assert (report["problems"], {warning["key"] for warning in report["warnings"]}) == ([], {'mounts."/b"'})
     sentry, *providers = [warning["message"] for warning in report["warnings"]]
-    assert sentry.startswith("its load has called sentry_sdk.init, as that of /a had,")
+    assert sentry.startswith("its load has called sentry_sdk.init after the load of /a;")
     for message, name in zip(providers, ["TracerProvider", "MeterProvider", "LoggerProvider"], strict=True):
-        assert message.startswith(f"its load has set a second {name} of OpenTelemetry, and one process keeps the first")
-        assert "that of /a," in message
+        assert message.startswith(f"its load has set a second {name} of OpenTelemetry; a process keeps only the first")
+        assert "which /a has set," in message
     assert all(message.endswith(REMEDY) for message in (sentry, *providers))
 
 

@@ -20,7 +20,10 @@ class Observer:
     def __init__(self):
         self.heard = []
 
-    def request_finished(self, request):
+    def request_finished(self, measures, describe):
+        request = describe()
+        names = ("mount", "status", "ended_at", "queue_seconds", "app_seconds", "bytes_in", "bytes_out")
+        assert measures == tuple(getattr(request, name) for name in names)
         facts = {name: getattr(request, name) for name in FIELDS}
         assert request.queue_seconds >= 0
         assert request.app_seconds >= 0

@@ -488,7 +488,7 @@ def test_sighup_replaces_the_workers_of_a_changed_mount(serve_own, tmp_path, con
     (tmp_path / "mounts.toml").write_text(changed)
     server.send(signal.SIGHUP)
     server.wait_for("reload ended")
-    server.wait_for("the mount is served no longer")
+    server.wait_for("it is no longer needed")
     stop.set()
     thread.join()
     assert set(codes) == {200}

@@ -150,7 +150,7 @@ def test_it_stays_where_it_is_at_a_reload(page, tmp_path):
     server.wait_until_serving()
     moved = TABLE + f'"/more" = "{PROBE}:app"\n[status]\nlisten = "127.0.0.1:1"\n'
     said = reload(server, tmp_path, moved)
-    assert "these changed settings take effect at a restart: status.listen\n" in said
+    assert "these changed settings take effect in a new process: status.listen; stop the server and" in said
     wait_until(lambda: b"/more" in get(url, "/").body)
     wait_until(lambda: (json.loads(get(url, "/status.json").body)["server"]["last_reload"] or {}).get("ok"))
 
