@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ..errors import ControlError, Problem, UsageError
+from ..errors import ControlError, MountpointError, Problem, UsageError
 from .lines import Line, Snapshot, Style
 from .screen import View, press, screen
 from .status import NO_SERVER, fetch, has_colours, require_known
@@ -45,7 +45,7 @@ class Poller:
         while not self._stopped.wait(_ASK_SECONDS):
             try:
                 self.latest = (self._ask(), "")
-            except ControlError as error:
+            except (MountpointError, OSError) as error:  # also the file, or the working folder, may go and come back
                 self.latest = (self.latest[0], str(error))
 
 
