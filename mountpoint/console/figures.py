@@ -88,9 +88,11 @@ def fit(text: str, width: int) -> str:
     if cells(text) <= width:
         return text
     dots = "..." if width > 6 else ""
-    while text and cells(text) > width - len(dots):
-        text = text[:-1]
-    return text + dots
+    room, end = width - len(dots), 0
+    while (columns := cells(text[end])) <= room:
+        room -= columns
+        end += 1
+    return text[:end] + dots
 
 
 def pad(text: str, width: int, *, right: bool = False) -> str:

@@ -22,17 +22,20 @@ SECONDS = 5.0  # for which the command waits for the server
 _COLOURS: Mapping[Style, str] = {"heading": "1", "good": "32", "bad": "31", "dim": "2"}
 
 
-def fetch(file: str | Path, control: str | None, timeout: float = SECONDS) -> Mapping[str, Any]:
-    """Return the snapshot of the server of *file*. Raises `ControlError` if none answers within *timeout* seconds."""
+def fetch(file: str | Path, control: str | None) -> Mapping[str, Any]:
+    """Return the snapshot of the server of *file*. Raises `ControlError` if none answers within `SECONDS`."""
     if sys.platform != "win32":
         from ..lifecycle.control_client import ask
 
-        outcome = ask(file, {"command": "status"}, control=control, timeout=timeout)
+        outcome = ask(file, {"command": "status"}, control=control, timeout=SECONDS)
         snapshot = outcome.get("snapshot")
         if outcome["ok"] is not True or not isinstance(snapshot, dict):
             raise ControlError(f"{file}: the server gives no status: {outcome.get('message', 'it does not say why')}")
         return snapshot
-    raise ControlError("this needs a control socket, and Windows has none; open the page of [status] in a browser")
+    raise ControlError(
+        "this command reaches the server through a unix socket, which Python lacks on Windows; open the status page "
+        "in a browser"
+    )
 
 
 def require_known(snapshot: Snapshot) -> None:
@@ -67,7 +70,7 @@ def status(file: str | Path, control: str | None, output: TextIO, *, as_json: bo
     except ControlError as error:
         return NO_SERVER, str(error)
     if as_json:
-        text = _printable_json(snapshot)
+        text = json.dumps(snapshot, indent=2)  # in ASCII: clients choose the paths, and terminals obey U+009B
     else:
         is_terminal = output.isatty()
         width = shutil.get_terminal_size().columns if is_terminal else None
@@ -76,12 +79,6 @@ def status(file: str | Path, control: str | None, output: TextIO, *, as_json: bo
     print(text, file=output, flush=True)
     verdict = snapshot.get("verdict")
     return 0 if isinstance(verdict, dict) and verdict.get("ok") is True else 1, ""
-
-
-def _printable_json(snapshot: Snapshot) -> str:
-    """Return *snapshot* as JSON. A character that a terminal obeys, which a client may have sent, is escaped."""
-    text = json.dumps(snapshot, indent=2, ensure_ascii=False)
-    return "".join(char if char.isprintable() or char == "\n" else json.dumps(char)[1:-1] for char in text)
 
 
 def has_colours() -> bool:

@@ -20,8 +20,8 @@ logger = logging.getLogger("mountpoint")
 class Control:
     """The control socket of a process that serves *config*, if the table has one.
 
-    *state* returns one of the states in `mountpoint.lifecycle.control_messages`. *handlers* are added to by the caller
-    until `start`. During a takeover the socket stays with the old process until `announce`.
+    *state* returns one of the states in `mountpoint.lifecycle.control_messages`. The caller adds to ``handlers`` until
+    `start`. During a takeover the socket stays with the old process until `announce`.
     """
 
     def __init__(self, config: Config, inheritance: Inheritance, state: Callable[[], str]) -> None:

@@ -41,8 +41,8 @@ class Connection:
                 self.greeting = self._read(time.monotonic() + seconds)
             except TimeoutError:
                 raise ControlError(
-                    f"{self._name} listens on {path} and did not answer within {seconds:g} s: it is stopped, or hangs "
-                    "in C code that holds the interpreter"
+                    f"{self._name} listens on {path} and did not answer within {seconds:g} s: it is suspended, or "
+                    "hangs in C code that holds the interpreter"
                 ) from None
             if "ok" in self.greeting:  # it rejects the connection
                 raise ControlError(f"{self._name} does not take commands now: {self.greeting.get('message')}")
@@ -64,11 +64,11 @@ class Connection:
                     on_line(str(message["line"]))
         except TimeoutError:
             raise ControlError(
-                f"{self._name} has not answered within {time.monotonic() - started_at:.0f} s; it may still do "
-                "it, and its log tells the outcome"
+                f"{self._name} has not answered within {time.monotonic() - started_at:.0f} s; the command may "
+                "still be done, and the log of the server has the outcome"
             ) from None
         except OSError:
-            raise ControlError(f"{self._name} ended before it had answered; its log tells why") from None
+            raise ControlError(f"{self._name} ended before it had answered; its log has the reason") from None
 
     def close(self) -> None:
         self._socket.close()

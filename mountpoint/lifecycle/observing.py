@@ -14,7 +14,7 @@ from ..status.counters import Counters
 from ..status.process import versions
 from ..status.snapshot import RunningRequest, ServerFacts, make_snapshot
 
-#: How the outcomes begin of reloads that have changed nothing.
+#: The first words of the outcomes of reloads that have kept the old table.
 _FAILURES = ("not reloaded", "the old table is kept")
 
 

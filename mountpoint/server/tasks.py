@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence, Sized
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
@@ -29,7 +30,7 @@ from ..wsgi.app_body import AppBodyError, close_of, piece_of_body, require_body
 from ..wsgi.app_header import AppHeaderError, Headers, read_headers, require_status
 from ..wsgi.request_id import REQUEST_ID_HEADER
 from .access_log import access_logger
-from .finished import FinishedRequest
+from .finished import FinishedRequest, Measures, measure
 from .parser import Parser
 
 if TYPE_CHECKING:
@@ -62,13 +63,16 @@ class _BodyDone(Exception):
 
 
 class _ReportedTask(Task):
-    """A task that treats HEAD, draining and connections as the module says, and that reports its end."""
+    """A task that handles HEAD, draining and connections as described above, and that reports its end."""
 
     channel: TaskChannel  # type: ignore[assignment]  # waitress has an HTTPChannel
     request: Parser  # type: ignore[assignment]  # the parser_class of our channel
     headers = Headers([], None, set(), [])
+    status_code = 200
+    has_body = True  # a property of waitress, which would compare the status many times in a request
     body_bytes = 0
     is_finished = False  # whether the last byte is written
+    measures: Measures  # once the response has ended
 
     def __init__(self, channel: TaskChannel, request: Parser) -> None:
         super().__init__(channel, request)  # type: ignore[arg-type]
@@ -163,22 +167,27 @@ class _ReportedTask(Task):
         is_logged = access_logger.isEnabledFor(logging.INFO) and not self.client_request.is_excluded
         if observer is None and not is_logged:
             return
-        finished = FinishedRequest(
-            self.client_request,
-            self.channel.addr[0],
-            _status_code(self.status) if self.wrote_header else 0,
-            self._size(),
-            not self.is_finished,
-        )
-        if observer is not None:
-            observer.request_finished(finished)
-        if is_logged:
-            self.channel.server.access_log.log_request(finished)
-
-    def _size(self) -> int:
+        status = self.status_code if self.wrote_header else 0
+        size, length = self.body_bytes, self.content_length
         if self.is_head or not self.has_body:
-            return 0
-        return self.body_bytes if self.content_length is None else min(self.body_bytes, self.content_length)
+            size = 0
+        elif length is not None and size > length:
+            size = length
+        self.measures = measure(self.client_request, status, size, time.monotonic())
+        if observer is not None:
+            observer.request_finished(self.measures, self.describe_end)
+        if is_logged:
+            self.channel.server.access_log.log_request(self.describe_end())
+
+    def describe_end(self) -> FinishedRequest:
+        """Return all about the request, once `report_end` has its `measures`."""
+        return FinishedRequest(self.client_request, self.channel.addr[0], self.measures, not self.is_finished)
+
+    def take_status(self, status: str) -> None:
+        """Take *status*, which begins with three digits, as that of the response."""
+        self.status = status
+        self.status_code = int(status[:3])
+        self.has_body = self.status_code not in (204, 304)  # RFC 9110 section 6.4.1; a 1xx is never a final status
 
 
 class AppTask(_ReportedTask):
@@ -254,7 +263,7 @@ class AppTask(_ReportedTask):
         require_status(status)
         self.headers = read_headers(headers)
         self.content_length = self.headers.length
-        self.status = status
+        self.take_status(status)
         self.complete = True
         if self.headers.dropped:
             _warn_of_dropped_headers(self.request.routed.mount, self.headers.dropped)
@@ -329,16 +338,12 @@ class LoggedErrorTask(_ReportedTask, ErrorTask):
         assert self.request.error is not None
         headers: Sequence[tuple[str, str]]
         body: Any  # bytes, which typeshed does not know
-        self.status, headers, body = self.request.error.to_response(self.channel.server.adj.ident)
+        status, headers, body = self.request.error.to_response(self.channel.server.adj.ident)
+        self.take_status(status)
         self.headers = read_headers(headers)
         self.close_on_finish = True
         self.content_length = len(body)
         self.write(body)
-
-
-@lru_cache(maxsize=64)
-def _status_code(status: str) -> int:
-    return int(status[:3])
 
 
 @lru_cache(maxsize=2)

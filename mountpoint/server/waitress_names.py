@@ -41,7 +41,7 @@ DEPENDENCIES: Final = (
     _needs("buffers.OverflowableBuffer", "append getfile close", "the same"),
     # ----------------------------------------------------------------------------------------- write a response
     _needs("task", "ErrorTask Task", "tasks of our own"),
-    _needs("task.ErrorTask", "execute status content_length", "errors of waitress, in a response of our own"),
+    _needs("task.ErrorTask", "execute content_length", "errors of waitress, in a response of our own"),
     _needs("task.Task", "__init__ service start request channel start_time status", "the access log"),
     _needs(
         "task.Task",

@@ -5,8 +5,8 @@ tuple of a batch adds the batch to the counts of the mounts, if no other thread 
 the rest before it reads. So no thread that serves requests ever waits for the lock, and no request is lost: a tuple
 stays in the deque until one thread has counted it.
 
-Counts per thread, which readers would add up, cost no less: to divide them into seconds, each thread would have to
-change to a new list in the middle of its work, and a reader would have to know when it has.
+Counts per thread, which readers would add up, are not cheaper: each thread would have to start a new list for each
+second, and a reader would have to know when the thread has done so.
 """
 
 from __future__ import annotations
@@ -19,19 +19,20 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from ..config.reader import MountConfig
-from .exceptions import MAX_TEXT, describe
+from .exceptions import MAX_TEXT
+from .exceptions import describe as describe_exception
 from .slowest import SlowestRequests, SlowRequest
 from .tally import Detailed, Measures, MountCounts, Reading
 from .text import METHOD_CHARACTERS, PATH_CHARACTERS
 
 _BATCH = 64  # requests that are counted together
-_MOST = 512  # requests that one thread counts at once, if the reader has kept the lock for long
+_MOST = 512  # requests that one thread counts at once, if a reader has held the lock for long
 _MAX_EXCEPTIONS = 10  # kinds of each mount
 _REJECTING = frozenset({413, 503, 507})
 
 
 class Request(Protocol):
-    """The part of a `mountpoint.server.finished.FinishedRequest` that is counted."""
+    """The part of a `mountpoint.server.finished.FinishedRequest` that is kept of one that is rejected or slow."""
 
     @property
     def method(self) -> str: ...
@@ -41,11 +42,10 @@ class Request(Protocol):
     def request_id(self) -> str | None: ...
     @property
     def rejection(self) -> str | None: ...
-    def measures(self) -> Measures: ...
 
 
 class CountersReading(NamedTuple):
-    """The counts at ``now``, a time of the clock: those of each mount, and of the requests without one by None."""
+    """The counts at ``now``, a time of the clock, by the key of each mount. None has the requests without a mount."""
 
     now: float
     started_at: float
@@ -87,11 +87,11 @@ class Counters:
 
     # ----------------------------------------------------------------------------------- in threads that serve requests
 
-    def request_finished(self, request: Request) -> None:
-        """Count *request*. Never waits."""
-        measures = request.measures()
+    def request_finished(self, measures: Measures, describe: Callable[[], Request]) -> None:
+        """Count a request. Never waits. *describe* is called only for one that may be rejected or among the slowest."""
         records = self._records
         if measures[4] > self._slowest.threshold or measures[1] in _REJECTING:
+            request = describe()
             detail = request.method[:METHOD_CHARACTERS], request.path[:PATH_CHARACTERS], request.request_id
             records.append((*measures, request.rejection, detail))
         else:
@@ -102,7 +102,7 @@ class Counters:
     def app_raised(self, mount: str | None, error: BaseException) -> None:
         """Count an exception of the app of *mount*. Never waits."""
         try:
-            kind, place = describe(error, self._roots.get(mount, Path("/")))
+            kind, place = describe_exception(error, self._roots.get(mount, Path("/")))
         except Exception:  # the code has the name of a file that no file can have
             kind, place = type(error).__name__[:MAX_TEXT], None
         self._raised.append((mount, kind, place, self._clock()))
@@ -132,8 +132,9 @@ class Counters:
     def _count(self, most: int) -> None:
         """Count up to *most* requests, the oldest first, and all exceptions."""
         records, mounts = self._records, self._mounts
+        next_record = records.popleft
         for _ in range(min(most, len(records))):
-            record = records.popleft()
+            record = next_record()
             counts = mounts.get(record[0])
             if counts is None:
                 continue

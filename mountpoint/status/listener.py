@@ -1,13 +1,13 @@
-"""Serve the status page: one thread, a few connections, and no part of the server that the page reports on.
+"""Serve the status page: one thread, a few connections, and none of the code that the page reports on.
 
-The page must answer when every request thread is busy, while the server drains, and when the loop is stuck. So it
-shares neither the loop nor the queues nor their code. The threads of `http.server.ThreadingHTTPServer` would not do:
-their number has no limit, and a client that sends one byte now and then keeps its thread for ever.
+The page must answer when every request thread is busy, while the server drains, and when the loop is blocked. So it
+shares neither the loop nor the queues nor their code. `http.server.ThreadingHTTPServer` is not an alternative: the
+number of its threads has no limit, and a client that sends one byte now and then keeps its thread for ever.
 
 Here one thread waits for all connections with a selector. It collects the head of a request, and then the classes of
 `wsgiref` parse it, call the app and format the response, without a socket. A connection serves one request. The number
-of connections, the size of a head and the time of a connection are limited, so a hostile client can keep others from
-the page for a moment, and nothing more.
+of connections, the size of a head and the time of a connection are limited, so a hostile client can only keep others
+from the page for a moment.
 """
 
 from __future__ import annotations

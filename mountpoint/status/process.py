@@ -7,7 +7,6 @@ import platform
 import sys
 from collections.abc import Mapping
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 
 
@@ -34,6 +33,8 @@ def versions() -> Mapping[str, str | None]:
 
 
 def _version(package: str) -> str | None:
+    from importlib import metadata  # here, because it imports packages for e-mail and archives
+
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

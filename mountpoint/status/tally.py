@@ -30,6 +30,8 @@ _APP: Final = _REJECTED + len(REJECTIONS)
 _QUEUE: Final = _APP + BUCKETS
 _SIZE: Final = _QUEUE + BUCKETS
 
+_FASTEST: Final = BOUNDS[0]  # of most requests, whose bucket needs no search
+
 #: Requests, errors, and seconds in the app, of one second or minute.
 Row = tuple[int, int, float]
 _NO_ROW: Final[Row] = (0, 0, 0.0)
@@ -111,20 +113,20 @@ class MountCounts:
     def count(self, measures: Measures, rejection: str | None = None) -> None:
         """Count a request. If it ended before the present second, it counts as of this one."""
         _, status, ended_at, queue_seconds, app_seconds, bytes_in, bytes_out = measures
-        second = int(ended_at)
-        if second > self.second:
-            self.begin(second)
+        if ended_at >= self.second + 1:
+            self.begin(int(ended_at))
         tally = self.tally
         tally[status // 100] += 1
-        tally[_BYTES_IN] += bytes_in
+        if bytes_in:  # most requests have no body
+            tally[_BYTES_IN] += bytes_in
         tally[_BYTES_OUT] += bytes_out
         if rejection is not None:
             tally[_REJECTED + REJECTIONS.index(rejection)] += 1
             return
         tally[_APP_SUM] += app_seconds
         tally[_QUEUE_SUM] += queue_seconds
-        tally[_APP + bisect_left(BOUNDS, app_seconds)] += 1
-        tally[_QUEUE + bisect_left(BOUNDS, queue_seconds)] += 1
+        tally[_APP + bisect_left(BOUNDS, app_seconds) if app_seconds > _FASTEST else _APP] += 1
+        tally[_QUEUE + bisect_left(BOUNDS, queue_seconds) if queue_seconds > _FASTEST else _QUEUE] += 1
         if app_seconds > self.slow_after > 0:
             tally[_SLOW] += 1
 

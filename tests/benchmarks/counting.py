@@ -4,8 +4,8 @@
     python tests/benchmarks/counting.py --quick
     python tests/benchmarks/counting.py --write    # write the table into the manual
 
-- Request: a finished request is made, or made and counted, again and again in one thread. The least CPU time of many
-  runs counts. The batches that the thread adds up are in it. observing.py times whole requests instead.
+- Request: a finished request is measured, or measured and counted, again and again in one thread. The least CPU time of
+  many runs counts. The batches that the thread adds up are in it. observing.py times whole requests instead.
 - Memory: the bytes that Python has allocated for the counters of 1,000 mounts, by `tracemalloc`.
 - Snapshot: the CPU time for 300 mounts that have all had requests in each second and minute.
 """
@@ -28,7 +28,7 @@ from tables import Table, replace_tables
 
 from mountpoint.config.reader import MountConfig
 from mountpoint.loading.loaded_mount import LoadedMount
-from mountpoint.server.finished import FinishedRequest
+from mountpoint.server.finished import FinishedRequest, Measures, measure
 from mountpoint.status.counters import Counters
 from mountpoint.status.snapshot import ServerFacts, make_snapshot
 from mountpoint.wsgi.record import RequestRecord
@@ -64,6 +64,7 @@ def call_seconds(rounds: int) -> dict[str, float]:
     counters = Counters()
     counters.configure(mounts(10))
     sent = request("/app3")
+    detail = FinishedRequest(sent, "192.0.2.7", measure(sent, 200, 14, 0.0), False)
 
     def run(observe: Any, number: int = 10 * BATCH) -> float:
         start = time.thread_time()
@@ -73,13 +74,13 @@ def call_seconds(rounds: int) -> dict[str, float]:
             observe(sent)
         return (time.thread_time() - start) / number
 
-    def make(sent: Any) -> FinishedRequest:
-        return FinishedRequest(sent, "192.0.2.7", 200, 14, False)
+    def measured(sent: Any) -> Measures:
+        return measure(sent, 200, 14, time.monotonic())
 
-    def make_and_count(sent: Any) -> None:
-        counters.request_finished(make(sent))
+    def measured_and_counted(sent: Any) -> None:
+        counters.request_finished(measured(sent), lambda: detail)
 
-    runs = {"nothing": lambda sent: None, "made": make, "made and counted": make_and_count}
+    runs = {"nothing": lambda sent: None, "measured": measured, "measured and counted": measured_and_counted}
     with no_garbage_collection():
         best = fastest({name: partial(run, observe) for name, observe in runs.items()}, rounds, patience=20)
     return {name: seconds - best["nothing"] for name, seconds in best.items() if name != "nothing"}
@@ -87,13 +88,13 @@ def call_seconds(rounds: int) -> dict[str, float]:
 
 def fill(counters: Counters, clock: list[float], keys: list[str]) -> None:
     """Let each mount have a request in each minute of an hour, and in each second of the last minute."""
-    sent = [FinishedRequest(request(key), None, 200, 14, False) for key in keys]
+    sent = [request(key) for key in keys]
     for moment in [*range(0, 3600, 60), *range(3600, 3660)]:
         clock[0] = float(moment)
         for one in sent:
-            one.ended_at = clock[0]
-            one._request.started_at = one._request.received_at = clock[0] - 0.02
-            counters.request_finished(one)
+            one.started_at = one.received_at = clock[0] - 0.02
+            measures = measure(one, 200, 14, clock[0])
+            counters.request_finished(measures, partial(FinishedRequest, one, None, measures, False))
     counters.read()
 
 

@@ -63,8 +63,8 @@ def test_threads_count_exactly_while_others_read_and_reload():
                 counters.configure(mounts("/a", "/c", "/b"))
         else:
             for count in range(each):
-                counters.request_finished(finished("/a", 200 + 100 * (count % 4), bytes_in=1, bytes_out=2))
-                counters.request_finished(finished(None, 404))
+                counters.request_finished(*finished("/a", 200 + 100 * (count % 4), bytes_in=1, bytes_out=2))
+                counters.request_finished(*finished(None, 404))
                 if count % 10 == 0:
                     counters.app_raised("/a", ValueError())
             ended.append(number)
@@ -148,9 +148,7 @@ def test_a_rejection_counts_by_its_cause_and_not_as_time_in_the_app(status, caus
     site = CountedSite("/app")
     site.finish(app=0.2)
     if cause == "body":
-        request = finished("/app", status, site.clock.now)
-        request._request.record.reason = "the body exceeds the mount's max_body of 1"
-        site.counters.request_finished(request)
+        site.finish(status=status, reason="the body exceeds the mount's max_body of 1")
     else:
         site.finish(status=status, rejection=cause)
     found = site.read()

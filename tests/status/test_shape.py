@@ -19,7 +19,7 @@ def test_a_snapshot_made_by_hand_has_the_keys_of_a_real_one(tmp_path):
     counters = Counters(lambda: 1000.0)
     counters.configure(config.mounts)
     counters.app_raised("/shop", ValueError("no"))
-    counters.request_finished(finished("/shop", at=1000.0, app=0.5))
+    counters.request_finished(*finished("/shop", at=1000.0, app=0.5))
     facts = ServerFacts(
         file="mounts.toml",
         listen=["http://127.0.0.1:8080/"],

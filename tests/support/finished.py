@@ -1,8 +1,10 @@
 """A finished request without a server, for the tests of the logs."""
 
+import time
+
 from waitress.adjustments import Adjustments
 
-from mountpoint.server.finished import FinishedRequest
+from mountpoint.server.finished import FinishedRequest, measure
 from mountpoint.server.parser import Parser
 from mountpoint.wsgi.dispatch import Route
 from mountpoint.wsgi.record import RequestRecord
@@ -25,7 +27,7 @@ def finished(sent=SENT, *, status=200, size=512, mount="/tv_ws", reason=None, re
         request.record.mount, request.record.reason = mount, reason
         environ = {"wsgi.url_scheme": "https", "HTTP_HOST": request.headers.get("HOST", "")}
         request.route = Route(lambda environ, start_response: [], environ, mount)
-    ended = FinishedRequest(request, "192.0.2.7", status, size, False)
-    request.started_at = ended.ended_at - 0.002
+    ended_at = time.monotonic()
+    request.started_at = ended_at - 0.002
     request.received_at = request.started_at - 0.0015
-    return ended
+    return FinishedRequest(request, "192.0.2.7", measure(request, status, size, ended_at), False)

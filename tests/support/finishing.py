@@ -4,15 +4,18 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from mountpoint.config.reader import MountConfig
-from mountpoint.server.finished import FinishedRequest
+from mountpoint.server.finished import FinishedRequest, measure
 from mountpoint.status.counters import Counters
 from mountpoint.wsgi.record import RequestRecord
 
 
 def finished(mount="/app", status=200, at=1000.0, **facts):
-    """Return a request that ended *at* a time. *facts* are ``queue`` and ``app``, in seconds, and the client's."""
+    """Return what an observer hears of a request that ended *at* a time: its measures, and the function for the rest.
+
+    *facts* are ``queue`` and ``app``, in seconds, and those of the client.
+    """
     record = RequestRecord("192.0.2.7")
-    record.mount = mount
+    record.mount, record.reason = mount, facts.get("reason")
     client_request = SimpleNamespace(
         command=facts.get("method", "GET"),
         path_info=facts.get("path", f"{mount}/"),
@@ -26,9 +29,8 @@ def finished(mount="/app", status=200, at=1000.0, **facts):
         body_length=facts.get("bytes_in", 0),
         request_id=facts.get("request_id"),
     )
-    request = FinishedRequest(client_request, None, status, facts.get("bytes_out", 0), False)
-    request.ended_at = at
-    return request
+    measures = measure(client_request, status, facts.get("bytes_out", 0), at)
+    return measures, lambda: FinishedRequest(client_request, None, measures, False)
 
 
 def mounts(*keys, slow_after=10.0):
@@ -57,7 +59,7 @@ class CountedSite:
     def finish(self, mount="/app", status=200, count=1, **facts):
         """Let *count* requests end now."""
         for _ in range(count):
-            self.counters.request_finished(finished(mount, status, self.clock.now, **facts))
+            self.counters.request_finished(*finished(mount, status, self.clock.now, **facts))
 
     def read(self, key="/app"):
         """Return the part of the snapshot that *key* has from the counts."""
