@@ -204,7 +204,7 @@ def _unread_warnings(mounts: Sequence[LoadedMount]) -> Iterator[Finding]:
             yield Finding(
                 f"{_key(having[0])}.env.{quoted(name)}",
                 f"the load has not read it{others}; os.environ has it only during the load, and a request finds it "
-                f"{place}; check the name, or let the app read it at import, or have it in requests too: write "
+                f"{place}; check the name, or let the app read it at import; if a request reads it, write "
                 'process = "own"',
             )
 

@@ -89,7 +89,10 @@ class ServeError(MountpointError):
 
 
 class ControlError(MountpointError):
-    """A command cannot reach a running server, or the server rejects it."""
+    """A command cannot reach a running server, or the server rejects it. Text of the server is made printable."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message, "\n"))
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -99,6 +102,15 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
         seen.add(id(error))
         yield error
         error = error.__cause__ or error.__context__
+
+
+def printable(text: str, kept: str = "") -> str:
+    r"""Return *text* without characters that could control a terminal, except for those in *kept*.
+
+    >>> printable("a\x1b[2Jb")
+    'a\\x1b[2Jb'
+    """
+    return "".join(char if char.isprintable() or char in kept else repr(char)[1:-1] for char in text)
 
 
 def did_you_mean(found: str, known: Iterable[str]) -> str:

@@ -423,7 +423,7 @@ def test_a_variable_of_env_that_no_load_has_read_gets_a_warning(warned):
     ]
     assert found[0][1] == (
         "the load has not read it, nor that of /b; os.environ has it only during the load, and a request finds it in "
-        "environ only; check the name, or let the app read it at import, or have it in requests too: write process = "
+        "environ only; check the name, or let the app read it at import; if a request reads it, write process = "
         '"own"'
     )
     assert "finds it nowhere: its name is one of CGI or of a header" in found[1][1]

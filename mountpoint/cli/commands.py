@@ -147,7 +147,7 @@ def top(options: argparse.Namespace) -> int:
 
 
 def _shown(code: int, message: str) -> int:
-    """Print the *message* of a command that no server has answered, and return its exit code."""
+    """Print the *message*, if there is one, to stderr, and return the exit code *code*."""
     if message:
         print(message, file=sys.stderr)
     return code

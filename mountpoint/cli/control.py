@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from ..errors import ControlError, UsageError
+from ..errors import ControlError, UsageError, printable
 from .usage import swapped
 
 
@@ -41,13 +41,8 @@ def _finish(outcome: Mapping[str, Any]) -> int:
     if outcome["ok"]:
         _print(str(outcome.get("message", "")))
         return 0
-    raise ControlError(_escaped(str(outcome.get("message", "the server has not said why it failed"))))
+    raise ControlError(str(outcome.get("message", "the server has not said why it failed")))
 
 
 def _print(text: str) -> None:
-    print(_escaped(text), flush=True)
-
-
-def _escaped(text: str) -> str:
-    """Return *text* without characters that a terminal obeys."""
-    return "".join(char if char.isprintable() or char == "\n" else repr(char)[1:-1] for char in text)
+    print(printable(text, "\n"), flush=True)

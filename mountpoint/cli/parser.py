@@ -28,7 +28,7 @@ _FOREIGN_OPTIONS = {
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """Return the options in *arguments*; exit for ``--help``, ``--version`` and wrong usage.
+    """Return the options in *arguments*. Exits for ``--help``, ``--version`` and wrong usage.
 
     Options may stand between two positional arguments, as in ``resolve mounts.toml --json /x``. argparse accepts that
     only in `parse_intermixed_args`, which a main parser does not use for its subparsers. So the parser of the command

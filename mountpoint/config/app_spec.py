@@ -135,7 +135,7 @@ def _advice_on_name(module: str, attribute: str) -> str:
 def other_suffix_advice(spec: AppSpec, folder: Path) -> str:
     """Return the advice for a file such as ``site.wsgi`` in *folder*, which *spec* names as if it was a module."""
     if spec.module.rpartition(".")[2] in _OTHER_SUFFIXES and (folder / spec.module).is_file():
-        return f"; {_renamed(spec.module, '', spec.text.removeprefix(spec.module))}"
+        return f"; {_renamed(spec.module, '', spec.text[len(spec.module) :])}"
     return ""
 
 

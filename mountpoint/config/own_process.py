@@ -203,8 +203,22 @@ def _interpreter(text: str, folder: Path) -> str:
         hint = f'; write "{text.rstrip("/")}/{inner}"' if inner else ""
         raise ValueError(f'expected an interpreter, found a folder at "{file}"{hint}')
     if not file.is_file() or not os.access(file, os.X_OK):
-        raise ValueError(f'expected an interpreter, found {_kind(file)} at "{file}"')
+        kind = _kind(file)
+        hint = _near_interpreter(text, folder) if kind == "nothing" else ""
+        raise ValueError(f'expected an interpreter, found {kind} at "{file}"{hint}')
     return str(file)
+
+
+def _near_interpreter(text: str, folder: Path) -> str:
+    """Return a "did you mean" for *text*, at which nothing is, with an environment beside the one that it names."""
+    file = Path(text)
+    if len(file.parts) < 3:
+        return ""
+    for name in (".venv", "venv", "env"):
+        near = file.parents[2] / name / "bin" / "python"
+        if (folder / near).is_file():
+            return f'; did you mean "{near}"?'
+    return ""
 
 
 def _kind(file: Path) -> str:

@@ -189,7 +189,7 @@ class _Validation:
         self.problems[Problem(path, message)] = None
 
     def report_unknown(self, path: str, name: str, known: Collection[str]) -> None:
-        hint = did_you_mean(name, known)
+        hint = _advice_for_section(path, name) or did_you_mean(name, known)
         self.report(path, f"unknown key{hint}" if hint else f"unknown key; expected one of {', '.join(known)}")
 
     def validated(self, path: str, validator: Validator, value: Any) -> Any:
@@ -218,7 +218,7 @@ class _Validation:
         mounts: list[MountConfig] = []
         for key, value in table.items():
             path = f"mounts.{quoted(key)}"
-            if advice := _advice_for_misplaced(key, value):
+            if advice := _advice_for_misplaced(key, value, table):
                 self.report(path, advice)
                 continue
             own = {"app": value} if isinstance(value, str) else self.validated(path, _mount_table, value)
@@ -251,8 +251,12 @@ class _Validation:
         if text and not self.is_folder(path, root):
             return root
         if app.folder:
-            root /= app.folder
-            self.is_folder(app_path, root)
+            outer, root = root, root / app.folder
+            if text and not root.is_dir() and (outer / f"{app.module}.py").is_file():
+                advice = f'write "{app.text.replace(f"{app.folder}/", "", 1)}"'
+                self.report(app_path, f'expected a path that starts at root, {outer}, found "{app.text}"; {advice}')
+            else:
+                self.is_folder(app_path, root)
         return root
 
     def is_folder(self, path: str, folder: Path) -> bool:
@@ -376,10 +380,31 @@ def _advice_for_folder(folder: Path) -> str:
         return ""
 
 
-def _advice_for_misplaced(key: str, value: Any) -> str:
-    """Return a message if TOML has put *key* under ``[mounts]`` but it belongs elsewhere, else the empty string."""
+def _advice_for_section(path: str, name: str) -> str:
+    """Return where the key *name* belongs if another section than that of *path* has it, else an empty string."""
+    section = path.partition(".")[0]
+    if "/" in name:
+        return "; if it is a mount, move the line up to the lines directly below [mounts]"
+    if section not in ("defaults", "mounts") and name in MOUNT_KEYS:
+        return "; it is a key of a mount: write it below [defaults], for all mounts, or in the table of one mount"
+    keys = {"server": {*SERVER_KEYS, *WAITRESS_KEYS}, "proxy": PROXY_KEYS, "status": STATUS_KEYS, "doctor": DOCTOR_KEYS}
+    where = [f"[{other}]" for other, names in keys.items() if other != section and name in names]
+    return f"; it is a key of {' and of '.join(where)}" if where else ""
+
+
+def _advice_for_misplaced(key: str, value: Any, table: Mapping[str, Any]) -> str:
+    """Return a message if *key* of *table*, which is ``[mounts]``, belongs elsewhere; else an empty string."""
     if key in SERVER_KEYS or key in WAITRESS_KEYS:
         return "is a key of [server]; write it below the line [server]"
+    if key in MOUNT_KEYS:
+        name, app = "/shop", "shop:app"
+        for other, other_value in table.items():
+            if other == key:
+                break
+            if isinstance(other_value, str) and "/" in other:
+                name, app = other, other_value
+        text = json.dumps(value, ensure_ascii=False) if isinstance(value, str | int | float) else "..."
+        return f'is a key of one mount; write it into its mount, as in "{name}" = {{ app = "{app}", {key} = {text} }}'
     names = [key]
     while isinstance(value, dict) and len(value) == 1 and not value.keys() & MOUNT_KEYS.keys():
         [(name, value)] = value.items()

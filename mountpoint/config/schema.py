@@ -40,7 +40,8 @@ MOUNT_KEYS: Mapping[str, Key] = {
     "app": Key(
         app_spec,
         'The app: `module:attribute`, `module:factory()`, `module:factory("literal", key=1)`, '
-        "`dir/file.py:attribute`, or `module` alone, which looks for `application`, then `app`.",
+        "`dir/file.py:attribute`, or `module` alone, which looks for `application`, then `app`. "
+        "A path starts at `root`.",
         "required",
     ),
     "root": Key(
@@ -90,8 +91,8 @@ MOUNT_KEYS: Mapping[str, Key] = {
     ),
     "required": Key(
         boolean,
-        "Whether the server counts as not ready while this mount is broken: `/readyz` of the status listener then "
-        "answers 503. A mount that is not required takes no other mount out of service.",
+        "Whether the server is ready only while this mount serves. Otherwise `/readyz` of the [status page](status.md) "
+        "answers 503. A broken mount that is not required leaves the server ready.",
         "`false`",
     ),
     "env": Key(
@@ -161,7 +162,7 @@ SERVER_KEYS: Mapping[str, Key] = {
     ),
     "access_log_exclude": Key(
         exact_paths,
-        'Public paths whose requests are not in the access log, such as `["/healthz"]`. Each is one exact path.',
+        'Public paths whose requests are not in the access log, such as `["/healthz"]`. Each is an exact path.',
         "`[]`",
     ),
     "request_id": Key(
@@ -172,8 +173,8 @@ SERVER_KEYS: Mapping[str, Key] = {
     ),
     "log_level": Key(
         one_of(*LOG_LEVELS),
-        'The level of the loggers `mountpoint` and `waitress`: `"debug"`, `"info"`, `"warning"`, `"error"` or '
-        '`"critical"`.',
+        'The level of the loggers `mountpoint`, `waitress` and the root logger: `"debug"`, `"info"`, `"warning"`, '
+        '`"error"` or `"critical"`. With `"debug"` the root logger stays at `"info"`.',
         '`"info"`, or as `[logging]` says',
     ),
     "unix_socket_perms": Key(

@@ -19,7 +19,8 @@ STATUS_KEYS: Mapping[str, Key] = {
     "listen": Key(
         listen_address,
         'Where the [status page](status.md) listens: `"host:port"`, `"[ipv6]:port"`, `"*:port"` or `"unix:/path"` (a '
-        "relative path starts at the file's folder). It is a listener of its own, so no proxy exposes it by accident.",
+        "relative path starts at the file's folder). The page has a listener of its own, so no proxy exposes it by "
+        "accident.",
         "none: the server has no status page",
     ),
     "key": Key(
@@ -27,7 +28,7 @@ STATUS_KEYS: Mapping[str, Key] = {
         "The key that the page, `/status.json` and `/metrics` ask for: as a bearer token, or as the password of Basic "
         "authentication. It has at least 32 hex digits or 22 characters of base64. Every address needs one, except "
         "loopback addresses and unix sockets.",
-        "none: each client of the address sees the page",
+        "none: every client that reaches the address sees the page",
     ),
 }
 

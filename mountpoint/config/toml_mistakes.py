@@ -113,6 +113,13 @@ def _written_twice(lines: list[str], line: int, message: str) -> str:
     found = header or re.match(_KEY, source)
     if not found:
         return ""
+    if header and (mount := re.fullmatch(r"""mounts\s*\.\s*("[^"]*"|'[^']*')""", header["name"])):
+        for number, other in enumerate(lines[: line - 1], 1):
+            if one := re.match(rf"""\s*{re.escape(mount[1])}\s*=\s*("[^"]*"|'[^']*')\s*(?:#.*)?$""", other):
+                return (
+                    f"expected the mount {mount[1]} once, found it in line {number} too; "
+                    f"write app = {one[1]} below this line, and delete line {number}"
+                )
     for key in reversed(re.findall(r"""[\w-]+|"[^"]*"|'[^']*'""", found[1])):
         for number, other in enumerate(lines[: line - 1], 1):
             if re.match(rf"""\s*(?:[\w-]+\.)*{re.escape(key)}\s*[=.]""", other):

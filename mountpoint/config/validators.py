@@ -96,6 +96,8 @@ def access_log(value: Any) -> Literal["combined", "json", False]:
         return "combined" if value else False
     if value not in ("combined", "json"):
         hint = did_you_mean(value, ("combined", "json")) if isinstance(value, str) else ""
+        if isinstance(value, str) and re.search(r"[./]", value):
+            hint = '; for a file write a handler below [logging], as "mountpoint docs logs" shows'
         raise ValueError(f'expected "combined", "json", true or false, found {toml_text(value)}{hint}')
     return cast("Literal['combined', 'json']", value)
 
@@ -104,7 +106,10 @@ def exact_paths(value: Any) -> tuple[str, ...]:
     """Accept an array of paths, each without a host. Return them as WSGI strings, with the slash at their end."""
     for path in array_of_strings(value):
         if not path.startswith("/"):
-            raise ValueError(f'expected paths such as "/healthz", found {toml_text(path)}')
+            hint = f'; write "/{path}"' if re.fullmatch(r"[\w.-]+(?:/[\w.-]+)*", path) else ""
+            raise ValueError(f'expected paths such as "/healthz", found {toml_text(path)}{hint}')
+        if "*" in path:
+            raise ValueError(f'expected exact paths such as "/healthz", found "*" in "{path}"; write each path')
         path_of_key(path)
     return tuple(map(wsgi_string, value))
 

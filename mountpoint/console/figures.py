@@ -1,4 +1,4 @@
-"""Figures for a narrow column, and text that is safe and fits."""
+"""Figures for a narrow column, and text that fits."""
 
 from __future__ import annotations
 
@@ -72,15 +72,6 @@ def size(number: float | None) -> str:
     return f"{number:.{1 if power and number < 9.95 else 0}f}{_UNITS[power]}"
 
 
-def printable(text: str) -> str:
-    r"""Return *text* without characters that could control a terminal.
-
-    >>> printable("a\x1b[2Jb")
-    'a\\x1b[2Jb'
-    """
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
-
-
 def cells(text: str) -> int:
     """Return the columns that *text* takes in a terminal. Characters of East Asia take two, combining marks none."""
     return sum(
@@ -97,9 +88,11 @@ def fit(text: str, width: int) -> str:
     if cells(text) <= width:
         return text
     dots = "..." if width > 6 else ""
-    while text and cells(text) > width - len(dots):
-        text = text[:-1]
-    return text + dots
+    room, end = width - len(dots), 0
+    while (columns := cells(text[end])) <= room:
+        room -= columns
+        end += 1
+    return text[:end] + dots
 
 
 def pad(text: str, width: int, *, right: bool = False) -> str:

@@ -1,6 +1,6 @@
 """The snapshot of a server as lines of text, for the commands ``status`` and ``top``.
 
-A line has one style. Nothing is said by a style alone: a mount in trouble has a mark too.
+A line has one style. No fact depends on a style alone: a mount in trouble has a mark too.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from .figures import cells, count, duration, fit, long_duration, pad, printable, size
+from ..errors import printable
+from .figures import cells, count, duration, fit, long_duration, pad, size
 
 Style = Literal["plain", "heading", "good", "bad", "dim", "selected"]
 #: The snapshot is a document of JSON, described in the manual.
@@ -36,7 +37,7 @@ class Column(NamedTuple):
     width: int
 
     def value(self, mount: Snapshot) -> Any:
-        """Return what the table is sorted by."""
+        """Return the value by which the table is sorted."""
         minute = mount["last_minute"]
         if self.name in ("requests", "errors"):
             return minute[self.name]
@@ -49,7 +50,7 @@ class Column(NamedTuple):
     def text(self, mount: Snapshot) -> str:
         """Return the text of the cell."""
         if self.name == "state":
-            return str(mount["state"]) if mount["mount"] is not None else "-"
+            return printable(str(mount["state"])) if mount["mount"] is not None else "-"
         if self.name.startswith("p"):
             return duration(mount["last_minute"][self.name])
         return count(self.value(mount))
@@ -75,7 +76,7 @@ def key_of(mount: Snapshot) -> str:
 
 
 def verdict_line(snapshot: Snapshot) -> Line:
-    """Return the line that says whether all is well, and if not, which mount is the trouble."""
+    """Return the line that says whether all is well, and otherwise names the mount with the worst trouble."""
     verdict = snapshot["verdict"]
     if verdict["ok"]:
         return Line(f"OK: {printable(verdict['text'])}", "good")
@@ -131,13 +132,16 @@ def mount_table(snapshot: Snapshot, mounts: Sequence[Snapshot], width: int | Non
     return lines
 
 
-def reason_lines(mounts: Sequence[Snapshot]) -> Iterator[Line]:
-    """Yield why each broken mount is broken, in a line each."""
-    broken = [mount for mount in mounts if mount["reason"]]
-    for mount in broken[:_LISTED]:
-        yield Line(f"{key_of(mount)}: {printable(str(mount['reason']).splitlines()[0])}", "bad")
-    if len(broken) > _LISTED:
-        yield Line(f"and {len(broken) - _LISTED} more mounts are broken", "bad")
+def reason_lines(snapshot: Snapshot, mounts: Sequence[Snapshot]) -> Iterator[Line]:
+    """Yield a line for each of *mounts* in trouble, broken ones first, except for one that the verdict explains."""
+    told = snapshot["verdict"]["mounts"][:1]
+    troubled = [one for one in mounts if one["reason"] or (one["trouble"] and one["mount"] not in told)]
+    troubled.sort(key=lambda mount: not mount["reason"])
+    for mount in troubled[:_LISTED]:
+        text = f": {str(mount['reason']).splitlines()[0]}" if mount["reason"] else f" {mount['trouble']['text']}"
+        yield Line(printable(f"{key_of(mount)}{text}"), "bad")
+    if len(troubled) > _LISTED:
+        yield Line(f"and {len(troubled) - _LISTED} more mounts are in trouble", "bad")
 
 
 def exception_lines(snapshot: Snapshot, mounts: Sequence[Snapshot]) -> Iterator[Line]:
@@ -180,10 +184,8 @@ def worker_lines(snapshot: Snapshot, mounts: Sequence[Snapshot]) -> Iterator[Lin
     for mount in mounts:
         for worker in mount["workers"]:
             age = long_duration(snapshot["server"]["now"] - worker["started_at"])
-            yield Line(
-                f"  {key_of(mount)}: {worker['pid']} {worker['state']}, {worker['requests']} requests, "
-                f"memory {size(worker['memory'])}, for {age}"
-            )
+            text = f"{worker['pid']} {worker['state']}, {worker['requests']} requests"
+            yield Line(printable(f"  {key_of(mount)}: {text}, memory {size(worker['memory'])}, for {age}"))
 
 
 def status_lines(snapshot: Snapshot, width: int | None) -> list[Line]:
@@ -191,7 +193,7 @@ def status_lines(snapshot: Snapshot, width: int | None) -> list[Line]:
     mounts = snapshot["mounts"]
     sections: list[list[Line]] = [
         [verdict_line(snapshot), *server_lines(snapshot)],
-        [*mount_table(snapshot, mounts, width), *reason_lines(mounts)],
+        [*mount_table(snapshot, mounts, width), *reason_lines(snapshot, mounts)],
         [*exception_lines(snapshot, mounts)],
         [*request_lines(snapshot)],
         [*worker_lines(snapshot, mounts)],

@@ -8,7 +8,8 @@ from __future__ import annotations
 import textwrap
 from dataclasses import dataclass, replace
 
-from .figures import fit, pad, printable
+from ..errors import printable
+from .figures import fit, pad
 from .lines import (
     COLUMNS,
     Line,
@@ -46,7 +47,7 @@ class View:
     """The state of the display. ``sort`` is a column or empty, ``row`` the chosen row of the table.
 
     ``detail`` is the key of the only mount that is shown, in a tuple because a key may be None. ``offset`` is the
-    number of lines that are scrolled past there.
+    number of its lines above the screen.
     """
 
     sort: str = ""
@@ -90,7 +91,7 @@ def sorted_mounts(snapshot: Snapshot, sort: str) -> list[Snapshot]:
 def screen(view: View, snapshot: Snapshot, problem: str, width: int, height: int) -> list[Line]:
     """Return exactly *height* lines of at most *width* columns.
 
-    *problem* says why the server does not answer. The snapshot is then the last one that came.
+    *problem* says why the server does not answer. Then *snapshot* is the last one that it has sent.
     """
     problem_lines = textwrap.wrap(f"NO ANSWER: {printable(problem)}", max(width, 1))[: max(height // 3, 1)]
     head = [Line(text, "bad") for text in problem_lines] if problem else []
@@ -109,9 +110,9 @@ def screen(view: View, snapshot: Snapshot, problem: str, width: int, height: int
 
 
 def _overview(view: View, snapshot: Snapshot, width: int, room: int) -> list[Line]:
-    """Return the head, and the part of the table that has the chosen row."""
+    """Return the head, and the part of the table around the chosen row."""
     head = [verdict_line(snapshot), *server_lines(snapshot), Line("")]
-    if room < len(head) + 4:  # the table is worth more than the facts about the process
+    if room < len(head) + 4:  # the table matters more than the facts about the process
         head = head[:1]
     mounts = sorted_mounts(snapshot, view.sort)
     heading, *rows = mount_table(snapshot, mounts, width)
@@ -120,7 +121,7 @@ def _overview(view: View, snapshot: Snapshot, width: int, room: int) -> list[Lin
     first = max(0, min(row - visible // 2, len(rows) - visible))
     rows[row] = _selected(rows[row], width)
     lines = [*head, _mark_sort(heading, view.sort), *rows[first : first + visible]]
-    rest = [*reason_lines(mounts), *exception_lines(snapshot, mounts), *request_lines(snapshot)]
+    rest = [*reason_lines(snapshot, mounts), *exception_lines(snapshot, mounts), *request_lines(snapshot)]
     return [*lines, Line(""), *rest] if len(rows) < visible else lines
 
 
@@ -130,8 +131,14 @@ def _detail(view: View, snapshot: Snapshot, width: int, room: int) -> list[Line]
     mounts = [mount for mount in snapshot["mounts"] if mount["mount"] == key]
     if not mounts:
         return [Line(f"{printable(str(key))} is no longer in the table", "bad")]
-    [mount] = mounts
-    lines = [verdict_line(snapshot), Line(""), *mount_table(snapshot, mounts, width), *reason_lines(mounts), Line("")]
+    mount = mounts[0]
+    lines = [
+        verdict_line(snapshot),
+        Line(""),
+        *mount_table(snapshot, mounts, width),
+        *reason_lines(snapshot, mounts),
+        Line(""),
+    ]
     lines += _facts(mount)
     for section in (exception_lines(snapshot, mounts), request_lines(snapshot, key), worker_lines(snapshot, mounts)):
         found = list(section)

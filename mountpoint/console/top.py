@@ -13,19 +13,19 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ..errors import ControlError, Problem, UsageError
+from ..errors import ControlError, MountpointError, Problem, UsageError
 from .lines import Line, Snapshot, Style
 from .screen import View, press, screen
-from .status import NO_SERVER, SECONDS, fetch, has_colours, require_known
+from .status import NO_SERVER, fetch, has_colours, require_known
 
-_ASK_SECONDS = 1.0  # between two questions
-_KEY_MILLISECONDS = 200  # between two looks at whether an answer has come
+_ASK_SECONDS = 1.0  # between two requests
+_KEY_MILLISECONDS = 200  # for a key, before the screen is drawn again with a new answer
 
 
 class Poller:
-    """Asks for the snapshot again and again, in a thread. Each answer is in ``latest`` at once.
+    """Polls the server for its snapshot in a thread.
 
-    ``latest`` is the last snapshot, and why the last question had no answer, empty if it had one.
+    ``latest`` is the last snapshot, and the reason why the last request had no response, empty if it had one.
     """
 
     def __init__(self, ask: Callable[[], Snapshot], snapshot: Snapshot) -> None:
@@ -38,21 +38,21 @@ class Poller:
         self._thread.start()
 
     def stop(self) -> None:
-        """Ask no more. A question that waits for its answer ends with the process."""
+        """Stop polling. A request that waits for its response ends with the process."""
         self._stopped.set()
 
     def _run(self) -> None:
         while not self._stopped.wait(_ASK_SECONDS):
             try:
                 self.latest = (self._ask(), "")
-            except ControlError as error:
+            except MountpointError as error:  # no server answers, or the file of the table cannot be read
                 self.latest = (self.latest[0], str(error))
 
 
 def top(file: str | Path, control: str | None) -> tuple[int, str]:
     """Show the status of the server of *file* until the user quits; return the exit code and a message for stderr.
 
-    Raises `UsageError` without a terminal, and without curses, which Windows lacks.
+    Raises `UsageError` without a terminal, and without the module curses.
     """
     advice = 'write "mountpoint status", which needs none'
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
@@ -60,14 +60,15 @@ def top(file: str | Path, control: str | None) -> tuple[int, str]:
     try:
         import curses
     except ImportError:
-        message = 'expected a Python with the module curses, which Windows lacks; write "mountpoint status"'
+        message = (
+            'expected a Python with the module curses; write "mountpoint status"; on Windows, open the status page'
+        )
         raise UsageError([Problem("", message)]) from None
     try:
-        snapshot = fetch(file, control)
-        require_known(snapshot)
+        snapshot = _fetch_known(file, control)
     except ControlError as error:
         return NO_SERVER, str(error)
-    poller = Poller(lambda: fetch(file, control, SECONDS), snapshot)
+    poller = Poller(lambda: _fetch_known(file, control), snapshot)
     signal.signal(signal.SIGTERM, _exit)
     try:
         return curses.wrapper(_Display(curses, poller).run), ""
@@ -75,6 +76,12 @@ def top(file: str | Path, control: str | None) -> tuple[int, str]:
         raise UsageError([Problem("", f"expected a terminal that curses knows, found {error}; {advice}")]) from None
     finally:
         poller.stop()
+
+
+def _fetch_known(file: str | Path, control: str | None) -> Snapshot:
+    snapshot = fetch(file, control)
+    require_known(snapshot)
+    return snapshot
 
 
 def _exit(number: int, frame: object) -> NoReturn:
@@ -111,7 +118,7 @@ class _Display:
             key = window.getch()
             if key == curses.KEY_RESIZE:
                 curses.update_lines_cols()
-                window.clear()  # draw everything: the terminal has moved its lines as it likes
+                window.clear()  # draw everything: the terminal has moved its lines
             elif key >= 0:
                 name = self._keys.get(key) or (chr(key) if key < 0x110000 else "")
                 self._view = press(self._view, name, snapshot)

@@ -14,7 +14,7 @@ PAGES = {
     "status": "the status page, metrics, health checks",
     "logs": "the access log, request ids, your own set-up of logging",
     "sharing": "apps that share a process: queues, isolation, limits of both",
-    "several-apps": "which apps can share a process, what a process costs, a recipe for each kind of app",
+    "several-apps": "apps that can share a process, the cost of a process, a recipe for each kind of app",
     "more-cores": "several processes for an app or for the table, two hosts, containers, Kubernetes",
     "embedding": "the dispatcher inside gunicorn, cheroot, uWSGI and wsgiref",
     "rules": "the numbered rules of dispatch",

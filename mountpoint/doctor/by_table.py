@@ -105,7 +105,7 @@ class _Examination:
             report.skip("the proxy: this needs --url")
 
     def _report_conflicts(self, covered: Sequence[LoadedMount]) -> None:
-        """Report what makes the apps of one process better apart."""
+        """Report the conflicts between the apps of one process."""
         faults = [*requirement_faults(self.mounts)]
         for mount in covered:
             texts = [*mount.warnings, *(fault.text for fault in faults if fault.mount is mount)]

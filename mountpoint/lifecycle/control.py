@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..config.reader import Config
+from ..status.process import versions
 from .control_messages import DRAINING, HANDED_OVER, Handler
 from .control_place import default_path
 from .inheritance import Inheritance
@@ -19,8 +20,8 @@ logger = logging.getLogger("mountpoint")
 class Control:
     """The control socket of a process that serves *config*, if the table has one.
 
-    *state* returns one of the states in `mountpoint.lifecycle.control_messages`. *handlers* are added to by the caller
-    until `start`. During a takeover the socket stays with the old process until `announce`.
+    *state* returns one of the states in `mountpoint.lifecycle.control_messages`. The caller adds to ``handlers`` until
+    `start`. During a takeover the socket stays with the old process until `announce`.
     """
 
     def __init__(self, config: Config, inheritance: Inheritance, state: Callable[[], str]) -> None:
@@ -80,12 +81,10 @@ class Control:
         return "the server has ended", False
 
     def _greeting(self) -> Mapping[str, Any]:
-        from importlib.metadata import version
-
         return {
             "pid": os.getpid(),
             "file": str(self._file),
-            "version": version("mountpoint"),
+            "version": versions()["mountpoint"],
             "state": HANDED_OVER if self._successor else self._state(),
         }
 

@@ -86,7 +86,7 @@ class _Search:
             raise
         except (KeyError, TypeError):  # the default path
             pass
-        except (ConfigError, ValueError) as error:  # the server may have started before this mistake was made
+        except (ConfigError, ValueError) as error:  # the server may have started before this mistake
             self._reason = str(error)
         return None
 
@@ -126,7 +126,7 @@ class _Search:
         return self._only(found)
 
     def failure(self) -> ControlError:
-        """Return the error that says where no server was found, and what to do."""
+        """Return the error with the places where no server was found, and with advice."""
         if self._reason:
             return ControlError(f"{self._file}: the server cannot be reached: {self._reason}")
         where = " or ".join(map(str, self._tried[:3]))

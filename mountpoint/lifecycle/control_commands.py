@@ -17,7 +17,7 @@ def changing_commands(
     def unless_draining(handler: Handler) -> Handler:
         def handle(request: Mapping[str, Any], reply: Reply) -> None:
             if state() == DRAINING:
-                reply.end("the server is stopping, so it changes nothing any more", ok=False)
+                reply.end("the server is stopping, and takes no more commands that change it", ok=False)
             else:
                 handler(request, reply)
 

@@ -17,6 +17,7 @@ from ..errors import ControlError
 from .control_messages import MAX_RESPONSE, decode, encode
 from .control_socket import peer
 
+_FULL_SECONDS = 0.02  # between two attempts to connect to a server that has many clients
 GREETING_SECONDS = 5.0  # for which a server may take to greet a client
 
 
@@ -34,14 +35,14 @@ class Connection:
         try:
             self._socket.settimeout(seconds)
             try:
-                self._socket.connect(os.fsencode(path))
+                self._connect(time.monotonic() + seconds)
                 pid = peer(self._socket)[0]
                 self._name = f"process {pid}" if pid else "the server"
                 self.greeting = self._read(time.monotonic() + seconds)
             except TimeoutError:
                 raise ControlError(
-                    f"{self._name} listens on {path} and did not answer within {seconds:g} s: it is stopped, or hangs "
-                    "in C code that holds the interpreter"
+                    f"{self._name} listens on {path} and did not answer within {seconds:g} s: it is suspended, or "
+                    "hangs in C code that holds the interpreter"
                 ) from None
             if "ok" in self.greeting:  # it rejects the connection
                 raise ControlError(f"{self._name} does not take commands now: {self.greeting.get('message')}")
@@ -63,14 +64,24 @@ class Connection:
                     on_line(str(message["line"]))
         except TimeoutError:
             raise ControlError(
-                f"{self._name} has not answered within {time.monotonic() - started_at:.0f} s; it may still do "
-                "it, and its log tells the outcome"
+                f"{self._name} has not answered within {time.monotonic() - started_at:.0f} s; the command may "
+                "still be done, and the log of the server has the outcome"
             ) from None
         except OSError:
-            raise ControlError(f"{self._name} ended before it had answered; its log tells why") from None
+            raise ControlError(f"{self._name} ended before it had answered; its log has the reason") from None
 
     def close(self) -> None:
         self._socket.close()
+
+    def _connect(self, deadline: float) -> None:
+        """Connect. While the queue of the socket is full, as with many commands at once, the kernel does not wait."""
+        while True:
+            try:
+                return self._socket.connect(os.fsencode(self.path))
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise TimeoutError from None
+                time.sleep(_FULL_SECONDS)
 
     def _read(self, deadline: float) -> dict[str, Any]:
         """Return the next message. Raises OSError if the server closes the connection."""
@@ -80,7 +91,7 @@ class Connection:
             self._socket.settimeout(seconds)
             data = self._socket.recv(2**20)
             if not data:
-                raise ConnectionAbortedError
+                raise ConnectionAbortedError("the server has closed the connection")
             self._data += data
             if len(self._data) > MAX_RESPONSE:
                 raise ControlError(

@@ -87,8 +87,8 @@ class ControlServer:
     """Answers commands at *path*. *handlers* are called with the request and the `Reply`, in the thread of the server.
 
     A handler must return at once. *greeting* returns the fields of the first message to a client. While another server
-    holds the path, or *may_claim* returns False, this one tries again every second. *may_replace* says whether the
-    process with an id is replaced there.
+    holds the path, or *may_claim* returns False, this one tries again every second. *may_replace* gets the id of the
+    process that holds the path, and says whether this server replaces it.
     """
 
     def __init__(
@@ -150,7 +150,7 @@ class ControlServer:
             self._control.give_way()
 
     def end_commands(self, message: str, again: bool = False) -> None:
-        """Respond with *message* to each command that has not ended, and whether it is to ask again."""
+        """Respond with *message* to each command that has not ended; *again* tells the command to ask again."""
         for client in [*self._clients.values()]:
             if not client.is_reading:
                 client.reply.end(message, ok=False, again=again)
@@ -285,13 +285,13 @@ class ControlServer:
         handler = self._handlers.get(name)
         if handler is None:
             hint = did_you_mean(name, self._handlers) or f"; expected one of {', '.join(self._handlers)}"
-            reply.end(f'this server knows no command "{name}"{hint}', ok=False)
+            reply.end(f'this server does not know the command "{name}"{hint}', ok=False)
             return
         try:
             handler(request, reply)
         except Exception as error:
             logger.exception("unhandled exception in the command %r; continuing", name)
-            reply.end(f"the server could not do it: {error!r}; its log has the details", ok=False)
+            reply.end(f"the command failed: {error!r}; the log of the server has the details", ok=False)
 
     def _drop(self, client: _Client) -> None:
         client.reply.has_ended = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,7 +24,7 @@ class LoadedCode:
         self.record()
 
     def record(self) -> None:
-        """Note the modules that are new."""
+        """Record the modules that are new."""
         self._installed_code.record()
         now = time.time()
         for name in list(sys.modules):
@@ -47,13 +48,13 @@ class LoadedCode:
             if mount.app and (changed := changed_files.get(mount.config.root)):
                 yield (
                     f"{mount.config.key}: its code has changed ({', '.join(sorted(changed)[:3])}), but a reload keeps "
-                    "loaded modules; send SIGUSR2 to start a new process with the new code"
+                    f"loaded modules; start a new process with the new code: kill -USR2 {os.getpid()}"
                 )
         if installed := self._installed_code.changed([mount.config.root for mount in mounts]):
             names = ", ".join(installed[:3]) + (f" and {counted(len(installed) - 3, 'other')}" if installed[3:] else "")
             yield (
-                f"packages outside the roots have changed ({names}), but a reload keeps loaded modules; send SIGUSR2 "
-                "to start a new process with the new code"
+                f"packages outside the roots have changed ({names}), but a reload keeps loaded modules; start a new "
+                f"process with the new code: kill -USR2 {os.getpid()}"
             )
 
 

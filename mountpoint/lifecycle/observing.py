@@ -11,9 +11,10 @@ from ..loading.loaded_mount import LoadedMount
 from ..server.loop import Server
 from ..server.parser import Parser
 from ..status.counters import Counters
+from ..status.process import versions
 from ..status.snapshot import RunningRequest, ServerFacts, make_snapshot
 
-#: How the outcomes begin of reloads that have changed nothing.
+#: The first words of the outcomes of reloads that have kept the old table.
 _FAILURES = ("not reloaded", "the old table is kept")
 
 
@@ -21,6 +22,7 @@ class Observing:
     """Counts what the process does from the first request on, and describes it. All methods are for any thread."""
 
     def __init__(self, config: Config) -> None:
+        versions()  # read now: later the process may have no descriptor, and an upgrade may change the metadata
         self.counters = Counters()
         self._reload_began_at = 0.0  # times of `time.monotonic`, in seconds
         self._last_reload: tuple[float, float, str] | None = None  # its end, its duration, its outcome

@@ -161,7 +161,7 @@ class TableReloader:
         self._current: _Run | None = None
 
     def load(self, start: StartObserver) -> None:
-        """Begin the first load, in a thread; *start* hears of it. Raises RuntimeError if the thread cannot start."""
+        """Begin the first load, in a thread; *start* observes it. Raises RuntimeError if the thread cannot start."""
         self._start = start
         run = _Run(self, time.monotonic(), lets_others_overtake=True, is_first=True)
         run.thread = threading.Thread(target=self._run, args=(run,), name="mountpoint-reload", daemon=True)

@@ -7,6 +7,7 @@ while another mount restarts. Restarts of one mount run one after the other.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import threading
@@ -19,7 +20,7 @@ from ..workers.processes import WorkerProcesses
 from .control_messages import Reply
 from .reload import TableReloader
 
-_POLL_SECONDS = 0.02  # between two looks at workers that start
+_POLL_SECONDS = 0.02  # between two checks of workers that start
 
 logger = logging.getLogger("mountpoint")
 
@@ -82,16 +83,19 @@ class MountRestarts:
             return
         logger.info("%s: restarting", key)
         started_at = time.monotonic()
+        is_replaced = False
         try:
             while not replacement.have_all_started():
                 time.sleep(_POLL_SECONDS)
+            is_replaced = self._reloader.replace_app(before, LoadedMount(before.config, app=replacement.app))
         except LoadError as error:
-            replacement.abandon()
             details = f"\n{error.details.rstrip()}" if error.details else ""
             self._end(key, reply, f"{key}: not restarted, the old workers stay in service: {error}{details}")
             return
-        if not self._reloader.replace_app(before, LoadedMount(before.config, app=replacement.app)):
-            replacement.abandon()
+        finally:
+            if not is_replaced:
+                replacement.abandon()
+        if not is_replaced:
             self._end(key, reply, f"{key}: not restarted: a reload has replaced or removed the mount in the meantime")
             return
         replacement.end_trial()
@@ -123,9 +127,11 @@ def find_mount(mounts: Sequence[LoadedMount], name: str) -> LoadedMount:
         hint = hint or f"; it has {', '.join([*by_key][:10])}"
         raise LoadError(f'expected a mount of the served table, found "{name}"{hint}')
     if found.config.own is None:
+        app = json.dumps(found.config.app.text, ensure_ascii=False)
         raise LoadError(
             f"{found.config.key} runs in the process of the server, and only a mount with processes of its own can "
-            f'restart; write process = "own" below [mounts."{found.config.key}"] and run "mountpoint reload", or '
+            f'restart; write process = "own" below [mounts."{found.config.key}"], or, if the mount is one line, '
+            f'"{found.config.key}" = {{ app = {app}, process = "own" }}, and run "mountpoint reload"; or '
             f"restart the whole server without losing a request: kill -USR2 {os.getpid()}"
         )
     return found

@@ -11,7 +11,7 @@ from .systemd import Notifier, reloading_lines, watchdog_interval
 
 
 class ServiceManager:
-    """The reports of one server, in any thread. Without a service manager they do nothing."""
+    """The reports of one server, from any thread. Without a service manager they do nothing."""
 
     def __init__(self) -> None:
         self._notifier = Notifier()

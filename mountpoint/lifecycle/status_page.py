@@ -25,7 +25,7 @@ logger = logging.getLogger("mountpoint")
 
 
 class StatusPage:
-    """Listens where *config* says, if it says so. Raises `ServeError` if it cannot.
+    """Listens at the address in *config*, if there is one. Raises `ServeError` if it cannot.
 
     ``bound`` are its sockets, for a successor. It does not use the sockets of systemd.
     """

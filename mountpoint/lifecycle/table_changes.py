@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterator, Sequence
 
 from ..config.reader import Config, ServerConfig
@@ -50,4 +51,7 @@ def needs_restart(before: Config, after: Config) -> Iterator[str]:
         f"status.{name}" for name in ("listen", "key") if getattr(before.status, name) != getattr(after.status, name)
     ]
     if changed:
-        yield f"these changed settings take effect at a restart: {', '.join(changed)}"
+        yield (
+            f"these changed settings take effect in a new process: {', '.join(changed)}; stop the server and start it "
+            f"again, or run kill -USR2 {os.getpid()}"
+        )

@@ -71,5 +71,5 @@ def _session_cookie(app: Any) -> tuple[str, str, str | None] | None:
     config = app.config
     if not config["SECRET_KEY"] and is_instance_by_name(app.session_interface, "flask.SecureCookieSessionInterface"):
         return None
-    path = config["SESSION_COOKIE_PATH"] or config["APPLICATION_ROOT"]
-    return config["SESSION_COOKIE_NAME"], path, config["SESSION_COOKIE_DOMAIN"] or None
+    path, domain = config["SESSION_COOKIE_PATH"] or config["APPLICATION_ROOT"], config["SESSION_COOKIE_DOMAIN"]
+    return str(config["SESSION_COOKIE_NAME"]), str(path), str(domain) if domain else None  # the app may use other types

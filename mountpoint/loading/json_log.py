@@ -19,7 +19,7 @@ class JsonFormatter(logging.Formatter):
     """Formats a record as one object with ``time``, ``level``, ``logger``, ``message`` and its further attributes.
 
     ``traceback`` is a string, and there only if the record has one. A field of ours that has no value is null. A value
-    that JSON does not have is written as its repr. A record of the access log in JSON is written as that line.
+    that JSON cannot represent is written as its repr. A record of the access log in JSON is written as that line.
     """
 
     def format(self, record: logging.LogRecord) -> str:

@@ -1,7 +1,7 @@
 """Find variables of ``env`` that an app reads from ``os.environ`` in a request, when they are no longer set.
 
-The sources of the app are read. A read in a function counts, unless the load has run that line: then the function is
-one that makes the app.
+This module searches the sources of the app. A read in a function counts, unless the load has run that line: such a
+function makes the app.
 """
 
 from __future__ import annotations

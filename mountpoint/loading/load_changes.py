@@ -1,7 +1,7 @@
-"""The changes that a load makes to the process: those that are put back after it, and those that reach its siblings.
+"""The changes that a load makes to the process: those that are restored after it, and those that affect its siblings.
 
-`mountpoint.loading.isolation` puts back a part, because an app can do without it. The author of the app does not know
-that, so the changes are described.
+`mountpoint.loading.isolation` restores the state that an app can do without. The author of the app does not know that,
+so `mountpoint check` describes the changes.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _REMEDY = 'serve this app from a process of its own: write process = "own"'
 
 @dataclass(slots=True)
 class LoadChanges:
-    """What one load has changed. Folders and names are those that it has added."""
+    """The changes of one load. Folders and names are those that it has added."""
 
     working_folder: Path | None = None
     signals: Sequence[str] = ()
@@ -39,31 +39,31 @@ class LoadChanges:
     settings: Mapping[str, tuple[str, str]] = field(default_factory=dict)  # name to the value before and after
 
     def conflicts(self, siblings: Collection[str]) -> Iterator[str]:
-        """Yield a warning for each change that the app misses in its requests, or that changes its *siblings*."""
+        """Yield a warning for each change that the app needs in requests and loses, or that affects its *siblings*."""
         if self.working_folder is not None:
             yield (
-                f"its load has changed the working folder to {self.working_folder}, and that was put back for "
-                f"{_names(siblings) or 'the server'}, so a relative path in a request leads elsewhere; begin paths at "
-                f"the folder of __file__, or {_REMEDY}"
+                f"its load has changed the working folder to {self.working_folder}; mountpoint has restored "
+                f"it for {_names(siblings) or 'the server'}, so a relative path in a request leads elsewhere; begin "
+                f"paths at the folder of __file__, or {_REMEDY}"
             )
         for name, (before, after) in self.settings.items() if siblings else ():
             yield (
-                f"its load has changed {name} from {before} to {after}, also for {_names(siblings)}: one process has "
-                f"one; remove the change, or {_REMEDY}"
+                f"its load has changed {name} from {before} to {after}, also for {_names(siblings)}, because a "
+                f"process has only one; remove the change, or {_REMEDY}"
             )
 
     def notes(self, siblings: Collection[str]) -> Iterator[str]:
-        """Yield a sentence for each change that was put back, or that *siblings* see without harm."""
+        """Yield a sentence for each change that was restored, or that does not harm the *siblings*."""
         others = _names(siblings)
         if self.root_logger:
             yield (
-                f"its load has changed the root logger ({', '.join(self.root_logger)}), and that was put back for "
-                f"{others or 'the server'}; configure loggers of the app's own names, or [logging], or {_REMEDY}"
+                f"its load has changed the root logger ({', '.join(self.root_logger)}); mountpoint has restored it "
+                f"for {others or 'the server'}; configure loggers of the app's own names, or [logging], or {_REMEDY}"
             )
         if self.signals:
             yield (
-                f"its load has set a handler for {_names(self.signals)}, and that was put back for the server"
-                f"{f' and {others}' if others else ''}; clean up in atexit, or {_REMEDY}"
+                f"its load has set a handler for {_names(self.signals)}; mountpoint has restored the server's"
+                f"{f', also for {others}' if others else ''}; clean up in atexit, or {_REMEDY}"
             )
         if self.path_entries and others:
             yield (
@@ -81,7 +81,7 @@ class LoadChanges:
 def record_changes(changes: LoadChanges) -> Iterator[None]:
     """Run the body, which loads an app, and record in *changes* how it leaves the process.
 
-    Another load that runs at the same time is recorded too.
+    The changes of another load that runs at the same time are recorded too.
     """
     folder, handlers, root = _working_folder(), _handlers(), _root_logger()
     entries, settings = list(sys.path), _settings()
@@ -133,7 +133,7 @@ def _umask() -> str:
     return next(line.split()[1] for line in status.splitlines() if line.startswith("Umask"))
 
 
-#: State of the process that a load may change for its siblings, and that is not put back.
+#: State of the process that a load may change for its siblings, and that is not restored.
 _SETTINGS: Mapping[str, Callable[[], object]] = {
     "the umask": _umask,
     "the locale": lambda: locale.setlocale(locale.LC_ALL),

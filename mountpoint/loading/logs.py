@@ -1,4 +1,4 @@
-"""Configure logging: to stderr, as far as the section ``[logging]`` of the file does not say otherwise.
+"""Configure logging: to stderr, unless the section ``[logging]`` of the file says otherwise.
 
 All apps share the root logger, so no app may configure it: `mountpoint.loading.isolation` reverts what an app changes
 in it during its load. Records that an app logs through the root logger are written from level INFO on, with the name

@@ -56,7 +56,7 @@ def missing_import_hint(missing: str, root: Path, own: TracebackType | None) -> 
         return advice
     if near := did_you_mean(top, top_level_modules(root) if root.is_dir() else ()):
         return near
-    return f'; install the package that contains "{top}", with {sys.executable} -m pip install'
+    return f'; install the package that contains "{top}": {sys.executable} -m pip install PACKAGE'
 
 
 def environment_advice(name: str, root: Path) -> str:

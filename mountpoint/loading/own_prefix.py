@@ -120,8 +120,8 @@ def _other_prefixes(layer: Any, public: str) -> Iterator[PrefixFault]:
         yield PrefixFault("own-prefix", text)
 
 
-def _cookie_fault(name: str, path: str | None, public: str) -> Iterator[PrefixFault]:
-    if path and not is_below(public, path.rstrip("/")):
+def _cookie_fault(name: str, path: object, public: str) -> Iterator[PrefixFault]:
+    if path and not is_below(public, str(path).rstrip("/")):
         text = (
             f'{name} = "{path}" is the path of its session cookie, and browsers return no such cookie to {public}, so '
             f'no login lasts; remove {name}, or write "{public}"'

@@ -31,7 +31,7 @@ class RequirementFault(NamedTuple):
 def requirement_faults(mounts: Sequence[LoadedMount]) -> Iterator[RequirementFault]:
     """Yield each requirement that is not satisfied, of a package that one of *mounts* uses in this process.
 
-    Nothing is found where no library can read requirements.
+    Yields nothing if no library can read requirements.
     """
     sharing = [mount for mount in mounts if mount.app and not mount.config.own]
     parser = next(filter(None, map(_imported, _PARSERS)), None) if sharing else None
@@ -88,13 +88,13 @@ class _Environment:
 
     def explain(self, package: str, requirement: Any, users: Sequence[LoadedMount], others: Sequence[str]) -> str:
         """Return the sentence about *requirement* of *package*, which *users* use. *others* use what is required."""
-        also = f", as does {', '.join(mount.config.key for mount in users[1:])}" if users[1:] else ""
+        also = f", like {', '.join(mount.config.key for mount in users[1:])}" if users[1:] else ""
         text = (
-            f"it uses {package} {self._installed[package].version}{also}, which requires "
+            f"it uses {package} {self._installed[package].version}{also}; that requires "
             f"{requirement.name}{requirement.specifier}, and "
         )
         distribution = self._installed.get(_normalized(requirement.name))
-        text += f"{distribution.version} is installed" if distribution else "that is not installed"
+        text += f"{distribution.version} is installed" if distribution else "it is not installed"
         if others:
             return f"{text}, for {', '.join(others)} as well; give one of the apps its own environment: {_REMEDY}"
         return f"{text}; install a version that fits, or give the app its own environment: {_REMEDY}"

@@ -1,8 +1,9 @@
 """Libraries that keep one state for the process, and that two apps set up.
 
 The second call of ``sentry_sdk.init`` replaces the client of the first app. OpenTelemetry ignores the second provider.
-The registry of prometheus_client refuses a second metric of the same name, so the second app does not load. The
-libraries are not imported here. Functions of those that an app imports are wrapped, and record who calls them.
+The registry of prometheus_client refuses a second metric of the same name, so the second app does not load. This
+module does not import the libraries. It wraps functions of those that an app imports, and records the loads that call
+them.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ class SharedLibraries:
 
     @contextmanager
     def watch(self, mount: MountConfig, warnings: list[str]) -> Iterator[None]:
-        """Run the body, which loads *mount*, and add to *warnings* what the app shares with a sibling by mistake.
+        """Run the body, which loads *mount*; add a warning to *warnings* for each library that a sibling has set up.
 
         Raises `LoadError` with the name of the sibling if prometheus_client has refused a metric of the same name. The
         metrics of an app that fails to load are removed, so that its next load can register them.
@@ -85,7 +86,7 @@ class SharedLibraries:
         if (now := _sentry_client()) is not None and now is not client:
             if self._is_sibling(self._sentry, mount):
                 warnings.append(
-                    f"its load has called sentry_sdk.init, as that of {self._sentry.key} had, and one process has one "
+                    f"its load has called sentry_sdk.init after the load of {self._sentry.key}; a process has only one "
                     "client of Sentry, so the events of both apps go to the project of this one; call init once for "
                     f"both, or {_REMEDY}"
                 )
@@ -95,8 +96,9 @@ class SharedLibraries:
             if self._is_sibling(first, mount):
                 _, provider, records = _PROVIDERS[name]
                 warnings.append(
-                    f"its load has set a second {provider} of OpenTelemetry, and one process keeps the first, that of "
-                    f"{first.key}, so the {records} of this app go there; set one provider for both, or {_REMEDY}"
+                    f"its load has set a second {provider} of OpenTelemetry; a process keeps only the first, which "
+                    f"{first.key} has set, so the {records} of this app go there; set one provider for both, or "
+                    f"{_REMEDY}"
                 )
 
     def _is_sibling(self, setter: MountConfig | None, mount: MountConfig) -> TypeGuard[MountConfig]:
@@ -109,7 +111,7 @@ class SharedLibraries:
         )
 
     def _refused_metrics(self, error: LoadError, mount: MountConfig) -> str:
-        """Return the message for the metrics of a sibling that *error* is about, empty if it is about none."""
+        """Return the message if *error* is about metrics that a sibling has registered, else an empty one."""
         found = next((match for cause in causes(error) if (match := _DUPLICATE.search(str(cause)))), None)
         names = sorted(name.strip(" '\"") for name in found[1].split(",")) if found else []
         owner = next((self._metrics[name] for name in names if name in self._metrics), None)

@@ -160,7 +160,7 @@ def _backend(plan: Plan) -> Iterator[str]:
     options = f"pool-purge-delay {min(5, plan.idle_timeout)}s"
     if len(plan.upstreams) > 1:
         yield "    balance leastconn"
-        yield "    option redispatch 1  # a request that found its server dead goes to another one at once"
+        yield "    option redispatch 1  # a request whose server is dead goes to another one at once"
         options += " check"
         if plan.health_port:
             yield "    option httpchk GET /readyz  # of the status page"

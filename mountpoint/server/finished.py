@@ -23,7 +23,7 @@ Measures = tuple[str | None, int, float, float, float, int, int]
 
 
 class ServerObserver(Protocol):
-    """Hears of every response. Its methods are called in the thread that serves the request, and must not raise.
+    """Is notified of every response. Its methods are called in the thread that serves the request, and must not raise.
 
     They delay the next request of the connection, so they must not wait either.
     """

@@ -39,7 +39,7 @@ logger = logging.getLogger("mountpoint")
 
 
 class Server:
-    """Serves *router* on bound sockets, with the *limits* of each mount by its key. *observer* hears of each response.
+    """Serves *router* on bound sockets, with the *limits* of each mount by its key. *observer* sees each response.
 
     `run` serves until `stop` is called, and then drains. `call_soon_threadsafe` and `stop` may be called from any
     thread and from signal handlers. All other methods belong to the thread that runs the loop.

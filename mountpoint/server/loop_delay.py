@@ -21,7 +21,7 @@ class LoopDelay:
         self._delay = 0.0
 
     def record(self, delay: float, now: float) -> None:
-        """Take notice of a *delay* that ended at *now*."""
+        """Record a *delay* that ended at *now*."""
         second = int(now)
         if second != self._second or delay > self._delay:
             self._second, self._delay = second, delay

@@ -63,7 +63,7 @@ class _BodyDone(Exception):
 
 
 class _ReportedTask(Task):
-    """A task that treats HEAD, draining and connections as the module says, and that reports its end."""
+    """A task that handles HEAD, draining and connections as described above, and that reports its end."""
 
     channel: TaskChannel  # type: ignore[assignment]  # waitress has an HTTPChannel
     request: Parser  # type: ignore[assignment]  # the parser_class of our channel

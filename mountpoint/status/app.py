@@ -1,6 +1,6 @@
 """The WSGI app of the status page: routes, the key, the name of the host, and the form of each response.
 
-Everything is read only. A document is made at most once a second, however often clients ask, so the requests of the
+The app only reads. A document is made at most once a second, however often clients ask, so the requests of the
 mounts lose at most one page's CPU time a second. One thread calls the app, so it needs no lock.
 """
 
@@ -16,6 +16,7 @@ import re
 import time
 from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import parse_qs
 
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, Rule
@@ -61,8 +62,8 @@ class ServingProcess(Protocol):
 class StatusApp:
     """Shows *process*. Clients need the *key* unless it is empty.
 
-    *hosts* are the host names that a request may name; None admits every name. Without that check, a page
-    of another site could have its own name resolve to this machine, and read the status in a visitor's browser.
+    *hosts* are the host names that a request may name; None admits every name. The check prevents DNS rebinding:
+    another site has its own name resolve to this machine, and reads the status in a visitor's browser.
     """
 
     def __init__(
@@ -95,7 +96,7 @@ class StatusApp:
 
     def _respond(self, request: Request) -> Response:
         if not self._admits_host(request.environ.get("HTTP_HOST")):
-            return _text("403 Forbidden\nExpected the address of the server in Host, or localhost.\n", 403)
+            return _text("403 Forbidden\nExpected the address of the server, or localhost, in Host.\n", 403)
         endpoint, _ = self._map.bind("localhost").match(request.path, request.method)
         is_known = self._knows_key(request.headers.get("Authorization", ""))
         if endpoint == "/livez":
@@ -166,8 +167,9 @@ def _prefers_json(request: Request) -> bool:
 
 
 def _refresh_of(request: Request) -> int:
-    """Return the seconds after which the page loads itself again, 0 for never."""
-    text = request.args.get("refresh", "")
+    """Return the seconds after which the page reloads itself, 0 for never."""
+    # Not `request.args`, which raises UnicodeDecodeError for a byte outside ASCII that is not UTF-8.
+    text = parse_qs(request.environ.get("QUERY_STRING", "")).get("refresh", [""])[0]
     return int(text) if text in map(str, REFRESH_SECONDS) else REFRESH_SECONDS[0]
 
 

@@ -5,8 +5,8 @@ tuple of a batch adds the batch to the counts of the mounts, if no other thread 
 the rest before it reads. So no thread that serves requests ever waits for the lock, and no request is lost: a tuple
 stays in the deque until one thread has counted it.
 
-Counts per thread, which readers would add up, cost no less: to divide them into seconds, each thread would have to
-change to a new list in the middle of its work, and a reader would have to know when it has.
+Counts per thread, which readers would add up, are not cheaper: each thread would have to start a new list for each
+second, and a reader would have to know when the thread has done so.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .tally import Detailed, Measures, MountCounts, Reading
 from .text import METHOD_CHARACTERS, PATH_CHARACTERS
 
 _BATCH = 64  # requests that are counted together
-_MOST = 512  # requests that one thread counts at once, if the reader has kept the lock for long
+_MOST = 512  # requests that one thread counts at once, if a reader has held the lock for long
 _MAX_EXCEPTIONS = 10  # kinds of each mount
 _REJECTING = frozenset({413, 503, 507})
 
@@ -44,7 +44,7 @@ class Request(Protocol):
 
 
 class CountersReading(NamedTuple):
-    """The counts at ``now``, a time of the clock: those of each mount, and of the requests without one by None."""
+    """The counts at ``now``, a time of the clock, by the key of each mount. None has the requests without a mount."""
 
     now: float
     started_at: float

@@ -1,4 +1,4 @@
-"""Two answers for whatever restarts the process or sends it requests: does it live, and is it ready?"""
+"""Two health checks, for a container manager and a load balancer: is the process alive, and is it ready?"""
 
 from __future__ import annotations
 

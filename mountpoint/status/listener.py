@@ -1,13 +1,13 @@
-"""Serve the status page: one thread, a few connections, and no part of the server that the page reports on.
+"""Serve the status page: one thread, a few connections, and none of the code that the page reports on.
 
-The page must answer when every request thread is busy, while the server drains, and when the loop is stuck. So it
-shares neither the loop nor the queues nor their code. The threads of `http.server.ThreadingHTTPServer` would not do:
-their number has no limit, and a client that sends one byte now and then keeps its thread for ever.
+The page must answer when every request thread is busy, while the server drains, and when the loop is blocked. So it
+shares neither the loop nor the queues nor their code. `http.server.ThreadingHTTPServer` is not an alternative: the
+number of its threads has no limit, and a client that sends one byte now and then keeps its thread for ever.
 
 Here one thread waits for all connections with a selector. It collects the head of a request, and then the classes of
 `wsgiref` parse it, call the app and format the response, without a socket. A connection serves one request. The number
-of connections, the size of a head and the time of a connection are limited, so a hostile client can keep others from
-the page for a moment, and nothing more.
+of connections, the size of a head and the time of a connection are limited, so a hostile client can only keep others
+from the page for a moment.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ HEAD_SECONDS = 5.0  # for the head, from the accept on
 RESPONSE_SECONDS = 10.0  # for the client to take the response
 LINGER_SECONDS = 2.0  # after the response, for a client that still sends
 STOP_SECONDS = 0.5  # after `stop`, for a client to send its request
+_CALM_SECONDS = 10.0  # without a failed accept, after which the next one is logged
 _REST_SECONDS = 0.1  # after an accept has failed: it might fail again at once
 
 logger = logging.getLogger("mountpoint")
@@ -52,6 +53,7 @@ class StatusListener:
         self._waker, self._woken = socket.socketpair()
         self._listening = [*sockets]
         self._is_stopped = False
+        self._failed_at = float("-inf")  # a `time.monotonic`, of the last accept that failed
         self._selector.register(self._woken, selectors.EVENT_READ)
         for sock in sockets:
             sock.setblocking(False)
@@ -127,7 +129,10 @@ class StatusListener:
         except (BlockingIOError, ConnectionError):  # the client has gone, or another process was faster
             return
         except OSError as error:
-            logger.warning("the status page cannot accept a connection: %s", error)
+            now = time.monotonic()
+            if now - self._failed_at > _CALM_SECONDS:  # a shortage of descriptors would fill the log
+                logger.warning("the status page cannot accept connections for now: %s", error)
+            self._failed_at = now
             time.sleep(_REST_SECONDS)
             return
         if len(self._connections) >= MAX_CONNECTIONS:
@@ -239,11 +244,13 @@ class _Request(WSGIRequestHandler):
         BaseHTTPRequestHandler.__init__(self, None, ("", 0), _ServerValues())  # type: ignore[arg-type]
 
     def setup(self) -> None:
-        self.rfile, self.wfile = BytesIO(self._head), BytesIO()
+        self.rfile, self.wfile = BytesIO(self._head.lstrip(b"\r\n")), BytesIO()  # RFC 9112 section 2.2
 
     def handle(self) -> None:
         self.raw_requestline = self.rfile.readline()
-        if self.parse_request():  # else it has written an error response
+        if not self.raw_requestline:
+            self.send_error(400)
+        elif self.parse_request():  # else it has written an error response
             body = BytesIO()
             _Responder(body, self.wfile, self.get_stderr(), self.get_environ(), multithread=False).run(self._app)
 

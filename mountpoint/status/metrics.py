@@ -46,7 +46,7 @@ def _server_lines(server: Mapping[str, Any]) -> Iterator[str]:
             yield _head(f"mountpoint_{name}", "gauge", text)
             yield _sample(f"mountpoint_{name}", {}, value)
     if (reload := server["last_reload"]) is not None:
-        yield _head("mountpoint_last_reload_successful", "gauge", "Whether the last reload has taken the file.")
+        yield _head("mountpoint_last_reload_successful", "gauge", "1 if the last reload serves the new table, else 0.")
         yield _sample("mountpoint_last_reload_successful", {}, int(reload["ok"]))
         yield _head("mountpoint_last_reload_timestamp_seconds", "gauge", "End of the last reload, as a Unix time.")
         yield _sample("mountpoint_last_reload_timestamp_seconds", {}, reload["at"])
@@ -60,12 +60,12 @@ def _mount_lines(rows: list[Mapping[str, Any]]) -> Iterator[str]:
     for labels, row in mounts:
         for status, number in row["requests"].items():
             yield _sample("mountpoint_requests_total", {**labels, "status": status}, number)
-    yield _head("mountpoint_rejected_requests_total", "counter", "Requests that a limit of the server has rejected.")
+    yield _head("mountpoint_rejected_requests_total", "counter", "Rejected requests by their cause.")
     for labels, row in mounts:
         for reason, number in row["rejected"].items():
             yield _sample("mountpoint_rejected_requests_total", {**labels, "reason": reason}, number)
     for name, key, kind, text in (
-        ("requests_in_flight", "in_flight", "gauge", "Requests that run."),
+        ("requests_in_flight", "in_flight", "gauge", "Running requests."),
         ("requests_waiting", "waiting", "gauge", "Requests that wait for a thread."),
         ("request_body_bytes_total", "bytes_in", "counter", "Bytes of request bodies."),
         ("response_body_bytes_total", "bytes_out", "counter", "Bytes of response bodies."),
@@ -84,14 +84,14 @@ def _mount_lines(rows: list[Mapping[str, Any]]) -> Iterator[str]:
     for labels, row in owned:
         for state in _MOUNT_STATES:
             yield _sample("mountpoint_mount_state", {**labels, "state": state}, int(row["state"] == state))
-    yield _head("mountpoint_mount_required", "gauge", "Whether the server is ready only while this mount works.")
+    yield _head("mountpoint_mount_required", "gauge", "1 if the server is ready only while this mount serves, else 0.")
     for labels, row in owned:
         yield _sample("mountpoint_mount_required", labels, int(row["required"]))
     yield _head("mountpoint_mount_load_duration_seconds", "gauge", "Time of the last load of the app.")
     for labels, row in owned:
         if row["load_seconds"] is not None:
             yield _sample("mountpoint_mount_load_duration_seconds", labels, row["load_seconds"])
-    yield _head("mountpoint_mount_restarts_total", "counter", "Restarts of a mount's app or processes.")
+    yield _head("mountpoint_mount_restarts_total", "counter", "Restarts of a mount's processes.")
     for labels, row in owned:
         yield _sample("mountpoint_mount_restarts_total", labels, row["restarts"])
     own = [(labels, row["workers"]) for labels, row in owned if row["process"] == "own"]

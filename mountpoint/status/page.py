@@ -1,7 +1,7 @@
 """The status page as HTML: one document without scripts, which loads nothing.
 
-The first heading says whether all is well. Below it stand the mounts in trouble, then charts and the table of mounts,
-then what the requests do. Every text of a client or an app is escaped by `mountpoint.status.markup`.
+The first heading says whether all is well. The mounts in trouble follow, then charts and the table of mounts, then
+the requests. Every text of a client or an app is escaped by `mountpoint.status.markup`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _Series = Sequence[Sequence[float]]
 
 
 def render_page(snapshot: Mapping[str, Any], refresh: int = REFRESH_SECONDS[0]) -> str:
-    """Return the page for *snapshot*. It loads itself again after *refresh* seconds, unless that is 0."""
+    """Return the page for *snapshot*. It reloads itself after *refresh* seconds, unless that is 0."""
     server, rows = snapshot["server"], snapshot["mounts"]
     series = [tuple(zip(*row["minutes"], strict=True)) for row in rows]
     verdict = snapshot["verdict"]
@@ -237,7 +237,7 @@ def _exceptions(rows: Sequence[_Row], now: float) -> Html:
 def _reload(server: _Row) -> Html:
     last = server["last_reload"]
     if last is None:
-        text: list[str] = ["The file has not been read again since the start."]
+        text: list[str] = ["No reload since the start."]
     else:
         word = element(
             "span", "taken" if last["ok"] else "rejected", class_="word " + ("ok" if last["ok"] else "broken")
@@ -321,7 +321,7 @@ def _footer(server: _Row, refresh: int) -> Html:
     ]
     links.append(element("a", "as JSON", href="/status.json"))
     links.append(element("a", "metrics", href="/metrics"))
-    state = f"The page loads itself again every {refresh} s." if refresh else "The page does not load itself again."
+    state = f"The page reloads itself every {refresh} s." if refresh else "The page does not reload itself."
     versions = ", ".join(f"{name} {server[key] or 'of unknown version'}" for name, key in _VERSIONS)
     return element(
         "footer",

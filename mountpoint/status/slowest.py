@@ -7,12 +7,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from .tally import SPAN, Detailed
+from .text import readable
 
 COUNT = 20
 
 
 class SlowRequest(NamedTuple):
-    """A request and its seconds in the app. ``ended_at`` is from the clock of the counters."""
+    """A request and its seconds in the app. ``ended_at`` is from the clock of the counters.
+
+    Method and path are as sent.
+    """
 
     seconds: float
     ended_at: float
@@ -25,8 +29,8 @@ class SlowRequest(NamedTuple):
     def as_dict(self, at: float) -> Mapping[str, Any]:
         return {
             "mount": self.mount,
-            "method": self.method,
-            "path": self.path,
+            "method": readable(self.method),
+            "path": readable(self.path),
             "status": self.status,
             "seconds": self.seconds,
             "at": at,
@@ -58,7 +62,7 @@ class SlowestRequests:
         self.threshold = heap[0].seconds if len(heap) == COUNT else 0.0
 
     def expire(self, now: float) -> None:
-        """Drop what is older than an hour, and begin a new minute when it is time."""
+        """Drop the requests that are older than an hour, and begin a new minute if it is due."""
         minute = int(now) // 60
         if minute > self._minute:
             self._minute = minute

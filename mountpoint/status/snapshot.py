@@ -151,7 +151,7 @@ def _state(mount: LoadedMount, report: WorkersReport | None) -> tuple[str, str |
 
 
 def _nothing() -> dict[str, Any]:
-    """Return what the entry for requests without a mount has in place of the facts about a mount."""
+    """Return the values that stand for the facts about a mount in the entry for requests without one."""
     return {
         "mount": None,
         "app": None,

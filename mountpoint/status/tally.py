@@ -84,7 +84,7 @@ def _added(one: Row, other: Row) -> Row:
 
 
 class MountCounts:
-    """The counts of one mount. A request slower than *slow_after* seconds counts as slow, with 0 none does."""
+    """The counts of one mount. A request is slow if it runs for longer than *slow_after* seconds, unless that is 0."""
 
     __slots__ = ("exceptions", "minutes", "raised", "second", "seconds", "slow_after", "tally", "total")
 
@@ -99,7 +99,7 @@ class MountCounts:
         self.raised = 0  # exceptions in all
 
     def begin(self, second: int) -> None:
-        """Count *second* from now on, which is later than the one before."""
+        """Begin *second*, which is later than the one before."""
         if any(self.tally[:_APP_SUM]):
             row, counts = _entry(self.tally)
             self.seconds.add(self.second, row, counts)
@@ -182,7 +182,7 @@ class Reading(NamedTuple):
 
 
 def _entry(tally: Sequence[Any]) -> tuple[Row, Sequence[int]]:
-    """Return what a window keeps of a *tally*."""
+    """Return the part of a *tally* that a window keeps."""
     turned_away = tally[_REJECTED] + tally[_REJECTED + 1]
     row = sum(tally[:_APP_SUM]), tally[5] - turned_away, float(tally[_APP_SUM])
     return row, (turned_away, tally[_SLOW], *tally[_APP:_QUEUE])

@@ -39,7 +39,7 @@ from . import frames
 from .child_connection import Connection
 from .child_requests import RequestServer
 
-_GREEN_SECONDS = 0.2  # between two looks at whether the process shall end, in an app with gevent or eventlet
+_GREEN_SECONDS = 0.2  # between two checks whether the process should end, in an app with gevent or eventlet
 _MODULE = type(sys)
 _POLL_MILLISECONDS = 1000  # between two looks at whether the server lives
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
@@ -73,7 +73,7 @@ class _Worker:
         self._masks: dict[int, set[signal.Signals | int]] = {}  # of signals, by thread, during a fork
         self._server: RequestServer | None = None
         self._reported_files: set[str] = set()
-        self._stopped = allocate_lock()  # released when the process shall end
+        self._stopped = allocate_lock()  # released when the process should end
         self._stopped.acquire()
 
     def end_with_server(self) -> None:
@@ -162,7 +162,7 @@ class _Worker:
     def wait_for_stop(self) -> None:
         """Wait until the server ends this process.
 
-        gevent and eventlet run what an app has started in this thread only while one of their functions waits here.
+        The greenlets that an app has started in this thread run only while a function of gevent or eventlet waits here.
         """
         while time.sleep.__module__.partition(".")[0] in ("gevent", "eventlet"):
             if self._stopped.acquire(False):
@@ -204,8 +204,13 @@ class _Worker:
             self._idle -= is_idle
         if is_idle:
             self._waiting.put(connection)
-        else:
+            return
+        try:
             start_new_thread(self._serve, (connection,))
+        except RuntimeError:  # the system or the container allows no more threads
+            del self._connections[connection.number]
+            connection.close()
+            raise
 
     # ---------------------------------------------------------------------------------------------- the control socket
 
@@ -230,7 +235,10 @@ class _Worker:
                     descriptors.append(int.from_bytes(content[:4], sys.byteorder))
             message += data
             if len(message) == frames.MESSAGE.size:
-                self._handle(message, descriptors)
+                try:
+                    self._handle(message, descriptors)
+                except Exception:  # such as no further thread: this one must see the end of the server
+                    traceback.print_exc()
                 message = b""
 
     def _handle(self, message: bytes, descriptors: list[int]) -> None:

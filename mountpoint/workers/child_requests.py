@@ -192,7 +192,7 @@ class _Response:
         return (frames.FRAME.pack(frames.HEAD, len(head)), head, _END)
 
     def _is_complete(self) -> bool:
-        """Whether the client has the whole response, and knows it, before the response ends."""
+        """Whether the client has the whole response, and knows its end, before ``close()`` has run."""
         return self._length is not None and self._written >= self._length > 0
 
     def _send_whole(self, data: bytes) -> None:
@@ -287,7 +287,7 @@ class _Response:
 
 
 def _length_of(result: Any) -> int | None:
-    """Return the number of items in *result*, None if it does not say."""
+    """Return the number of items in *result*, None if it has no length."""
     try:
         return len(result)
     except (TypeError, NotImplementedError):

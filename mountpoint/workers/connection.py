@@ -44,7 +44,7 @@ serving: dict[int, Connection] = {}
 
 
 class WorkerLost(ConnectionError):
-    """The worker has ended, or the server has given it up, before the response was complete."""
+    """The worker has ended, or the server has closed the connection, before the response was complete."""
 
 
 class RequestNotTaken(WorkerLost):
@@ -119,7 +119,7 @@ class Connection:
         return Response(status, headers, self._short_body(), kind == frames.SINGLE)
 
     def next_piece(self) -> bytes | None:
-        """Return the next bytes of the body, at once when they arrive; None at its end."""
+        """Return the next bytes of the body as soon as they arrive, None at its end."""
         if not self._left:
             kind, length = self._wait_for_frame(_LATER_FRAMES)
             if kind == frames.END:
@@ -222,7 +222,7 @@ class Connection:
         return Response(status, headers, [data[end:]] if end < length else [], is_single=True)
 
     def _short_body(self) -> list[bytes] | None:
-        """Return a body of one piece at most, if all of it has arrived, and the app has closed it already."""
+        """Return a body of at most one piece if all of it has arrived and the app has closed it, else None."""
         start = end = self._at
         if len(self._buffer) - start >= _HEADER_SIZE:
             kind, length = _unpack_header(self._buffer, start)

@@ -1,7 +1,7 @@
 """The private protocol between the server and a worker process: frames of a kind, a length and a payload.
 
 Each serving thread of a worker has one connection, a unix stream socket, and serves one request after the other on it.
-The server is the one that asks, and both ends come from the same release.
+Only the server sends requests. Both ends come from the same release.
 
     server -> worker   REQUEST  environ, the facts of the record, and the start of the body, by `marshal`
                        BODY     the next piece of the body, as the answer to WANT; empty at the end of the body
@@ -13,7 +13,7 @@ The server is the one that asks, and both ends come from the same release.
                        END      the response is complete
                        DONE     its ``close()`` has run, and the connection is free
                        ERROR    the app raised; the payload is the traceback as UTF-8
-                       WANT     the app reads: send up to so many bytes of the body (4 bytes, big-endian)
+                       WANT     the app reads: send at most this many bytes of the body (4 bytes, big-endian)
 
 A response without END is incomplete. ERROR may stand for each of HEAD, DATA, END and DONE. The connection is free after
 WHOLE, DONE and ERROR. The server sends the body only on WANT, because an app that writes before it reads, and a server
@@ -30,7 +30,7 @@ A second socket, the control socket, has messages about the worker itself. The s
     STOP     end the process in order
 
 The worker sends frames with JSON: READY, FAILED (the app did not load), STACK and FILES. Either end of the control
-socket closes when its process ends, so it also tells each of them about the death of the other.
+socket closes when its process ends, so each process learns of the end of the other.
 
 This module runs in the worker too: standard library only, Python 3.8 and later.
 """

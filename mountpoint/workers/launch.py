@@ -47,7 +47,6 @@ SOURCES = (
     "loading/signatures",
     "loading/app_check",
     "loading/proxy_fix",
-    "wsgi",
     "wsgi/keys",
     "loading/own_prefix",
     "loading/app_facts",
@@ -97,6 +96,14 @@ class Launched:
     control: socket.socket
     output: tuple[int, int]  # descriptors that do not block: stdout, stderr
 
+    def abandon(self) -> None:
+        """End the process, and close the descriptors."""
+        self.process.kill()
+        self.process.wait()
+        self.control.close()
+        for descriptor in self.output:
+            os.close(descriptor)
+
 
 def without_server_variables(environ: Mapping[str, str]) -> dict[str, str]:
     """Return *environ*, that of the server, without the variables that are addressed to its process."""
@@ -116,16 +123,17 @@ def launch(mount: MountConfig, environ: Mapping[str, str]) -> Launched:
             "or start the server as root"
         )
     identity = _identity(own)
-    control, other_control = socket.socketpair()
-    descriptors = [other_control.detach()]
+    ours: list[int] = []  # the ends that this process keeps
+    theirs: list[int] = []
     try:
-        out, out_end = os.pipe()
-        descriptors.append(out_end)
-        error, error_end = os.pipe()
-        descriptors.append(error_end)
-        source = _memory_file(_handover(mount, descriptors[0]))
-        descriptors.append(source)
-        for descriptor in (out, error):
+        for pair in (_socket_pair, os.pipe, os.pipe):
+            end, other = pair()
+            ours.append(end)
+            theirs.append(other)
+        control, out_end, error_end = theirs
+        source = _memory_file(_handover(mount, control))
+        theirs.append(source)
+        for descriptor in ours[1:]:
             os.set_blocking(descriptor, False)
         process = subprocess.Popen(  # noqa: S603 - the operator names the interpreter
             [own.python or sys.executable, "-c", STUB, str(source), mount.key],
@@ -134,19 +142,23 @@ def launch(mount: MountConfig, environ: Mapping[str, str]) -> Launched:
             stderr=error_end,
             env=_environ(mount, environ),
             cwd=own.cwd or mount.root,
-            pass_fds=[descriptors[0], source],
+            pass_fds=[control, source],
             start_new_session=True,  # Ctrl-C reaches the server, which then drains
             **identity,
         )
     except OSError as failure:
-        control.close()
-        for descriptor in (out, error):
+        for descriptor in ours:
             os.close(descriptor)
         raise LoadError(f'its worker "{own.python or sys.executable}" cannot be started: {failure}') from None
     finally:
-        for descriptor in descriptors:
+        for descriptor in theirs:
             os.close(descriptor)
-    return Launched(process, control, (out, error))
+    return Launched(process, socket.socket(fileno=ours[0]), (ours[1], ours[2]))
+
+
+def _socket_pair() -> tuple[int, int]:
+    one, other = socket.socketpair()
+    return one.detach(), other.detach()
 
 
 def _handover(mount: MountConfig, control: int) -> bytes:

@@ -392,5 +392,5 @@ class Pool:
             self._condition.notify_all()
         for worker in found:
             if worker is not None:
-                worker.retire("the mount is served no longer")
+                worker.retire("it is no longer needed")
                 self._retired.append(worker)

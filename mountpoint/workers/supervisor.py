@@ -29,7 +29,7 @@ from .pool import Pool
 from .report import WorkerReport, WorkersReport
 from .worker import Worker, WorkerConnection
 
-_FILES_SECONDS = 0.5  # between two questions for the files of the workers
+_FILES_SECONDS = 0.5  # between two requests for the files of the workers
 _RETRY_SECONDS = 1.0
 _LINGER_SECONDS = 1.0  # for which the workers of a former mount still take requests
 _OUTPUT_SECONDS = 1.0  # for which the end waits until the last lines of the workers are in the log
@@ -38,7 +38,7 @@ logger = logging.getLogger("mountpoint")
 
 
 class Supervisor:
-    """Does the work of `mountpoint.workers.processes.WorkerProcesses`, whose methods have the contract.
+    """Does the work of `mountpoint.workers.processes.WorkerProcesses`, which documents the methods.
 
     *environ* is that of the server, from before the first load.
     """
@@ -69,14 +69,26 @@ class Supervisor:
             if self._is_closed:
                 raise LoadError("the server is stopping")
             if self._thread is None:
-                self._wake_pipe = os.pipe()
-                for descriptor in self._wake_pipe:
-                    os.set_blocking(descriptor, False)
-                self._thread = threading.Thread(target=self._run, name="mountpoint-workers", daemon=True)
-                self._thread.start()
+                self._start_thread()
             self._pools.append(pool)
         self._wake()
         return ForwardingApp(pool)
+
+    def _start_thread(self) -> None:
+        """Start the thread that supervises, with the lock. Raises `LoadError` if the system does not allow it."""
+        pipe: tuple[int, ...] = ()
+        try:
+            pipe = self._wake_pipe = os.pipe()
+            for descriptor in pipe:
+                os.set_blocking(descriptor, False)
+            thread = threading.Thread(target=self._run, name="mountpoint-workers", daemon=True)
+            thread.start()
+        except (OSError, RuntimeError, MemoryError) as error:
+            self._wake_pipe = None
+            for descriptor in pipe:
+                os.close(descriptor)
+            raise LoadError(f"its workers cannot be supervised: {error}") from None
+        self._thread = thread
 
     def wait(self, app: object, seconds: float) -> bool:
         assert isinstance(app, ForwardingApp)

@@ -97,7 +97,11 @@ class Worker:
         self._no_stacks_until = 0.0  # from `time.monotonic`
         self._stack_came = threading.Condition()
         self._ended = threading.Event()
-        self._output = OutputReader(mount.key, launched.output, lambda: self.has_ended, self._log_end)
+        try:
+            self._output = OutputReader(mount.key, launched.output, lambda: self.has_ended, self._log_end)
+        except (RuntimeError, MemoryError) as error:  # the system or the container allows no more threads
+            launched.abandon()
+            raise LoadError(f"its worker cannot be started: {error}") from None
 
     @property
     def is_ready(self) -> bool:

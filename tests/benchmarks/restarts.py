@@ -1,4 +1,4 @@
-"""Restarts of a mount with processes of its own: requests lost under load, and what many restarts leave behind.
+"""Restarts of a mount with processes of its own: requests lost under load, and resources left over after many restarts.
 
     python tests/benchmarks/restarts.py                 # 50 restarts under 40 clients that keep their connections
     python tests/benchmarks/restarts.py --count 1000 --clients 0    # what is left afterwards
@@ -86,7 +86,7 @@ def left(server: MountpointServe, folder: Path, restarts: int) -> str:
     def children() -> list[str]:
         return [pid for file in proc.glob("task/*/children") for pid in file.read_text().split()]
 
-    wait_until(lambda: len(re.findall("the mount is served no longer", server.log())) == restarts, 0.1)
+    wait_until(lambda: len(re.findall("it is no longer needed", server.log())) == restarts, 0.1)
     wait_until(lambda: len(children()) == 1, 0.1)
     states = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] for pid in children()]
     counts = {

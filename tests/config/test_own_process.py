@@ -157,6 +157,12 @@ def test_an_interpreter_that_is_not_executable_is_rejected(folder):
     assert problem.endswith(f'expected an interpreter, found another file at "{folder}/venv/bin/python"')
 
 
+@pytest.mark.parametrize("text", [".venv/bin/python", "env/bin/python3"])
+def test_an_interpreter_that_is_missing_may_be_in_an_environment_of_another_name(folder, text):
+    [problem] = problems_of(folder, f'{APPS}python = "{text}"')
+    assert problem.endswith(f'found nothing at "{folder}/{text}"; did you mean "venv/bin/python"?')
+
+
 def test_the_message_about_a_venv_names_its_interpreter(folder):
     [problem] = problems_of(folder, f'{APPS}python = "venv"')
     assert problem.endswith(f'found a folder at "{folder}/venv"; write "venv/bin/python"')

@@ -220,6 +220,16 @@ def test_the_folder_of_an_app_file_is_joined_to_the_root(tmp_path):
     assert config.mounts[0].app.module == "web"
 
 
+def test_the_path_of_an_app_file_that_repeats_the_root_is_a_problem_with_the_right_path(tmp_path):
+    (tmp_path / "blog").mkdir()
+    (tmp_path / "blog" / "web.py").touch()
+    [problem] = problems_of(tmp_path, '[mounts."/"]\napp = "blog/web.py:app"\nroot = "blog"\n')
+    assert problem == (
+        f'mounts."/".app: expected a path that starts at root, {tmp_path / "blog"}, found "blog/web.py:app"; '
+        'write "web.py:app"'
+    )
+
+
 def test_a_mount_overrides_the_defaults(tmp_path):
     (tmp_path / "apps").mkdir()
     config = config_of(

@@ -151,6 +151,12 @@ MISTAKES = [
     (
         '[mounts]\n"/a" = "a"\n[mounts."/a"]\nroot = "b"',
         3,
+        'expected the mount "/a" once, found it in line 2 too; write app = "a" below this line, and delete line 2',
+        "",
+    ),
+    (
+        '[mounts]\n"/a" = { app = "a" }\n[mounts."/a"]\nroot = "b"',
+        3,
         'expected the key "/a" once, found it in line 2 too; remove one of the two',
         "",
     ),

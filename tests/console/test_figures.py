@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mountpoint.console import figures
+from mountpoint.errors import printable
 
 
 def test_the_examples_hold():
@@ -28,10 +29,18 @@ def test_a_size_takes_five_columns_at_most(number):
 
 
 @given(st.text(), st.integers(0, 40))
-def test_fitted_text_takes_the_width_at_most_and_printable_text_is_printable(text, width):
-    shown = figures.fit(figures.printable(text), width)
+def test_fitted_text_keeps_to_its_width_and_printable_text_is_safe(text, width):
+    shown = figures.fit(printable(text), width)
     assert figures.cells(shown) <= width
     assert shown.isprintable()
+
+
+def test_the_work_for_a_long_text_grows_with_its_length_only(monkeypatch):
+    measured = []
+    cells = figures.cells
+    monkeypatch.setattr(figures, "cells", lambda text: measured.append(len(text)) or cells(text))
+    assert figures.fit("x" * 2000, 80) == "x" * 77 + "..."
+    assert sum(measured) < 3 * 2000
 
 
 def test_wide_characters_take_two_columns():

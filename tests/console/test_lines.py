@@ -1,4 +1,4 @@
-"""The text of ``mountpoint status``: the verdict first, then the table, then what explains it."""
+"""The text of ``mountpoint status``: the verdict first, then the table, then the reasons."""
 
 import pytest
 
@@ -46,7 +46,7 @@ def texts(lines):
     return [line.text for line in lines]
 
 
-def test_status_is_the_verdict_the_table_and_what_explains_them(snapshot):
+def test_status_prints_the_verdict_the_table_and_the_reasons(snapshot):
     assert "\n".join(texts(status_lines(snapshot, None))) == EXPECTED
 
 
@@ -77,6 +77,17 @@ def test_a_mount_in_trouble_has_a_mark_beside_its_colour(snapshot):
     assert [line.text.split()[:2] for line in marked] == [["!", "/shop"]]
 
 
+def test_each_mount_in_trouble_has_its_reason_once(snapshot):
+    fails = snapshot["verdict"]["text"].removeprefix("/shop ")
+    snapshot["mounts"][1]["trouble"] = {"kind": "failing", "text": fails}
+    snapshot["mounts"][0]["trouble"] = {"kind": "slow", "text": "is slow: a request has run for 9.0 s"}
+    shown = texts(status_lines(snapshot, 80))
+    assert sum(fails in line for line in shown) == 1
+    assert shown.index("/old: ModuleNotFoundError: No module named 'old'") + 1 == shown.index(
+        "/tv_ws is slow: a request has run for 9.0 s"
+    )
+
+
 def test_a_failed_reload_is_shown_with_its_outcome(snapshot):
     reload = {"at": 0.0, "ok": False, "message": "the old table is kept: broken\x1b[2J", "seconds": 0.4}
     snapshot["server"]["last_reload"] = reload
@@ -93,11 +104,11 @@ def test_text_of_clients_and_apps_does_not_control_the_terminal(snapshot):
     assert all(line.text.isprintable() for line in status_lines(snapshot, 80))
 
 
-def test_of_long_lists_the_first_are_shown(snapshot):
+def test_long_lists_show_only_their_first_entries(snapshot):
     snapshot["in_flight"] *= 100
     snapshot["slowest"] *= 20
     snapshot["mounts"] += [snapshot["mounts"][3]] * 20
     shown = texts(status_lines(snapshot, 80))
     assert "  and 95 more" in shown
-    assert "and 16 more mounts are broken" in shown
+    assert "and 16 more mounts are in trouble" in shown
     assert sum("/shop/buy" in line for line in shown) == 5

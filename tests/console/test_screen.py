@@ -92,7 +92,7 @@ def test_a_small_terminal_shows_the_verdict_and_the_mounts(snapshot):
     assert sum(line.startswith(("  /", "! /")) for line in lines) == 3
 
 
-def test_a_server_that_is_gone_is_named_above_its_last_state(snapshot):
+def test_a_server_that_has_ended_is_named_above_its_last_state(snapshot):
     lines = shown(View(), snapshot, problem=f"/srv/mounts.toml: no server runs{' at this path' * 5}; start one")
     assert lines[0].startswith("NO ANSWER: /srv/mounts.toml: no server runs at this path")
     assert lines[1].endswith("; start one")

@@ -46,11 +46,11 @@ def test_the_object_of_a_request_is_the_one_that_is_written():
 
 
 def test_the_attributes_of_a_record_are_listed():
-    listed = PAGE[PAGE.index("has these attributes") : PAGE.index("Text that is not known is `-`")]
+    listed = PAGE[PAGE.index("has these attributes") : PAGE.index("Unknown text is `-`")]
     assert set(re.findall(r"`(\w+)`", listed)) == FIELDS
 
 
-def test_the_examples_of_logging_write_to_their_files_and_keep_the_rest_on_stderr(tmp_path):
+def test_the_examples_write_their_files_and_keep_the_rest_on_stderr(tmp_path):
     examples = re.findall(r"^```toml\n(\[logging\..*?)^```", PAGE, re.MULTILINE | re.DOTALL)
     assert len(examples) == 2
     section = "\n".join(examples).replace("/var/log/mountpoint/", "")

@@ -119,7 +119,7 @@ def test_a_handler_that_raises_is_logged_and_the_server_goes_on(client, caplog):
     assert outcome(client(b'{"command": "echo"}\n'))["ok"]
 
 
-def test_a_command_that_waits_holds_no_other_up(client, commands):
+def test_a_command_that_waits_delays_no_other(client, commands):
     waits = client(b'{"command": "wait"}\n')
     wait_until(lambda: commands.waiting)
     assert outcome(client(b'{"command": "echo"}\n'))["ok"]

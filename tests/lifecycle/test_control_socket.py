@@ -117,7 +117,7 @@ def test_a_file_that_is_not_a_socket_stays(socket_path):
     assert socket_path.read_text() == "mine"
 
 
-def test_of_many_that_replace_a_stale_socket_at_once_one_holds_it(socket_path):
+def test_one_of_many_servers_replaces_a_stale_socket(socket_path):
     stale = ControlSocket(socket_path)
     stale.claim(NEVER)
     stale.close()

@@ -28,7 +28,7 @@ def test_a_missing_import_of_the_app_is_not_a_missing_app(failure, tmp_path):
     error = failure(AppRaised, "tv:app", {"tv.py": "import nowhere_to_be_found\n"})
     assert str(error) == (
         "\"tv:app\" could not be imported: ModuleNotFoundError: No module named 'nowhere_to_be_found'; "
-        f'install the package that contains "nowhere_to_be_found", with {sys.executable} -m pip install'
+        f'install the package that contains "nowhere_to_be_found": {sys.executable} -m pip install PACKAGE'
     )
     assert frames(error.details) == [str(tmp_path / "tv.py")]
 

@@ -235,7 +235,7 @@ def test_an_import_of_its_own_package_gets_the_name_of_the_module_in_it(tmp_path
 @pytest.mark.parametrize(
     ("code", "hint"),
     [
-        ("import nowhere_at_all", f'that contains "nowhere_at_all", with {sys.executable} -m pip install'),
+        ("import nowhere_at_all", f'that contains "nowhere_at_all": {sys.executable} -m pip install PACKAGE'),
         ("import nowhere_at_all.x", "; install the package"),
         ("import importlib\nimportlib.import_module('nowhere_at_all')", ""),
         ("import helper_of_tw", '; did you mean "helper_of_tv"?'),

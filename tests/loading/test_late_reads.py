@@ -64,12 +64,12 @@ def test_a_module_that_a_request_imports_is_read_too(mounts, tmp_path):
     ],
     ids=["at import", "environ", "environ.get", "another name", "a write", "in a factory", "getenv in a factory"],
 )  # fmt: skip
-def test_other_reads_are_no_warning(mounts, source, app):
+def test_other_reads_get_no_warning(mounts, source, app):
     [mount] = mounts({"late_app.py": source}, app)
     assert mount.warnings == []
 
 
-def test_a_function_that_ran_in_the_first_of_two_loads_is_no_warning(mounts):
+def test_a_function_that_ran_in_the_first_of_two_loads_gets_no_warning(mounts):
     source = "import os\ndef site():\n    return os.environ['SITE']\nSITE = site()\n" + REQUEST.format("")
     more = '[mounts."/b"]\napp = "late_app:app"\nenv = { SITE = "x" }\n'
     assert [mount.warnings for mount in mounts({"late_app.py": source}, more=more)] == [[], []]

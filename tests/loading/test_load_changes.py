@@ -1,4 +1,4 @@
-"""Changes that a load makes to the process are named, with those that were put back."""
+"""Changes that a load makes to the process are named, with those that were restored."""
 
 import json
 import locale
@@ -41,15 +41,15 @@ def loaded(tmp_path, monkeypatch):
 PUT_BACK = {
     "the root logger": (
         "import logging\nlogging.root.addHandler(logging.NullHandler())",
-        "its load has changed the root logger (its handlers), and that was put back for /b and /c; ",
+        "its load has changed the root logger (its handlers); mountpoint has restored it for /b and /c; ",
     ),
     "its level": (
         "import logging\nlogging.root.setLevel(1)",
-        "its load has changed the root logger (its level), and that was put back for /b and /c; ",
+        "its load has changed the root logger (its level); mountpoint has restored it for /b and /c; ",
     ),
     "a signal": (
         "import signal\nsignal.signal(signal.SIGTERM, lambda *_: None)",
-        "its load has set a handler for SIGTERM, and that was put back for the server and /b and /c; ",
+        "its load has set a handler for SIGTERM; mountpoint has restored the server's, also for /b and /c; ",
     ),
     "sys.path": ("import sys\nsys.path.insert(0, '/new/lib')", "its load has added /new/lib to sys.path, which stays "),
     "os.environ": (
@@ -73,11 +73,11 @@ def test_a_change_that_is_handled_is_a_note(loaded, change):
 MISSED = {
     "the working folder": (
         "import os\nos.chdir('/')",
-        "its load has changed the working folder to /, and that was put back for /b and /c, so a relative path ",
+        "its load has changed the working folder to /; mountpoint has restored it for /b and /c, so a relative path ",
     ),
     "the umask": (
         "import os\nos.umask(0o77)",
-        "its load has changed the umask from 0022 to 0077, also for /b and /c: ",
+        "its load has changed the umask from 0022 to 0077, also for /b and /c, because a process has only one; ",
     ),
     "the locale": (
         "import locale\nlocale.setlocale(locale.LC_ALL, 'C.UTF-8')",
@@ -92,7 +92,7 @@ MISSED = {
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc and the locale C.UTF-8")
 @pytest.mark.parametrize("change", MISSED)
-def test_a_change_that_an_app_misses_or_its_siblings_feel_is_a_warning(loaded, change):
+def test_a_change_that_an_app_loses_or_its_siblings_get_is_a_warning(loaded, change):
     source, text = MISSED[change]
     mount = loaded(source)
     assert mount.notes == []
@@ -101,7 +101,7 @@ def test_a_change_that_an_app_misses_or_its_siblings_feel_is_a_warning(loaded, c
     assert warning.endswith(REMEDY)
 
 
-def test_a_change_for_siblings_is_nothing_without_siblings(loaded):
+def test_a_change_for_siblings_is_not_reported_without_siblings(loaded):
     alone = '[mounts]\n"/a" = "a/one.py:app"\n'
     mount = loaded("import os, sys\nos.environ['ONE'] = 'x'\nsys.path.append('/y')\nsys.setrecursionlimit(2345)", alone)
     assert (mount.warnings, mount.notes) == ([], [])
@@ -109,11 +109,11 @@ def test_a_change_for_siblings_is_nothing_without_siblings(loaded):
 
 def test_the_server_is_named_where_there_is_no_sibling(loaded):
     mount = loaded("import os, signal\nos.chdir('/')\nsignal.signal(2, print)", '[mounts]\n"/a" = "a/one.py:app"\n')
-    assert "was put back for the server, so" in mount.warnings[0]
-    assert "was put back for the server; clean up in atexit" in mount.notes[0]
+    assert "mountpoint has restored it for the server, so" in mount.warnings[0]
+    assert "mountpoint has restored the server's; clean up in atexit" in mount.notes[0]
 
 
-def test_of_many_names_the_first_are_named(loaded):
+def test_a_message_names_only_the_first_of_many(loaded):
     [note] = loaded("import os\nfor n in range(8):\n    os.environ[f'MANY{n}'] = 'x'").notes
     assert "MANY0, MANY1, MANY2, MANY3, MANY4 and 3 others in os.environ" in note
 

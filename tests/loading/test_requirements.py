@@ -48,7 +48,7 @@ def test_a_version_that_two_apps_dispute_is_a_warning_with_both_mounts(report):
     found = report("check", *packages)
     assert (found["problems"], [warning["key"] for warning in found["warnings"]]) == ([], ['mounts."/a"'])
     assert found["warnings"][0]["message"] == (
-        "it uses need-old 1.0, which requires Shared_Lib<3, and 3.1 is installed, for /b as well; give one of the apps "
+        "it uses need-old 1.0; that requires Shared_Lib<3, and 3.1 is installed, for /b as well; give one of the apps "
         'its own environment: name its python, and write process = "own"'
     )
 
@@ -56,7 +56,7 @@ def test_a_version_that_two_apps_dispute_is_a_warning_with_both_mounts(report):
 def test_a_missing_requirement_of_a_package_below_is_a_warning(report):
     packages = [package("need-old", "1.0", "middle"), package("middle", "2", "gone>=1"), package("shared-lib", "1")]
     [warning] = report("check", *packages)["warnings"]
-    assert warning["message"].startswith("it uses middle 2, which requires gone>=1, and that is not installed; install")
+    assert warning["message"].startswith("it uses middle 2; that requires gone>=1, and it is not installed; install")
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_a_missing_requirement_of_a_package_below_is_a_warning(report):
     ],
     ids=["a pre-release", "a marker", "no app uses it", "no requirement"],
 )
-def test_other_requirements_are_no_warning(report, packages):
+def test_other_requirements_get_no_warning(report, packages):
     if packages[0]["site/need_old-1.0.dist-info/METADATA"].endswith("shared-lib>=1\n"):
         packages[1] = package("shared-lib", "1.1rc1")
     assert report("check", *packages)["warnings"] == []

@@ -1,4 +1,4 @@
-"""Libraries with one state for the process: two apps that set one up are told before it hurts."""
+"""Libraries with one state for the process: check names the two apps that set up the same one."""
 
 import json
 
@@ -48,10 +48,10 @@ def test_check_names_the_second_sentry_client_and_the_second_providers(tmp_path)
     report = json.loads(result.stdout)
     assert (report["problems"], {warning["key"] for warning in report["warnings"]}) == ([], {'mounts."/b"'})
     sentry, *providers = [warning["message"] for warning in report["warnings"]]
-    assert sentry.startswith("its load has called sentry_sdk.init, as that of /a had,")
+    assert sentry.startswith("its load has called sentry_sdk.init after the load of /a;")
     for message, name in zip(providers, ["TracerProvider", "MeterProvider", "LoggerProvider"], strict=True):
-        assert message.startswith(f"its load has set a second {name} of OpenTelemetry, and one process keeps the first")
-        assert "that of /a," in message
+        assert message.startswith(f"its load has set a second {name} of OpenTelemetry; a process keeps only the first")
+        assert "which /a has set," in message
     assert all(message.endswith(REMEDY) for message in (sentry, *providers))
 
 
@@ -121,6 +121,6 @@ def test_metrics_of_an_installed_module_stay_after_a_failed_load(load, tmp_path)
     assert "shop_orders" in REGISTRY._names_to_collectors
 
 
-def test_a_registry_of_its_own_is_no_conflict(load):
+def test_a_registry_of_its_own_is_not_a_conflict(load):
     own = "import prometheus_client as p\np.Counter('shop_orders', '', registry=p.CollectorRegistry())"
     assert [mount.error for mount in load({"a/one.py": own, "b/two.py": own})] == [None, None]

@@ -1,4 +1,4 @@
-"""The access log in JSON: the same keys for each request, and the text of the client as it was meant."""
+"""The access log in JSON: the same keys for each request, and the text of the client as UTF-8."""
 
 import json
 

@@ -89,7 +89,7 @@ def test_each_fact_of_a_request_is_known_at_its_end(tmp_path, observer):
         (f"GET /app/ HTTP/1.1\r\nHost: {'a' * 300}", 431, None, None),
     ],
 )
-def test_responses_of_mountpoint_itself_are_heard_too(tmp_path, observer, sent, status, mount, rejection):
+def test_responses_of_mountpoint_itself_are_reported_too(tmp_path, observer, sent, status, mount, rejection):
     with (
         running_site(tmp_path, observer=observer, max_request_body_size=100, max_request_header_size=256) as site,
         connect(site) as client,
@@ -127,7 +127,7 @@ def test_a_503_or_413_of_the_app_is_not_a_rejection(tmp_path, observer):
             assert observer.wait(count)[-1]["rejection"] is None
 
 
-def test_an_app_that_raises_is_heard_before_its_500(tmp_path, observer):
+def test_an_exception_is_reported_before_its_500(tmp_path, observer):
     with running_site(tmp_path, observer=observer) as site, connect(site) as client:
         site.app = responding("200 OK", None)
         assert client.get("/app/").status == 500

@@ -46,6 +46,15 @@ def test_status_says_in_text_json_and_exit_code_whether_all_is_well(serve, tmp_p
     assert snapshot["verdict"]["mounts"] == ["/failing"]
 
 
+def test_the_json_of_status_has_no_character_that_a_terminal_obeys(serve, tmp_path):
+    server = serve(TABLE)
+    with Client(server.url) as client:
+        assert client.get("/app/%C2%9B31m").status == 200
+    done = command("status", "--json", cwd=tmp_path, env={"PYTHONIOENCODING": "ascii"})
+    assert done.stdout.isascii()
+    assert "/app/\x9b31m" in [one["path"] for one in json.loads(done.stdout)["slowest"]]
+
+
 def test_without_a_server_both_commands_say_how_to_start_one_and_exit_3(tmp_path):
     write(tmp_path, {"mounts.toml": TABLE})
     done = command("status", cwd=tmp_path)
@@ -104,10 +113,14 @@ def test_top_shows_the_mounts_and_follows_keys_sizes_and_requests(serve, tmp_pat
         assert top.wait_end() == 0
 
 
-def test_top_says_when_the_server_goes_and_shows_the_next_one(serve, tmp_path):
+def test_top_says_when_the_server_ends_and_shows_the_next_one(serve, tmp_path):
     server = serve(TABLE)
     with terminal("top", cwd=tmp_path, columns=400) as top:
         top.wait_for(f"process {server.pid}")
+        (tmp_path / "mounts.toml").rename(tmp_path / "moved.toml")
+        top.wait_for("NO ANSWER: ")
+        (tmp_path / "moved.toml").rename(tmp_path / "mounts.toml")
+        top.wait_for(lambda: "NO ANSWER" not in top.text)
         server.stop()
         top.wait_for("NO ANSWER: mounts.toml: no server runs for this table")
         top.wait_for('start one with "mountpoint serve mounts.toml"')

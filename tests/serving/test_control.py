@@ -44,7 +44,7 @@ def test_the_server_says_which_one_it_is(serve, file, monkeypatch):
     assert greeting("link.toml")["pid"] == server.pid
 
 
-def test_the_file_of_the_socket_goes_with_the_server(serve, file):
+def test_the_file_of_the_socket_is_removed_with_the_server(serve, file):
     server = serve(TABLE)
     path = greeting(file)["path"]
     server.stop()

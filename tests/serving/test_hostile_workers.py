@@ -1,4 +1,4 @@
-"""Apps that are hard on their process, each in one of its own: it serves, or its mount alone does not."""
+"""Apps that misuse their process, each in a process of its own: the app serves, or only its own mount fails."""
 
 import sys
 
@@ -88,6 +88,6 @@ def test_a_write_after_the_end_of_a_response_harms_no_other_one(page, server):
     assert page("/plain/") == b"hello"
 
 
-def test_nothing_of_that_raises_in_the_servers_process(server):
+def test_no_misuse_raises_in_the_servers_process(server):
     assert server.request("/shared/").body == b"hello"
     assert "unhandled exception" not in server.log()

@@ -55,7 +55,7 @@ def server(tmp_path_factory):
 
 
 def exchange(server, connect, mount, page, method="GET", body=b"", version="1.1", headers=()):
-    """Return the response, without its framing in chunks and what differs by chance, and whether it is complete."""
+    """Return the response without chunked framing and varying fields, and whether it is complete."""
     client = connect(server)
     client.request(f"/{mount}/{page}", "Connection: close", *headers, method=method, body=body, version=version)
     head, _, body = without_chance(client.read_to_end(), mount).partition(b"\r\n\r\n")
@@ -64,7 +64,7 @@ def exchange(server, connect, mount, page, method="GET", body=b"", version="1.1"
 
 
 def without_chance(data, mount):
-    """Return *data* without what differs by chance: date, port and mount."""
+    """Return *data* without the fields that vary: date, port and mount."""
     data = re.sub(rb"\r\nDate: [^\r]*", b"", data)
     data = re.sub(rb'"REMOTE_PORT": "\d+"', b'"REMOTE_PORT": ""', data)
     return data.replace(f"/{mount}".encode(), b"/MOUNT")

@@ -184,7 +184,7 @@ def test_a_request_that_a_killed_worker_had_not_read_goes_to_the_next_one(serve_
     assert (response.status, response.body) == (200, str(pids(server)[1]).encode())
 
 
-def test_a_worker_that_dies_while_the_app_reads_the_body_costs_its_request_only(serve_own, connect):
+def test_a_worker_that_dies_during_the_body_loses_only_its_request(serve_own, connect):
     server = serve_own()
     client = connect(server)
     client.request("/own/die_reading", method="POST", body=b"x" * 300_000)
@@ -192,7 +192,7 @@ def test_a_worker_that_dies_while_the_app_reads_the_body_costs_its_request_only(
     assert server.request("/own/").body == b"hello"
 
 
-def test_a_worker_that_dies_after_the_end_of_a_response_costs_none(serve_own, connect):
+def test_a_worker_that_dies_after_the_end_of_a_response_loses_none(serve_own, connect):
     server = serve_own()
     assert connect(server, "/own/die_in_close").answer().body == b"whole response"
     assert server.request("/own/").body == b"hello"
@@ -244,7 +244,7 @@ def test_another_worker_serves_while_one_restarts(serve_own):
     assert [server.request("/own/").status for _ in range(20)] == [200] * 20
 
 
-def test_a_child_of_a_worker_that_dies_ends_and_holds_no_request_up(serve_own, tmp_path):
+def test_children_of_a_dead_worker_end_and_delay_no_request(serve_own, tmp_path):
     server = serve_own(cwd=str(tmp_path))
     assert server.request(f"/own/orphan?{10 * TIMEOUT}").status == 502
     [orphan] = [int(file.name.partition("-")[2]) for file in tmp_path.glob("orphan-*")]
@@ -488,7 +488,7 @@ def test_sighup_replaces_the_workers_of_a_changed_mount(serve_own, tmp_path, con
     (tmp_path / "mounts.toml").write_text(changed)
     server.send(signal.SIGHUP)
     server.wait_for("reload ended")
-    server.wait_for("the mount is served no longer")
+    server.wait_for("it is no longer needed")
     stop.set()
     thread.join()
     assert set(codes) == {200}

@@ -1,4 +1,4 @@
-"""`mountpoint reload`: what SIGHUP does, with its outcome."""
+"""`mountpoint reload`: the effect of SIGHUP, with its outcome."""
 
 import sys
 
@@ -21,7 +21,7 @@ def file(tmp_path):
     return tmp_path / "mounts.toml"
 
 
-def test_the_outcome_is_that_of_the_log(serve_who, file, tmp_path):
+def test_the_command_prints_the_outcome_of_the_log(serve_who, file, tmp_path):
     server = serve_who(TABLE)
     (tmp_path / "more.py").write_text(WHO.format(version="more"))
     file.write_text(MORE)
@@ -43,7 +43,7 @@ def test_an_error_in_the_file_is_printed_and_the_old_table_stays(serve_who, file
     assert server.request("/who/").status == 200
 
 
-def test_a_new_app_that_is_broken_makes_the_code_1(serve_who, file, tmp_path):
+def test_a_new_app_that_is_broken_makes_the_exit_code_1(serve_who, file, tmp_path):
     server = serve_who(TABLE)
     (tmp_path / "more.py").write_text("1/0\n")
     file.write_text(MORE)

@@ -225,7 +225,7 @@ def test_a_request_that_is_cut_off_is_logged_with_its_id(serve, connect):
 # --------------------------------------------------------------------------------------------------------------- reload
 
 
-def test_a_reload_that_turns_ids_on_applies_to_a_request_whose_body_comes_later(tmp_path):
+def test_a_reload_that_turns_ids_on_applies_to_pending_bodies(tmp_path):
     seen = {}
 
     def app(environ, start_response):
@@ -257,7 +257,7 @@ def test_a_reload_that_turns_ids_on_applies_to_a_request_whose_body_comes_later(
 # ------------------------------------------------------------------------------------------------------ off by default
 
 
-def test_without_the_setting_the_header_is_the_client_s_own(serve):
+def test_without_the_setting_the_app_gets_the_header_of_the_client(serve):
     server = serve(table())
     with Client(server.url) as client:
         response = client.get("/app/", f"X-Request-ID: {GIVEN}")

@@ -78,7 +78,7 @@ def test_a_reload_keeps_the_counters_of_mounts_that_stay(serve, tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no workers")
-def test_a_mount_with_its_own_process_is_counted_as_a_shared_one(serve):
+def test_a_mount_with_its_own_process_is_counted_like_a_shared_one(serve):
     own = f'[mounts."/own"]\napp = "{APP}:failing"\nprocess = "own"\n'
     server = serve(TABLE + own)
     server.wait_for(re.compile(r"worker \d+ is ready"))

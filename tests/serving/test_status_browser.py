@@ -81,7 +81,7 @@ def test_the_policy_admits_the_style_and_the_browser_loads_nothing_else(show, br
     assert {url for url in urls if url != "about:blank"} == {browser.current_url}
 
 
-def test_light_and_dark_follow_the_wish_of_the_reader(show, browser):
+def test_light_and_dark_follow_the_setting_of_the_browser(show, browser):
     found = {}
     for scheme in SCHEMES:
         show(snapshot_of(mount_row("/shop")), scheme=scheme)
@@ -92,7 +92,7 @@ def test_light_and_dark_follow_the_wish_of_the_reader(show, browser):
     }
 
 
-def test_paper_has_the_whole_tables_and_no_links_of_the_screen(show, browser):
+def test_a_print_has_whole_tables_and_no_links_for_the_screen(show, browser):
     show(troubled(), media="print")
     assert not browser.find_element(By.TAG_NAME, "nav").is_displayed()
     assert style(browser, ".wide", "overflow") == "visible"

@@ -112,7 +112,7 @@ def test_a_required_mount_that_is_broken_makes_the_server_not_ready(page, tmp_pa
     assert re.search(r"<h1[^>]*>.*?/web is broken: no module", found)
 
 
-def test_a_loop_that_is_stuck_does_not_live_and_the_page_still_answers(page, tmp_path, release):
+def test_a_blocked_loop_fails_livez_and_the_page_still_answers(page, tmp_path, release):
     (tmp_path / "web.py").write_text(STOPS_THE_LOOP)
     server, url = page('[mounts]\n"/web" = "web:app"\n')
     server.wait_until_serving()
@@ -126,7 +126,7 @@ def test_a_loop_that_is_stuck_does_not_live_and_the_page_still_answers(page, tmp
         wait_until(lambda: get(url, "/livez").status == 200)
 
 
-def test_the_key_admits_over_every_path_but_the_health_checks(page):
+def test_every_path_but_the_health_checks_needs_the_key(page):
     _, url = page(f'key = "{KEY}"\n{TABLE}')
     assert [get(url, path).status for path in ("/", "/status.json", "/metrics")] == [401] * 3
     assert get(url, "/metrics", f"Authorization: Bearer {KEY}").status == 200
@@ -134,7 +134,7 @@ def test_the_key_admits_over_every_path_but_the_health_checks(page):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Python has no unix sockets on Windows")
-def test_on_a_unix_socket_only_its_user_and_group_see_it(serve, socket_path):
+def test_on_a_unix_socket_only_its_user_and_group_see_the_page(serve, socket_path):
     text = f'[status]\nlisten = "unix:{socket_path}"\n{TABLE}'
     server = serve(text, "--listen", "127.0.0.1:0")
     assert url_of(server) == f"unix:{socket_path}"
@@ -150,7 +150,7 @@ def test_it_stays_where_it_is_at_a_reload(page, tmp_path):
     server.wait_until_serving()
     moved = TABLE + f'"/more" = "{PROBE}:app"\n[status]\nlisten = "127.0.0.1:1"\n'
     said = reload(server, tmp_path, moved)
-    assert "these changed settings take effect at a restart: status.listen\n" in said
+    assert "these changed settings take effect in a new process: status.listen; stop the server and" in said
     wait_until(lambda: b"/more" in get(url, "/").body)
     wait_until(lambda: (json.loads(get(url, "/status.json").body)["server"]["last_reload"] or {}).get("ok"))
 

@@ -54,7 +54,7 @@ def test_head_has_the_headers_of_get_and_no_body(client, path):
 
 
 @pytest.mark.parametrize("path", ["/x", "/status.json/", "/metrics/x", "/%00", "/%C3%A9", "/%FF", "/livez/../metrics"])
-def test_another_path_is_404_with_the_paths_there_are(client, path):
+def test_another_path_is_404_with_a_list_of_the_paths(client, path):
     response = client().get(path, status=404)
     assert response.content_type == "text/plain"
     assert response.text == "404 Not Found\nThis address has /, /status.json, /metrics, /livez and /readyz.\n"
@@ -98,7 +98,7 @@ def test_a_fault_of_the_page_is_500_and_logged(caplog):
     "headers",
     [{"Authorization": f"Bearer {KEY}"}, {"Authorization": f"bearer {KEY} "}, basic("", KEY), basic("any", KEY)],
 )
-def test_the_key_admits_as_bearer_token_and_as_password(client, path, headers):
+def test_the_key_is_accepted_as_bearer_token_and_as_password(client, path, headers):
     client(key=KEY).get(path, headers=headers)
 
 

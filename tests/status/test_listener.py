@@ -8,9 +8,11 @@ import threading
 from contextlib import ExitStack, closing
 
 import pytest
+from support.status_snapshot import Process, troubled
 from support.waiting import TIMEOUT, wait_until
 
 from mountpoint.status import listener as module
+from mountpoint.status.app import StatusApp
 from mountpoint.status.listener import MAX_CONNECTIONS, MAX_HEAD, StatusListener
 
 REQUEST = b"GET /page?a=b HTTP/1.1\r\nHost: localhost\r\nX-One: 1\r\nx-one: 2\r\n\r\n"
@@ -80,10 +82,23 @@ def test_a_client_that_sends_a_body_gets_its_response(listen, half_close):
         (b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 150 + b"\r\n", b" 431 "),
         (b"GET / HTTP/1.1\r\nA: " + b"b" * MAX_HEAD, b" 431 "),
         (b"GET /" + b"a" * MAX_HEAD, b" 431 "),
+        (b"\r\n\r\n", b" 400 "),
+        (b"\n\n", b" 400 "),
     ],
 )
 def test_a_malformed_or_large_head_gets_an_error(listen, data, status):
     assert status in ask(listen(show), data).partition(b"\n")[0] + b" "
+
+
+def test_an_empty_line_before_the_request_is_ignored(listen):
+    assert b"200 OK" in ask(listen(show), b"\r\n" + REQUEST)
+
+
+def test_a_query_that_is_not_utf_8_gets_the_page(listen, caplog):
+    address = listen(StatusApp(Process(troubled())))
+    for query in (b"refresh=\xb2", b"\xff", b"refresh=%b2&refresh=60", b"refresh", b"&=&%"):
+        assert b"200 OK" in ask(address, b"GET /?" + query + b" HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert caplog.messages == []
 
 
 @pytest.mark.parametrize("data", [b"", b"\r\n\r\n", b"GET / HT", b"\0" * 100])
@@ -124,7 +139,9 @@ def test_an_accept_that_fails_is_logged_unless_only_the_client_has_gone(caplog):
         assert caplog.text == ""
         sock.close()
         listener._accept(sock)
-        assert "the status page cannot accept a connection: " in caplog.text
+        assert "the status page cannot accept connections for now: " in caplog.text
+        listener._accept(sock)
+        assert len(caplog.messages) == 1  # a shortage that lasts does not fill the log
         listener.join(0)  # it was never started
         listener.close_in_child()
 

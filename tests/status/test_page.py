@@ -102,7 +102,7 @@ def test_a_table_without_rows_says_so_in_words():
     assert "No request has ended." in section(page, "Slowest requests")
     assert "No app has raised one." in section(page, "Last exceptions")
     assert "No mount has its own." in section(page, "Workers")
-    assert "The file has not been read again" in render_page(snapshot_of(last_reload=None))
+    assert "No reload since the start." in render_page(snapshot_of(last_reload=None))
 
 
 def test_a_reload_shows_its_result_in_a_word():

@@ -90,6 +90,13 @@ def test_requests_in_flight_are_counted_by_mount_and_listed_up_to_a_bound():
     json.dumps(found)
 
 
+def test_the_path_of_a_slow_request_is_readable():
+    site = CountedSite("/app")
+    site.finish(app=0.5, path="/app/\xe9\xc3\xa9")
+    found = make_snapshot(site.counters, facts(), [LoadedMount(mounts("/app")[0], app=print)])
+    assert found["slowest"][0]["path"] == "/app/\ufffdé"
+
+
 def test_a_mount_that_is_not_counted_yet_is_left_out():
     site = CountedSite("/app")
     loaded = [LoadedMount(config, app=print) for config in mounts("/app", "/new")]

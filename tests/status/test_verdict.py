@@ -78,7 +78,7 @@ def test_each_trouble_names_the_mount_and_the_reason(facts, kind, text):
     "facts",
     [{"s200": 20, "s500": 1}, {"oldest": 10.0}, {"oldest": 1000.0, "slow_after": 0}, {"slow": 3, "slow_after": 0}],
 )
-def test_less_than_that_is_no_trouble(facts):
+def test_a_mount_below_each_threshold_is_not_in_trouble(facts):
     assert Mounts().add("/x", **facts).verdict["ok"]
 
 
@@ -91,5 +91,5 @@ def test_the_worst_trouble_comes_first_then_the_order_of_the_table():
     assert [*dict.fromkeys(one["trouble"]["kind"] for one in mounts.entries)][::-1] == [*KINDS]
 
 
-def test_requests_that_no_mount_owns_are_no_trouble():
+def test_requests_that_no_mount_owns_are_not_trouble():
     assert Mounts().add(None, s404=5, s500=5).verdict["ok"]

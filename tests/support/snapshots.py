@@ -18,6 +18,7 @@ def mount(key, requests=0, errors=0, times=(None, None, None), **values):
         "required": False,
         "state": "serving",
         "reason": None,
+        "trouble": None,
         "load_seconds": 0.2,
         "restarts": 0,
         "in_flight": 0,

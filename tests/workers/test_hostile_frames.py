@@ -141,7 +141,7 @@ def test_a_response_that_comes_byte_by_byte_is_read():
         thread.join()
 
 
-def test_each_byte_of_a_head_that_drips_does_not_prolong_the_request():
+def test_a_head_that_arrives_slowly_does_not_prolong_the_request():
     ours, theirs = socket.socketpair()
     connection = Connection(1, ours, 1, 60)
     deadlines = set()

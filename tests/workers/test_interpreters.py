@@ -61,6 +61,7 @@ def test_a_worker_runs_under_each_python(start, version):
         ("wrong:factory()", "returned None"),
         ("wrong:typo", 'has no attribute "typo"'),
         ("shadowed.inner:app", "no module"),
+        ("site.wsgi", 'rename "site.wsgi" to "site_wsgi.py"'),
     ],
 )
 def test_a_fault_is_explained_under_each_python(start, tmp_path, version, module, message):
@@ -75,6 +76,7 @@ def test_a_fault_is_explained_under_each_python(start, tmp_path, version, module
         "syntax.py": "def",
         "wrong.py": "app = 5\ndef factory(): pass",
         "shadowed.py": "",
+        "site.wsgi": "",
     }
     write(tmp_path, sources)
     with pytest.raises(LoadError, match=message):

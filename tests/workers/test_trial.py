@@ -79,7 +79,7 @@ def test_check_warns_of_apps_in_processes_of_their_own(tmp_path):
     "fields",
     [None, {}, {"session_cookie": 5}, {"session_cookie": ["a"], "is_bottle": 1, "has_proxy_fix": 1}, WRONG],
 )
-def test_facts_that_are_none_are_an_error(fields):
+def test_a_value_that_does_not_hold_facts_is_an_error(fields):
     with pytest.raises((TypeError, ValueError, KeyError)):
         AppFacts.from_fields(fields)
 
@@ -88,6 +88,12 @@ def test_facts_are_the_same_after_their_way_through_json():
     facts = AppFacts(("session", "/", None), is_bottle=True, has_proxy_fix=True, names_proxy_fix=False)
     facts = replace(facts, prefix_faults=(PrefixFault("static-url", "STATIC_URL is wrong"),))
     assert AppFacts.from_fields(json.loads(json.dumps(facts.as_fields()))) == facts
+
+
+def test_a_flask_app_whose_settings_are_not_strings_is_served(start, tmp_path):
+    settings = "from pathlib import PurePosixPath\napp.config['APPLICATION_ROOT'] = PurePosixPath('/own')\n"
+    write(tmp_path, {"path.py": FLASK + settings})
+    assert start(app="path:app").pool.facts.session_cookie == ("session", "/own", None)
 
 
 def test_doctor_examines_a_mount_in_its_process(tmp_path):
