@@ -142,6 +142,15 @@ def test_the_dispatcher_alone_needs_neither_server_nor_configuration(statement):
     assert output_of(code).split() == []
 
 
+def test_the_import_of_the_server_loads_neither_openssl_nor_compression():
+    slow = {"hashlib", "secrets", "ssl", "bz2", "lzma", "shutil", "tempfile"}
+    code = (
+        "import sys; before = set(sys.modules); import mountpoint.lifecycle.serve;"
+        f" print(*sorted({slow!r} & (set(sys.modules) - before)))"
+    )
+    assert output_of(code).split() == []
+
+
 def test_importing_it_changes_nothing_in_the_process():
     code = (
         "import os, signal, sys, threading, warnings\n"

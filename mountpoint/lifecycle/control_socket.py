@@ -12,7 +12,6 @@ assert sys.platform != "win32"  # `control` imports this module elsewhere only
 
 import fcntl
 import os
-import secrets
 import socket
 import stat
 import struct
@@ -97,7 +96,7 @@ class ControlSocket:
             sock.close()
 
     def _listen(self) -> None:
-        temporary = self.path.with_name(f".{secrets.token_hex(4)}")
+        temporary = self.path.with_name(f".{os.urandom(4).hex()}")
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             sock.setblocking(False)
