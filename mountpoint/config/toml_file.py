@@ -76,6 +76,8 @@ def _advice_for_missing(file: Path) -> str:
         return "; an address to listen at belongs to --listen of serve, or to listen under [server]"
     if re.fullmatch(r"[\w./-]*\w:\w[\w.]*(?:\(.*\))?|.*\.py", text):
         return f"; {_advice_for_app(text)}"
+    if re.fullmatch(r"/[\w-]+", text):
+        return '; name the file of the table; only "mountpoint restart" takes a mount'
     return ""
 
 
@@ -91,6 +93,8 @@ def _nearest(file: Path) -> str:
         return ""
     if file.name in names:
         return f'; write "{file}"'
+    if not names and file.parent == Path() and Path("..", file.name).is_file():
+        return f'; did you mean "{Path("..", file.name)}"?'
     by_stem = {name.removesuffix(".toml"): name for name in names}
     import difflib  # here, because most commands find their file
 

@@ -45,7 +45,7 @@ class Poller:
         while not self._stopped.wait(_ASK_SECONDS):
             try:
                 self.latest = (self._ask(), "")
-            except MountpointError as error:  # no server answers, or the file of the table cannot be read
+            except (MountpointError, OSError) as error:  # also the file, or the working folder, may go and come back
                 self.latest = (self.latest[0], str(error))
 
 

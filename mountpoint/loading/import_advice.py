@@ -132,3 +132,15 @@ def arguments_advice(error: BaseException) -> str:
     if not any(file.endswith(f"/{parser}") for file in files for parser in _ARGUMENT_PARSERS):
         return ""
     return '; it parses sys.argv, so write its arguments, such as argv = ["--quiet"], which need process = "own"'
+
+
+def variable_advice(error: BaseException) -> str:
+    """Return how to set an environment variable, if *error* says that ``os.environ`` lacks it. Else empty."""
+    if type(error) is not KeyError or not re.fullmatch(r"[A-Za-z_]\w*", str(error.args[0]) if error.args else ""):
+        return ""
+    frames = traceback.extract_tb(error.__traceback__)
+    if not frames or frames[-1].name != "__getitem__" or Path(frames[-1].filename).name not in ("<frozen os>", "os.py"):
+        return ""
+    return (
+        f'; set this environment variable, or write env = {{ {error.args[0]} = "value" }} into the table of the mount'
+    )

@@ -24,7 +24,14 @@ from ..config.app_spec import AppSpec, other_suffix_advice
 from ..errors import AppRaised, NoSuchAttribute, NoSuchModule, NotAnApp, did_you_mean
 from . import app_check
 from .forking import ending_forked_children
-from .import_advice import arguments_advice, describe_elsewhere, relative_import_advice, require_file, shadowed_module
+from .import_advice import (
+    arguments_advice,
+    describe_elsewhere,
+    relative_import_advice,
+    require_file,
+    shadowed_module,
+    variable_advice,
+)
 from .missing_imports import environment_advice, missing_import_hint, package_import_advice
 from .module_files import top_level_modules
 
@@ -80,7 +87,8 @@ def _import(spec: AppSpec, root: Path) -> ModuleType:
     except BaseException as error:  # sys.exit() in one app must not end the process that serves the others
         own = _own_frames(error.__traceback__)
         advice = relative_import_advice(spec, root, error, own) or arguments_advice(error)
-        raise _app_raised(spec, error, "could not be imported", expected, advice=advice) from error
+        hint = variable_advice(error)
+        raise _app_raised(spec, error, "could not be imported", expected, advice=advice, hint=hint) from error
     origin = getattr(module, "__file__", None)  # a built-in module has none
     if expected.exists() and (origin is None or not expected.samefile(origin)):
         raise shadowed_module(spec, expected, module)
@@ -190,7 +198,7 @@ def _call_factory(spec: AppSpec, root: Path, factory: Any) -> Any:
         elif isinstance(error, TypeError) and own is None:  # the call itself failed, not the code of the factory
             advice = app_check.call_advice(spec, factory)
         else:
-            advice = arguments_advice(error)
+            advice, hint = arguments_advice(error), variable_advice(error)
         raise _app_raised(spec, error, "raised when it was called", *sources, advice=advice, hint=hint) from error
     app_check.require_result(spec, factory, app)
     return app

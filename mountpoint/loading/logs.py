@@ -7,6 +7,7 @@ of their logger.
 
 from __future__ import annotations
 
+import copy
 import logging
 import sys
 from collections.abc import Mapping
@@ -98,6 +99,20 @@ class StderrHandler(logging.StreamHandler[Any]):
 
     The default `handleError` prints the error to ``sys.stderr``, which raises ValueError on a closed stream.
     """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return *record* as text, without its traceback if Python cannot format that."""
+        try:
+            return super().format(record)
+        except Exception as failure:  # the code has the name of a file that no file can have, such as one with a NUL
+            kind = record.exc_info[0] if record.exc_info else None
+            if kind is None:
+                raise
+            plain = copy.copy(record)
+            plain.exc_info = None
+            plain.msg = "%s: %s; its traceback cannot be formatted: %r"
+            plain.args = (record.getMessage(), kind.__name__, failure)
+            return super().format(plain)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging chose the name
         with suppress(ValueError):

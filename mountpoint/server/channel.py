@@ -211,20 +211,23 @@ class Channel(DeadlineChannel):
             self.logger.info("Client disconnected while serving %s", request.path)
             return True
         except Exception as error:
-            log_with_fields(
-                self.logger,
-                logging.ERROR,
-                "Exception while serving %s",
-                request.path,
-                fields=request.log_fields,
-                error=error,
-            )
+            self._log_exception(request, error)
             if self.server.observer is not None and request.route is not None:
                 self.server.observer.app_raised(request.route.mount, error)
             if not task.wrote_header:
                 self._respond_500(request)
             return True
         return bool(task.close_on_finish)
+
+    def _log_exception(self, request: Parser, error: Exception) -> None:
+        """Log the *error* of an app. Python cannot format a traceback with the name of a file that has a NUL."""
+        message, fields = "Exception while serving %s", request.log_fields
+        try:
+            log_with_fields(self.logger, logging.ERROR, message, request.path, fields=fields, error=error)
+        except Exception as failure:
+            message += ": %s; its traceback cannot be logged: %r"
+            name = type(error).__name__
+            log_with_fields(self.logger, logging.ERROR, message, request.path, name, failure, fields=fields)
 
     def _respond_500(self, request: Parser) -> None:
         is_verbose = self.adj.expose_tracebacks

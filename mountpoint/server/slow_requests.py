@@ -121,10 +121,13 @@ def stack_of(thread: int) -> str:
     if (remote := worker_stack(thread)) is not None:
         return remote
     frame = sys._current_frames().get(thread)
-    summary = traceback.extract_stack(frame) if frame else []
-    del frame  # it would keep the app's local variables alive
-    first = next((index for index, line in enumerate(summary) if not _is_server_code(line.filename)), 0)
-    return "".join(traceback.format_list(summary[first:])).rstrip()
+    try:
+        summary = traceback.extract_stack(frame) if frame else []
+        del frame  # it would keep the app's local variables alive
+        first = next((index for index, line in enumerate(summary) if not _is_server_code(line.filename)), 0)
+        return "".join(traceback.format_list(summary[first:])).rstrip()
+    except Exception as error:  # the code has the name of a file that no file can have, such as one with a NUL
+        return f"(a stack that cannot be formatted: {error!r})"
 
 
 def _is_server_code(filename: str) -> bool:

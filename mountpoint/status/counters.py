@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from ..config.reader import MountConfig
+from .exceptions import MAX_TEXT
 from .exceptions import describe as describe_exception
 from .slowest import SlowestRequests, SlowRequest
 from .tally import Detailed, Measures, MountCounts, Reading
@@ -100,7 +101,10 @@ class Counters:
 
     def app_raised(self, mount: str | None, error: BaseException) -> None:
         """Count an exception of the app of *mount*. Never waits."""
-        kind, place = describe_exception(error, self._roots.get(mount, Path("/")))
+        try:
+            kind, place = describe_exception(error, self._roots.get(mount, Path("/")))
+        except Exception:  # the code has the name of a file that no file can have
+            kind, place = type(error).__name__[:MAX_TEXT], None
         self._raised.append((mount, kind, place, self._clock()))
         if len(self._raised) >= _BATCH:
             self._count_unless_busy()

@@ -269,11 +269,14 @@ class _Worker:
         connection = self._connections.get(number)
         thread = connection.thread if connection else 0 if number else main_thread().ident or 0
         frame = sys._current_frames().get(thread)
-        summary = traceback.extract_stack(frame) if frame else []
-        del frame  # it would keep the app's local variables alive
         own = {__file__, RequestServer.serve.__code__.co_filename, "<string>"}
-        first = next((index for index, line in enumerate(summary) if line.filename not in own), 0)
-        return "".join(traceback.format_list(summary[first:])).rstrip()[-frames.MAX_TEXT :]
+        try:
+            summary = traceback.extract_stack(frame) if frame else []
+            del frame  # it would keep the app's local variables alive
+            first = next((index for index, line in enumerate(summary) if line.filename not in own), 0)
+            return "".join(traceback.format_list(summary[first:])).rstrip()[-frames.MAX_TEXT :]
+        except Exception as error:  # the code has the name of a file that no file can have, such as one with a NUL
+            return f"(a stack that cannot be formatted: {error!r})"
 
     def _report(self, kind: bytes, fields: dict[str, object]) -> None:
         payload = json.dumps(fields).encode("ascii")

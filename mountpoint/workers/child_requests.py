@@ -298,5 +298,8 @@ def describe(error: BaseException, trace: TracebackType | None) -> str:
     """Return the traceback of *error* from the app's first frame on, in at most `frames.MAX_TEXT` characters."""
     while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
         trace = trace.tb_next
-    text = "".join(traceback.format_exception(type(error), error, trace)).rstrip()
+    try:
+        text = "".join(traceback.format_exception(type(error), error, trace)).rstrip()
+    except Exception as failure:  # the code has the name of a file that no file can have, such as one with a NUL
+        return f"{type(error).__name__}: its traceback cannot be formatted: {failure!r}"[: frames.MAX_TEXT]
     return text if len(text) <= frames.MAX_TEXT else "..." + text[-frames.MAX_TEXT + 3 :]

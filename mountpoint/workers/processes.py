@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -139,7 +140,11 @@ def _of_supervisor(name: str) -> Any:
 
 
 def prepare() -> None:
-    """Read the modules that a later table may need: the files may be those of another release by then."""
+    """Read the modules that a later table may need: the files may be those of another release by then.
+
+    Modules that cannot be read now, as without a free descriptor, are read when a mount needs them.
+    """
     if sys.platform != "win32":
-        import_module(f"{__package__}.supervisor")
-        import_module(f"{__package__}.launch").modules()
+        with suppress(OSError, ImportError):
+            import_module(f"{__package__}.supervisor")
+            import_module(f"{__package__}.launch").modules()

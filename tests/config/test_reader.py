@@ -77,12 +77,16 @@ def test_a_file_without_read_permission_is_unreadable(tmp_path):
         ("127.0.0.1:8080", [], "an address to listen at belongs to --listen of serve, or to listen under [server]"),
         ("8080", [], "an address to listen at belongs to --listen of serve, or to listen under [server]"),
         ("http://localhost/", [], "a URL is not the file of a table; name the file first"),
+        ("/no-such-mount", [], 'name the file of the table; only "mountpoint restart" takes a mount'),
+        ("mounts.toml", ["../mounts.toml"], 'did you mean "../mounts.toml"?'),
     ],
 )
 def test_a_missing_file_gets_advice(tmp_path, monkeypatch, name, others, advice):
-    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
     for other in others:
-        (tmp_path / other).write_text(TABLE)
+        (folder / other).write_text(TABLE)
     with pytest.raises(UnreadableError) as caught:
         load_config(name)
     assert str(caught.value).endswith(f": expected a mount table, found no such file; {advice.replace('<folder>', '')}")

@@ -249,6 +249,22 @@ def test_a_missing_import_of_an_app_gets_advice(failure, code, hint):
     assert (hint in text) if hint else text.endswith("'"), text
 
 
+@pytest.mark.parametrize(
+    ("code", "has_advice"),
+    [
+        ("import os\nos.environ['NOWHERE_SET']", True),
+        ("import os\ndef app(): os.environ['NOWHERE_SET']", True),
+        ("import os\nclass Settings:\n    url = os.environ['NOWHERE_SET']", True),
+        ("{}['NOWHERE_SET']", False),
+        ("import os\nos.environ['NOWHERE SET']", False),
+    ],
+)
+def test_a_variable_that_is_not_set_gets_advice(failure, code, has_advice):
+    text = str(failure(AppRaised, "tv:app()" if "def app" in code else "tv:app", {"tv.py": code}))
+    advice = '; set this environment variable, or write env = { NOWHERE_SET = "value" } into the table of the mount'
+    assert text.endswith(advice) if has_advice else text.endswith("SET'"), text
+
+
 @pytest.mark.parametrize("name", [".venv", "venv", "shop/.venv"])
 @pytest.mark.parametrize("library", ["library/__init__.py", "library.py"])
 @pytest.mark.parametrize(

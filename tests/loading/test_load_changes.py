@@ -28,7 +28,8 @@ def loaded(tmp_path, monkeypatch):
 
     monkeypatch.chdir(tmp_path)
     kept, mask, limit = dict(os.environ), os.umask(0o22), sys.getrecursionlimit()
-    language = locale.setlocale(locale.LC_ALL, "C")
+    language = locale.setlocale(locale.LC_ALL)
+    locale.setlocale(locale.LC_ALL, "C")
     with imports_undone(tmp_path):
         yield loaded
     os.umask(mask)
