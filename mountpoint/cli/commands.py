@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import NoReturn, TextIO
 
 from ..config.address import listen_address
-from ..config.reader import DEFAULT_FILE, load_config
+from ..config.toml_file import DEFAULT_FILE
 from ..errors import MountpointError, Problem, UsageError
 from .usage import swapped
 
@@ -28,6 +28,8 @@ def serve(options: argparse.Namespace) -> NoReturn:
         from ..lifecycle.autoreload import serve_with_autoreload
 
         serve_with_autoreload(options.file, overrides)
+    from ..config.reader import load_config
+
     config = load_config(options.file, overrides)
     from ..lifecycle.ending import MIN_SECONDS, end_process
     from ..lifecycle.serve import serve_and_end
@@ -72,6 +74,7 @@ def check(options: argparse.Namespace) -> int:
 
 
 def resolve(options: argparse.Namespace) -> int:
+    from ..config.reader import load_config
     from ..resolve import resolve
 
     if options.url.endswith(".toml") and not os.path.exists(options.file):  # noqa: PTH110 - it may be a URL
@@ -82,6 +85,7 @@ def resolve(options: argparse.Namespace) -> int:
 
 
 def proxy_config(options: argparse.Namespace) -> int:
+    from ..config.reader import load_config
     from ..proxyconf import PROXIES, RenderOptions, proxy_config
 
     if options.file in PROXIES and options.proxy not in PROXIES:

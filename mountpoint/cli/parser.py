@@ -12,8 +12,8 @@ from functools import partial
 from typing import Any, NoReturn
 
 from ..config.address import listen_address
-from ..config.reader import DEFAULT_FILE
 from ..config.schema import LOG_LEVELS, SERVER_KEYS
+from ..config.toml_file import DEFAULT_FILE
 from ..config.validators import Validator
 from ..errors import did_you_mean
 from . import commands as run

@@ -34,10 +34,8 @@ from .schema import (
     WAITRESS_KEYS,
 )
 from .status import STATUS_KEYS, StatusConfig, take_status
-from .toml_file import read_toml
+from .toml_file import DEFAULT_FILE, read_toml
 from .validators import Validator, any_table, connection_ceiling, toml_text
-
-DEFAULT_FILE = "mounts.toml"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,9 @@ from typing import Any
 
 from ..errors import ConfigError, Problem, UnreadableError
 
+#: The usual name of a mount table.
+DEFAULT_FILE = "mounts.toml"
+
 
 def read_toml(file: Path, default_name: str) -> dict[str, Any]:
     """Return the document in *file*. *default_name* is the usual name of such a file.

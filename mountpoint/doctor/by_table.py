@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
 
-from ..config.reader import DEFAULT_FILE, Config, load_config
+from ..config.reader import Config, load_config
+from ..config.toml_file import DEFAULT_FILE
 from ..loading.load_thread import LoadThread
 from ..loading.loaded_mount import LoadedMount
 from ..loading.logs import configure_logging

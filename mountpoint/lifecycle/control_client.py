@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config.control_path import control_in
-from ..config.reader import DEFAULT_FILE
-from ..config.toml_file import read_toml
+from ..config.toml_file import DEFAULT_FILE, read_toml
 from ..errors import ConfigError, ControlError, UnreadableError
 from .control_connection import GREETING_SECONDS, Connection
 from .control_place import known_folders, socket_name, sockets_in

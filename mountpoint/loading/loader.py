@@ -14,7 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..config.reader import DEFAULT_FILE, Config, MountConfig, load_config
+from ..config.reader import Config, MountConfig, load_config
+from ..config.toml_file import DEFAULT_FILE
 from ..errors import LoadError
 from . import slow_loads
 from .app_kinds import is_instance_by_name
