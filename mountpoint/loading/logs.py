@@ -10,12 +10,13 @@ from __future__ import annotations
 import copy
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext, suppress
 from typing import Any
 
-from ..errors import ConfigError, Problem
+from ..errors import ConfigError, Problem, did_you_mean
 from .json_log import JsonFormatter
+from .log_fields import FIELDS
 
 #: The formats of the loggers that write text. The root logger has the name ``""``.
 _FORMATS = {
@@ -41,7 +42,7 @@ def configure_logging(
     *dictionary*, in the form of `logging.config.dictConfig`, comes first. A logger for which it has handlers, or whose
     records reach such handlers, is left to it, except that *level*, if given, still applies to ``mountpoint`` and
     ``waitress``. Its ``version`` may be missing, and existing loggers stay enabled unless it disables them. Raises
-    `ConfigError` if `logging` rejects it.
+    `ConfigError` if `logging` rejects it, or if a format has an unknown field.
     """
     if dictionary:
         from logging.config import dictConfig  # the import takes some milliseconds, and few files need it
@@ -66,6 +67,37 @@ def configure_logging(
     _configure_logger("mountpoint.access", "info", _BARE, section)
     if not access_log:
         logging.getLogger("mountpoint.access").disabled = True
+    if dictionary:
+        _require_known_fields()
+
+
+def _require_known_fields() -> None:
+    """Raise `ConfigError` if a format has a field that no record has. `logging` would report it for each record."""
+    for name in ("mountpoint", "mountpoint.access"):
+        fields = FIELDS if name == "mountpoint.access" else frozenset[str]()
+        for handler in _handlers_of(name):
+            record = logging.makeLogRecord({"name": name, "msg": "-", **dict.fromkeys(fields, 0)})
+            if handler.formatter is None or not handler.filter(record):  # a filter may add fields
+                continue
+            try:
+                handler.formatter.format(record)
+            except Exception as error:
+                field = str(error).rpartition("Formatting field not found in record: ")[2].strip("'")
+                if field == str(error):  # a formatter of the operator expects something else of a record
+                    continue
+                advice = did_you_mean(field, {*fields, *vars(record)})
+                if field in FIELDS:
+                    advice = "; use this format for the logger mountpoint.access alone, whose records have it"
+                message = f"a format for the logger {name} has the unknown field %({field})s{advice}"
+                raise ConfigError([Problem("logging.formatters", message)]) from None
+
+
+def _handlers_of(name: str) -> Iterator[logging.Handler]:
+    """Yield the handlers that get the records of the logger *name*."""
+    logger: logging.Logger | None = logging.getLogger(name)
+    while logger is not None:
+        yield from logger.handlers
+        logger = logger.parent if logger.propagate else None
 
 
 class _Section:

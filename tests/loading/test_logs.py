@@ -5,6 +5,7 @@ import logging
 
 import pytest
 
+from mountpoint.errors import ConfigError
 from mountpoint.loading.json_log import JsonFormatter
 from mountpoint.loading.logs import StderrHandler, configure_logging
 
@@ -136,3 +137,72 @@ def test_a_root_logger_with_handlers_is_left_alone():
     logging.root.handlers[:] = [handler] = [logging.NullHandler()]
     configure_logging(None)
     assert logging.root.handlers == [handler]
+
+
+# ----------------------------------------------------------------------------------------------- the fields of a format
+
+
+def formatted(line_format, logger, **more):
+    """Return a section in which a handler of *logger* has *line_format*."""
+    handler = {"class": "logging.StreamHandler", "stream": FILE, "formatter": "own"}
+    own = {"format": line_format} if isinstance(line_format, str) else line_format
+    return {
+        "formatters": {"own": own},
+        "handlers": {"own": handler},
+        "loggers": {logger: {"handlers": ["own"]}},
+        **more,
+    }
+
+
+@pytest.mark.parametrize(
+    ("logger", "line_format", "end"),
+    [
+        (
+            "mountpoint.access",
+            "%(cleint)s",
+            'has the unknown field %(cleint)s; did you mean "client"?',
+        ),
+        ("mountpoint.access", "%(nothing_like_it)s", "has the unknown field %(nothing_like_it)s"),
+        (
+            "mountpoint",
+            "%(levelnam)s",
+            'has the unknown field %(levelnam)s; did you mean "levelname"?',
+        ),
+        (
+            "mountpoint",
+            "%(request_id)s %(message)s",
+            "%(request_id)s; use this format for the logger mountpoint.access alone, whose records have it",
+        ),
+    ],
+)
+def test_a_format_with_an_unknown_field_is_an_error(logger, line_format, end):
+    with pytest.raises(ConfigError) as caught:
+        configure_logging(None, dictionary=formatted(line_format, logger))
+    assert str(caught.value).endswith(end)
+
+
+class Adds(logging.Filter):
+    def filter(self, record):
+        record.nothing_like_it = "x"
+        return True
+
+
+class Demanding(logging.Formatter):
+    def format(self, record):
+        return record.args["own"]
+
+
+@pytest.mark.parametrize(
+    ("line_format", "more"),
+    [
+        ("%(client)s %(status)d %(queue_ms).1f", {}),
+        ("%(nothing_like_it)s", {"filters": {"adds": {"()": Adds}}}),
+        ({"()": Demanding}, {}),
+        ({"()": JsonFormatter}, {}),
+    ],
+    ids=["fields of ours", "a filter adds the field", "a formatter that expects more", "JSON"],
+)
+def test_a_format_whose_fields_may_exist_is_accepted(line_format, more):
+    section = formatted(line_format, "mountpoint.access", **more)
+    section["handlers"]["own"]["filters"] = [*more.get("filters", ())]
+    configure_logging(None, dictionary=section)
