@@ -24,6 +24,7 @@ from ..errors import ConfigError, counted
 from ..loading.load_thread import LoadThread
 from ..loading.loaded_mount import LoadedMount
 from ..loading.loader import Loader
+from ..loading.log_fields import set_request_fields
 from ..loading.log_stream import detach_streams, drain_logs
 from ..loading.logs import configure_logging
 from ..loading.places import place_in
@@ -230,6 +231,7 @@ class _Process:
             router = build_router(config, build_table(mounts))
             limits = queue_limits(config, mounts)
             server = Server(router, limits, config.server, self._bound, observer=self._observing.counters)
+            set_request_fields(server.request_fields)
             threading.Thread(target=self._run_loop, args=(server,), name="mountpoint-loop", daemon=True).start()
             self._server = server
 

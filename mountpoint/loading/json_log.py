@@ -9,7 +9,7 @@ from functools import lru_cache
 from json.encoder import encode_basestring_ascii
 from typing import Any
 
-from .log_fields import FIELDS
+from .log_fields import FIELDS, fields_of_request
 
 _OF_EVERY_RECORD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName", "json_line"}
 _OURS = frozenset({"time", "level", "logger", "message", "traceback"})
@@ -18,7 +18,8 @@ _OURS = frozenset({"time", "level", "logger", "message", "traceback"})
 class JsonFormatter(logging.Formatter):
     """Formats a record as one object with ``time``, ``level``, ``logger``, ``message`` and its further attributes.
 
-    ``traceback`` is a string, and there only if the record has one. A field of ours that has no value is null. A value
+    A record that an app logs while it responds has the mount and the id of the request. ``traceback`` is a string, and
+    there only if the record has one. A field of ours that has no value is null. A value
     that JSON cannot represent is written as its repr. A record of the access log in JSON is written as that line.
     """
 
@@ -32,6 +33,7 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname,
             "logger": record.name,
             "message": _whole(record.getMessage()),
+            **(fields_of_request(record.thread) if record.thread else {}),
             **{name: value for name, value in vars(record).items() if name not in _OF_EVERY_RECORD | _OURS},
         }
         for name in FIELDS & found.keys():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Final
 
@@ -15,6 +15,11 @@ FIELDS: Final = frozenset(
         *("request_id", "user_agent", "referer", "request_line", "reason"),
     )
 )
+
+#: Returns the fields of the request that a thread runs, by the identifier of the thread; none if it runs no request.
+RequestFields = Callable[[int], Mapping[str, object]]
+
+_fields_of_request: RequestFields = lambda thread: {}  # noqa: E731 - replaced by a server
 
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 
@@ -41,3 +46,14 @@ def log_with_fields(
     )
     vars(record).update(fields)
     logger.handle(record)
+
+
+def set_request_fields(fields_of_request: RequestFields) -> None:
+    """Let the records that apps log have the fields of *fields_of_request*, in logs that are JSON."""
+    global _fields_of_request  # noqa: PLW0603 - logging is global too
+    _fields_of_request = fields_of_request
+
+
+def fields_of_request(thread: int) -> Mapping[str, object]:
+    """Return the fields of the request that *thread* runs."""
+    return _fields_of_request(thread)

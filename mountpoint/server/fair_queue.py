@@ -258,14 +258,14 @@ class FairQueues(Generic[C]):
         """Return how many requests wait, by the key of their mount; mounts without any are left out. Takes no lock."""
         return {queue.key: len(queue.waiting) for queue in self._queues.copy().values() if queue.waiting}
 
-    def is_current(self, thread: int, running: RunningRequest[C]) -> bool:
-        """Whether *thread* still runs *running*."""
-        return self._running.get(thread) is running
+    def running_request(self, thread: int) -> RunningRequest[C] | None:
+        """Return the request that *thread* runs. Takes no lock."""
+        return self._running.get(thread)
 
     def mark_reported(self, thread: int, running: RunningRequest[C]) -> bool:
         """Mark *running* as reported; return False if it has ended."""
         with self._lock:
-            if not self.is_current(thread, running):
+            if self._running.get(thread) is not running:
                 return False
             running.is_reported = True
             return True

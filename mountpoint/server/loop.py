@@ -223,6 +223,11 @@ class Server:
 
     # ------------------------------------------------------------------------------------------------------- draining
 
+    def request_fields(self, thread: int) -> Mapping[str, object]:
+        """Return the fields that log records of *thread* have, none while it runs no request. For any thread."""
+        running = self.queues.running_request(thread)
+        return running.request.log_fields if running else {}
+
     def _drain(self) -> int:
         for listener in self._listeners:
             listener.draining = True  # before the log line: each response after it closes its connection

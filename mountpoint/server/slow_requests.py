@@ -104,7 +104,7 @@ def log_in_flight(queues: FairQueues[Any]) -> None:
     now = time.monotonic()
     stacks = [(thread, running, stack_of(thread)) for thread, running in queues.running_requests()]
     # A request may have ended in between, and its thread may have begun another one. Its stack is dropped.
-    current = [(running, stack) for thread, running, stack in stacks if queues.is_current(thread, running)]
+    current = [(running, stack) for thread, running, stack in stacks if queues.running_request(thread) is running]
     lines = [f"{len(current)} requests in flight"]
     for running, stack in current:
         seconds = now - running.started_at

@@ -127,13 +127,13 @@ def test_the_end_of_a_reported_request_is_reported_in_its_thread(make_pool):
     one, other = *pool.add("a"), *pool.add("b")
     (thread, running), _ = pool.queues.running_requests()
     assert running.channel is one
-    assert pool.queues.is_current(thread, running)
+    assert pool.queues.running_request(thread) is running
     assert pool.queues.mark_reported(thread, running)
     pool.end(one, other)
     wait_until(lambda: ended)
     assert ended == [(thread, running)]
     assert running.is_reported
-    assert not pool.queues.is_current(thread, running)
+    assert pool.queues.running_request(thread) is not running
     assert not pool.queues.mark_reported(thread, running)
 
 
@@ -143,7 +143,7 @@ def test_the_next_request_of_a_thread_is_told_from_the_last_one(make_pool):
     ((thread, running),) = pool.queues.running_requests()
     pool.end(first)
     assert pool.running() == [second]
-    assert not pool.queues.is_current(thread, running)
+    assert pool.queues.running_request(thread) is not running
     assert not pool.queues.mark_reported(thread, running)
 
 

@@ -96,6 +96,7 @@ def test_every_line_is_an_object_with_the_facts_about_its_request(json_server, t
     assert only(found, logger="mountpoint.access", status=400)["request_line"] == "GARBAGE"
     by_app = only(found, logger="shop")
     assert (by_app["level"], by_app["message"], by_app["user"]) == ("WARNING", "asked\ntwice", "\u00e9")
+    assert (by_app["mount"], by_app["path"], by_app["request_id"]) == ("/logging", "/logging/", "two")
     slow = [each for each in found if each["logger"] == "mountpoint.slow" and each["request_id"] == "slow"]
     assert [(each["mount"], each["path"]) for each in slow] == [("/app", "/app/hold")] * 2
     for mount, request_id in [("/app", "three"), ("/own", "four")][: 1 + HAS_WORKERS]:
