@@ -5,6 +5,7 @@ A thread asks the server, so that keys work while it does not answer.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -70,6 +71,8 @@ def top(file: str | Path, control: str | None) -> tuple[int, str]:
         return NO_SERVER, str(error)
     poller = Poller(lambda: _fetch_known(file, control), snapshot)
     signal.signal(signal.SIGTERM, _exit)
+    for name in ("COLUMNS", "LINES"):  # curses would keep this size when the window gets another one
+        os.environ.pop(name, None)
     try:
         return curses.wrapper(_Display(curses, poller).run), ""
     except curses.error as error:

@@ -89,7 +89,7 @@ def test_status_has_colours_in_a_terminal_only_and_fits_it(serve, tmp_path):
 
 def test_top_shows_the_mounts_and_follows_keys_sizes_and_requests(serve, tmp_path):
     server = serve(TABLE)
-    with terminal("top", cwd=tmp_path) as top:
+    with terminal("top", cwd=tmp_path, env={"COLUMNS": "70", "LINES": "20"}) as top:  # as some shells export them
         top.wait_for("h help")
         assert top.lines[0].startswith("OK: ")
         fail(server)
