@@ -8,6 +8,7 @@ It takes uv if that is installed, which is faster, and otherwise venv and pip.
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -57,6 +58,7 @@ def run(*command: str | Path, cwd: Path = FOLDER) -> None:
 
 
 if __name__ == "__main__":
+    os.environ.setdefault("UV_NATIVE_TLS", "1")  # uv trusts the certificates that the system trusts
     with ThreadPoolExecutor(2) as pool:
         for _ in pool.map(install, sys.argv[1:] or APPS):
             pass
