@@ -30,6 +30,7 @@ LINTERS = {
 @pytest.mark.parametrize("linter", LINTERS)
 def test_each_file_has_its_schema(linter, monkeypatch):
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("UV_NATIVE_TLS", "1")  # trust the certificates that the system trusts
     command = [needed("uv", "uv (PyPI)"), "tool", "run", *LINTERS[linter]]
     done = subprocess.run(command, cwd=DEPLOY, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
