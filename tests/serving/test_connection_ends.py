@@ -114,7 +114,7 @@ def test_a_lingering_connection_is_closed_and_holds_no_thread(serve, connect):
         assert client.answer().status == 413
     with Client(server.url) as client:
         assert client.get("/app/").status == 200  # with 2 threads
-    wait_until(lambda: open_files(server) == before)
+    wait_until(lambda: open_files(server) <= before)  # the start may still have had a file open
 
 
 def test_a_client_that_sends_for_ever_is_cut_off(serve, connect):
