@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from ..errors import printable
 from .fixes import fix
 from .symptoms import SYMPTOMS
 
@@ -100,7 +101,7 @@ class Report:
         counts = [f"{sum(f.certainty == kind for f in self.findings)} {kind}" for kind in order]
         proxy = f" ({self.server})" if self.server else ""
         lines += ["", f"{self.requests} requests of at most {self.limit}{proxy}; {', '.join(counts)}"]
-        return "\n".join(_escaped(line) for line in lines)
+        return "\n".join(map(printable, lines))  # a hostile server could write to the terminal
 
 
 def _as_lines(found: Finding) -> Iterator[str]:
@@ -112,8 +113,3 @@ def _as_lines(found: Finding) -> Iterator[str]:
         first, *others = found.fix.expandtabs(4).splitlines()
         yield f"  fix: {first}"
         yield from (f"       {line}" for line in others)
-
-
-def _escaped(line: str) -> str:
-    """Return *line* with control characters escaped: a hostile server could write to the terminal with them."""
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in line)

@@ -13,9 +13,7 @@ from ..server.parser import Parser
 from ..status.counters import Counters
 from ..status.process import versions
 from ..status.snapshot import RunningRequest, ServerFacts, make_snapshot
-
-#: The first words of the outcomes of reloads that have kept the old table.
-_FAILURES = ("not reloaded", "the old table is kept")
+from .reload import Outcome
 
 
 class Observing:
@@ -24,22 +22,16 @@ class Observing:
     def __init__(self, config: Config) -> None:
         versions()  # read now: later the process may have no descriptor, and an upgrade may change the metadata
         self.counters = Counters()
-        self._reload_began_at = 0.0  # times of `time.monotonic`, in seconds
-        self._last_reload: tuple[float, float, str] | None = None  # its end, its duration, its outcome
+        self._last_reload: tuple[float, Outcome] | None = None  # its end, from `time.monotonic`, in seconds
         self.follow(config)
 
     def follow(self, config: Config) -> None:
         """Count for the mounts of *config* from now on."""
         self.counters.configure(config.mounts)
 
-    def reload_began(self) -> None:
-        """Note that a reload was asked for."""
-        self._reload_began_at = time.monotonic()
-
-    def reload_ended(self, outcome: str) -> None:
-        """Note the *outcome* of a reload, in a few words."""
-        now = time.monotonic()
-        self._last_reload = now, now - (self._reload_began_at or now), outcome
+    def reload_ended(self, outcome: Outcome) -> None:
+        """Note the *outcome* of a reload that has just ended."""
+        self._last_reload = time.monotonic(), outcome
 
     def snapshot(
         self, config: Config, mounts: Sequence[LoadedMount], server: Server | None, state: str
@@ -68,6 +60,6 @@ class Observing:
     def _describe_reload(self, now: float) -> dict[str, Any] | None:
         if self._last_reload is None:
             return None
-        ended_at, seconds, outcome = self._last_reload
-        ok = not outcome.startswith(_FAILURES)
-        return {"ok": ok, "message": outcome, "seconds": seconds, "ago": now - ended_at}
+        ended_at, outcome = self._last_reload
+        seconds = ended_at - outcome.started_at
+        return {"ok": outcome.is_taken, "message": outcome.text, "seconds": seconds, "ago": now - ended_at}

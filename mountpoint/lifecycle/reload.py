@@ -70,6 +70,9 @@ class _Run(LoadObserver):
         for reply in self.replies:
             reply.line(text)
 
+    def outcome(self, text: str, *, is_taken: bool = False, broken: int = 0) -> Outcome:
+        return Outcome(text, self.started_at, is_taken, broken, self.replies)
+
     @property
     def waits_for_workers(self) -> bool:  # type: ignore[override]  # a constant elsewhere
         return not self.is_first or self.reloader._start.waits_for_workers
@@ -97,11 +100,22 @@ class _Run(LoadObserver):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The outcome of a reload: a *text* of a few words, and whether the new table is served and each app works."""
+    """The outcome of a reload, with a *text* of a few words.
+
+    ``started_at`` is a `time.monotonic`, in seconds. ``is_taken`` says whether the new table is served, ``broken`` how
+    many of its mounts are broken.
+    """
 
     text: str
-    ok: bool = False
+    started_at: float
+    is_taken: bool = False
+    broken: int = 0
     replies: Sequence[Reply] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether the new table is served, and each app works."""
+        return self.is_taken and not self.broken
 
     def reply(self) -> None:
         """Respond to the commands that asked for the reload."""
@@ -211,11 +225,11 @@ class TableReloader:
                 failure = None
         if failure:
             logger.error("not reloaded, the old table is kept: %s; send SIGHUP again", failure)
-            self._on_end(Outcome("not reloaded: no thread could be started", replies=replies))
+            self._on_end(Outcome("not reloaded: no thread could be started", now, replies=replies))
         elif hung:
             self._loader.give_up()
             logger.error("the reload that loads %s hangs; it is given up, and another one begins", hung.loads)
-            Outcome(f"it hung while it loaded {hung.loads or 'the table'}", replies=hung.replies).reply()
+            hung.outcome(f"it hung while it loaded {hung.loads or 'the table'}").reply()
             if hung.is_first:
                 self._give_up_first_load()
 
@@ -249,14 +263,14 @@ class TableReloader:
                     return
                 except BaseException:  # an app may raise KeyboardInterrupt, and the next reload must still run
                     logger.exception("reload failed; the old table is kept")
-                    outcome = Outcome("the old table is kept", replies=run.replies)
+                    outcome = run.outcome("the old table is kept")
                 if self._current is run:
                     self._on_end(outcome)
         finally:
             with self._lock:
                 if self._current is run:  # an exception from above: from a log handler
                     self._current = None
-                    Outcome("it failed, see the log", replies=run.replies).reply()
+                    run.outcome("it failed, see the log").reply()
 
     def _take_request(self, run: _Run) -> bool:
         """Return whether *run* has to reload. Without a request it is over."""
@@ -315,7 +329,7 @@ class TableReloader:
             config = self._read()
         except ConfigError as error:
             run.say(logger.error, f"not reloaded, the old table is kept:\n{error}")
-            return Outcome("not reloaded: errors in the file", replies=run.replies)
+            return run.outcome("not reloaded: errors in the file")
         before = {mount.config.key: mount for mount in self.mounts}
         self._code.record()
         started_at, modules = time.time(), dict(sys.modules)
@@ -335,7 +349,7 @@ class TableReloader:
             why = "worked before, and failed to load" if worked else "strict: failed to load"
             names = ", ".join(mount.config.key for mount in worked or broken)
             run.say(logger.error, f"not reloaded, the old table is kept; {why}: {names}")
-            return Outcome("not reloaded: apps failed to load", replies=run.replies)
+            return run.outcome("not reloaded: apps failed to load")
         for line in [*changes(self.mounts, mounts), *needs_restart(self._config, config), *self._code.stale(mounts)]:
             run.say(logger.info, line)
         with self._lock:
@@ -343,7 +357,7 @@ class TableReloader:
             self.mounts = [self._with_latest_app(mount, before) for mount in mounts]
             self._latest = config
             self._swap_table(config, self.mounts)
-        return Outcome(f"{len(mounts)} mounts, {len(broken)} broken", not broken, run.replies)
+        return run.outcome(f"{len(mounts)} mounts, {len(broken)} broken", is_taken=True, broken=len(broken))
 
     def _with_latest_app(self, mount: LoadedMount, before: Mapping[str, LoadedMount]) -> LoadedMount:
         """Return *mount* with the app of a restart that has ended since the reload began with the mounts *before*."""

@@ -317,7 +317,6 @@ class _Process:
 
     def _reload(self, reply: Reply | None = None) -> None:
         self._manager.report_reloading()
-        self._observing.reload_began()
         self._reloader.start(reply)
 
     def _start_takeover(self) -> None:
@@ -369,7 +368,7 @@ class _Process:
         def report() -> None:
             unused.close()
             logger.info("reload ended: %s", outcome.text)
-            self._observing.reload_ended(outcome.text)
+            self._observing.reload_ended(outcome)
             self._manager.report_reloaded(outcome.text)
             outcome.reply()
 

@@ -213,7 +213,7 @@ def _app_raised(
     """Return the error for an exception from the app's own code, with the traceback from the app's first frame.
 
     Its ``files`` are *sources*, every file in the traceback, and a file with a syntax error. With *advice*, the mistake
-    is in the table and not in the code, so the error has no traceback. *hint* is shown if there is no *advice*.
+    is in the table and not in the code, so the error has no traceback. Without *advice*, the error ends with *hint*.
     """
     own = _own_frames(error.__traceback__)
     details = "" if advice else "".join(traceback.format_exception(type(error), error, own))

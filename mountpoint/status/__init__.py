@@ -8,7 +8,7 @@ Read in this order:
     slowest     the slowest requests of the last hour
     exceptions  the type and the place of an app's exception
     counters    count the requests of every mount, without a wait
-    process     memory and versions
+    process     the versions of its parts
     verdict     one sentence: all is well, or which mount is in trouble
     snapshot    all of it as one dict
     words       numbers, durations and sizes for the page

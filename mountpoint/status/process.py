@@ -1,24 +1,10 @@
-"""Facts about this process: its memory, and the versions of its parts."""
+"""The versions of the parts of this process."""
 
 from __future__ import annotations
 
-import os
 import platform
-import sys
 from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
-
-
-def resident_bytes() -> int | None:
-    """Return the resident memory of this process, None where it is not known."""
-    if sys.platform == "win32":
-        return None
-    try:
-        pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
-    except (OSError, ValueError, IndexError):
-        return None
-    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 @cache

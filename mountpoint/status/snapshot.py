@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 from ..loading.loaded_mount import LoadedMount
 from ..workers.processes import report_on_workers
-from ..workers.report import WorkersReport
+from ..workers.report import WorkersReport, resident_bytes
 from .counters import Counters, CountersReading
-from .process import resident_bytes, versions
+from .process import versions
 from .text import METHOD_CHARACTERS, PATH_CHARACTERS, readable
 from .verdict import trouble_of, verdict
 

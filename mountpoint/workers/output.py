@@ -19,6 +19,8 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 
+from ..errors import printable
+
 MAX_LINE = 8192  # bytes; a longer line is logged in pieces
 MAX_RATE = 1 << 18  # bytes that are logged in a second
 _TAIL_LINES = 20
@@ -146,7 +148,7 @@ class _Stream:
     def _texts(self, line: bytes) -> list[str]:
         text = line.rstrip(b"\r").decode("utf-8", "backslashreplace")
         # A control character could forge a line of the log, or move the cursor of a terminal.
-        text = "".join(char if char.isprintable() or char == "\t" else repr(char)[1:-1] for char in text)
+        text = printable(text, "\t")
         texts = [text[start : start + MAX_LINE] for start in range(0, len(text), MAX_LINE)] or [""]
         self.tail.extend(texts)
         return texts

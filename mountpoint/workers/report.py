@@ -1,9 +1,12 @@
-"""The state of the workers of a mount, and the exceptions of their apps, for the status page."""
+"""The state of the workers of a mount, the exceptions of their apps, and the memory of a process."""
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Sequence
-from typing import NamedTuple
+from pathlib import Path
+from typing import Literal, NamedTuple
 
 from ..errors import LoadError
 
@@ -36,3 +39,14 @@ class WorkersReport(NamedTuple):
 
 class AppFailed(Exception):
     """The app has raised in its worker. The text is its traceback there."""
+
+
+def resident_bytes(pid: int | Literal["self"] = "self") -> int | None:
+    """Return the resident memory of a process, by default of this one; None where it is not known."""
+    if sys.platform == "win32":
+        return None
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text("ascii").split()[1])
+    except (OSError, ValueError, IndexError):
+        return None
+    return pages * os.sysconf("SC_PAGE_SIZE")

@@ -20,7 +20,6 @@ import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from ..config.reader import MountConfig
@@ -30,6 +29,7 @@ from . import frames
 from .connection import Connection
 from .launch import launch
 from .output import OutputReader
+from .report import resident_bytes
 
 _EXIT_SECONDS = 1.0  # between the end of the first connection and that of the process
 _OUTPUT_SECONDS = 0.5  # for which the end of a failed start waits for the last lines of its output
@@ -302,11 +302,7 @@ class Worker:
 
     def resident_bytes(self) -> int:
         """Return the resident memory of the process, 0 where it is not known."""
-        try:
-            pages = int(Path(f"/proc/{self.pid}/statm").read_text("ascii").split()[1])
-        except (OSError, ValueError, IndexError):
-            return 0
-        return pages * os.sysconf("SC_PAGE_SIZE")
+        return resident_bytes(self.pid) or 0
 
     def retire(self, reason: str) -> None:
         """Take no new requests. The process has ``grace`` seconds for those in flight."""

@@ -12,7 +12,7 @@ from mountpoint.errors import LoadError
 from mountpoint.loading.loaded_mount import LoadedMount
 from mountpoint.status import process, snapshot
 from mountpoint.status.snapshot import RunningRequest, ServerFacts, make_snapshot
-from mountpoint.workers.report import WorkerReport, WorkersReport
+from mountpoint.workers.report import WorkerReport, WorkersReport, resident_bytes
 
 
 def facts(**changes):
@@ -105,13 +105,13 @@ def test_a_mount_that_is_not_counted_yet_is_left_out():
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
 def test_memory_is_null_where_the_system_does_not_tell_it(monkeypatch):
-    assert process.resident_bytes() > 1_000_000
+    assert resident_bytes() > 1_000_000
 
     def fail(*_):
         raise OSError
 
     monkeypatch.setattr(Path, "read_text", fail)
-    assert process.resident_bytes() is None
+    assert resident_bytes() is None
 
 
 def test_a_package_without_metadata_has_no_version():

@@ -11,6 +11,22 @@ from mountpoint.wsgi.record import RequestRecord
 
 SENT = b"GET /tv_ws/?stn=Lund HTTP/1.1\r\nHost: example.com\r\nUser-Agent: curl/8.5\r\n\r\n"
 
+#: The fields of a record about `finished()`, except for its id and those that are not known.
+FACTS = {
+    "mount": "/tv_ws",
+    "method": "GET",
+    "path": "/tv_ws/",
+    "status": 200,
+    "bytes": 512,
+    "queue_ms": 1.5,
+    "app_ms": 2.0,
+    "client": "192.0.2.7",
+    "scheme": "https",
+    "host": "example.com",
+    "user_agent": "curl/8.5",
+    "request_line": "GET /tv_ws/?stn=Lund HTTP/1.1",
+}
+
 
 def finished(sent=SENT, *, status=200, size=512, mount="/tv_ws", reason=None, request_id=None):
     """Return the `FinishedRequest` of the bytes *sent*, which need not be a request.

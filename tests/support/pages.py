@@ -350,7 +350,7 @@ class SectionRunner:
 
     def _copy(self, source: Path, target: Path) -> None:
         if source.is_dir():
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns(".venv"))  # what an example has installed
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns(".venv"))  # the environments of an example
         else:
             shutil.copy(source, target)
         for file in target.rglob("*") if target.is_dir() else [target]:
